@@ -1,0 +1,333 @@
+"""The contract that every detector keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
+from lumpylens.detectors.domain import Domain
+from lumpylens.errors import DataError, ModelError
+
+__all__ = ["BatchScores", "Detector", "DetectorConfig", "Run", "Scores", "to_unit_range"]
+
+
+class DetectorConfig(BaseModel):
+    """Settings of a detector: one schema for flags, TOML files and error messages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how a training runs; nothing in here changes what is learned.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Private folder for checkpoints and ``metrics.jsonl``; None keeps nothing.
+    resume : bool
+        Go on from the last finished epoch found in `folder`.
+    progress : bool
+        Show a progress bar.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    devices, nodes : int
+        Processes per machine, and machines.
+    precision : str
+        Lightning's name for the number format.
+    """
+
+    folder: Path | None = None
+    resume: bool = False
+    progress: bool = False
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class BatchScores:
+    """What a detector says of one batch; arrays of shape (n,) in the batch's order.
+
+    Attributes
+    ----------
+    anomaly_score : ndarray of float64
+    components : dict of str to ndarray
+    reconstruction : ndarray of float32, shape (n, H, W), or None
+        On the scale of the input pixels.
+    warning : list of str or None
+        Per image: why its score should not be trusted; empty if it can.
+    """
+
+    anomaly_score: NDArray[np.float64]
+    components: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    reconstruction: NDArray[np.float32] | None = None
+    warning: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says of a collection, before calibration.
+
+    Attributes
+    ----------
+    anomaly_score : ndarray of float64, shape (n,)
+        NaN where `error` is set.
+    components : dict of str to ndarray of float64, shape (n,)
+    reconstruction_mse : ndarray of float64, shape (n,)
+        Mean squared error per pixel with image and reconstruction on the image's [0, 1] scale.
+    error, warning : list of str, length n
+    """
+
+    anomaly_score: NDArray[np.float64]
+    components: dict[str, NDArray[np.float64]]
+    reconstruction_mse: NDArray[np.float64]
+    error: list[str]
+    warning: list[str]
+
+
+def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each image linearly so that its minimum is 0 and its maximum 1.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, H, W)
+    """
+    low = pixels.min(axis=(-2, -1), keepdims=True)
+    high = pixels.max(axis=(-2, -1), keepdims=True)
+    scaled: NDArray[np.float32] = ((pixels - low) / (high - low)).astype(np.float32)
+    return scaled
+
+
+class Detector(ABC):
+    """Learns what normal images look like and says how far others depart from it.
+
+    A subclass sets `name`, `Config` and `components`, and implements `_fit`, `_score_batch`,
+    `_arrays` and `_restore`. It is given normal images alone.
+
+    Parameters
+    ----------
+    config : DetectorConfig, optional
+    **settings
+        Fields of `Config`, instead of or on top of `config`.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[DetectorConfig]] = DetectorConfig
+    components: ClassVar[tuple[str, ...]] = ()
+    batch_size: ClassVar[int] = 64
+    """Images scored at once; scores do not depend on it."""
+
+    def __init__(self, config: DetectorConfig | None = None, **settings: Any) -> None:
+        given = {} if config is None else config.model_dump(exclude_unset=True)
+        self.config = validated(self.Config, {**given, **settings})
+        self.image_shape: tuple[int, int] | None = None
+        self.domain: Domain | None = None
+        self.history: list[dict[str, float]] = []
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def fit(
+        self,
+        images: LensImages | ArrayLike,
+        *,
+        validation: LensImages | ArrayLike | None = None,
+        run: Run | None = None,
+    ) -> Self:
+        """Learn from normal images.
+
+        Parameters
+        ----------
+        images : LensImages or array_like, shape (n, H, W)
+        validation : LensImages or array_like, optional
+            Normal images for early stopping and for choosing settings. Default: every tenth
+            of `images`.
+        run : Run, optional
+
+        Raises
+        ------
+        DataError
+            If an image is labelled anomalous, is unreadable or has another shape.
+        """
+        normal = refuse_anomalies(LensImages.open(images))
+        if validation is None:
+            held_out = np.arange(len(normal)) % 10 == 9
+            normal, check = normal[~held_out], normal[held_out]
+        else:
+            check = refuse_anomalies(LensImages.open(validation))
+        if len(normal) < 8 or len(check) < 1:
+            raise DataError(
+                f"{len(normal)} training and {len(check)} validation images are too few to learn "
+                "from; give at least 10"
+            )
+        stack = normal.stack()
+        self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
+        self.domain = Domain.learn(stack.pixels)
+        self._fit(normal, check, run or Run())
+        return self
+
+    @abstractmethod
+    def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
+        """Learn; every image is readable, normal and of `image_shape`."""
+
+    # -- scoring ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def _score_batch(self, batch: ImageBatch) -> BatchScores:
+        """Score one batch of images of `image_shape`."""
+
+    def score(
+        self,
+        images: LensImages | ArrayLike,
+        *,
+        on_image: Callable[[], None] | None = None,
+    ) -> Scores:
+        """Score every image; those that cannot be scored get an `error`.
+
+        Parameters
+        ----------
+        images : LensImages or array_like, shape (n, H, W)
+        on_image : callable, optional
+            Called once per image read.
+        """
+        if self.image_shape is None or self.domain is None:
+            raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
+        collection = LensImages.open(images)
+        count = len(collection)
+        score, mse = np.full(count, np.nan), np.full(count, np.nan)
+        parts = {name: np.full(count, np.nan) for name in self.components}
+        warning = [""] * count
+        failed: dict[int, str] = {}
+        for batch in collection.batches(
+            self.batch_size, shape=self.image_shape, failed=failed, on_image=on_image
+        ):
+            result = self._score_batch(batch)
+            at = batch.positions
+            score[at] = result.anomaly_score
+            for name in self.components:
+                parts[name][at] = result.components[name]
+            if result.reconstruction is not None:
+                mse[at] = reconstruction_mse(batch.pixels, result.reconstruction)
+            own = result.warning or [""] * len(batch)
+            for position, first, second in zip(
+                at, self.domain.warnings(batch.pixels), own, strict=True
+            ):
+                warning[position] = "; ".join(part for part in (first, second) if part)
+        for position in np.flatnonzero(~np.isfinite(score)):
+            failed.setdefault(int(position), "the score is not a finite number")
+            score[position] = np.nan
+        error = [failed.get(position, "") for position in range(count)]
+        return Scores(score, parts, mse, error, warning)
+
+    def anomaly_score(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
+        """Anomaly score of each image, shape (n,): higher is more anomalous, NaN if it failed."""
+        return self.score(images).anomaly_score
+
+    def reconstruct(self, images: LensImages | ArrayLike) -> NDArray[np.float32]:
+        """The normal image nearest to each image, shape (n, H, W), on its pixel scale.
+
+        Raises
+        ------
+        DataError
+            If an image cannot be read.
+        ModelError
+            If this detector makes no reconstructions.
+        """
+        if self.image_shape is None:
+            raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
+        collection = LensImages.open(images)
+        collection.stack(shape=self.image_shape)
+        parts = []
+        for batch in collection.batches(self.batch_size, shape=self.image_shape):
+            made = self._score_batch(batch).reconstruction
+            if made is None:
+                raise ModelError(f"{self.name} makes no reconstructions")
+            parts.append(made)
+        return np.concatenate(parts)
+
+    # -- scikit-learn's signs ---------------------------------------------------------------
+
+    offset_: float = 0.0
+    """`decision_function` is 0 at an anomaly score of ``-offset_``; set by calibration."""
+
+    def score_samples(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
+        """scikit-learn's sign: lower is more anomalous."""
+        return -self.anomaly_score(images)
+
+    def decision_function(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
+        """scikit-learn's sign: negative is anomalous."""
+        return self.score_samples(images) - self.offset_
+
+    def predict(self, images: LensImages | ArrayLike) -> NDArray[np.int_]:
+        """+1 normal, -1 anomalous, shape (n,)."""
+        return np.where(self.decision_function(images) < 0, -1, 1)
+
+    # -- storing ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything learned, as named arrays."""
+
+    @abstractmethod
+    def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `_arrays` gave; `config` and `image_shape` are already set."""
+
+    def card_notes(self) -> list[str]:
+        """Sentences for the model card: source, departures from it, what was learned."""
+        return []
+
+
+def validated(schema: type[DetectorConfig], settings: Mapping[str, Any]) -> Any:
+    """Build a config, or say in one line which setting is wrong."""
+    import difflib
+
+    from pydantic import ValidationError
+
+    try:
+        return schema(**settings)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, schema.model_fields, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            known = ", ".join(schema.model_fields)
+            raise ModelError(f"unknown setting {key!r}{hint} (known: {known})") from None
+        raise ModelError(f"setting {key}: {first['msg']} (got {first['input']!r})") from None
+
+
+def refuse_anomalies(images: LensImages) -> LensImages:
+    """Return `images`, or raise `DataError` if one is labelled anomalous."""
+    labels = images.labels
+    if (labels == ANOMALOUS).any():
+        names = images.ids
+        bad, good = int(np.argmax(labels == ANOMALOUS)), np.flatnonzero(labels == 0)
+        folder = f"{images.location}/{names[good[0]].split('/')[0]}" if len(good) else ""
+        advice = f"; train on {folder} instead" if "/" in names[bad] and folder else ""
+        raise DataError(
+            f"{np.count_nonzero(labels == ANOMALOUS)} of {len(images)} images of "
+            f"{images.location} are labelled anomalous (the first is {names[bad]}), and a detector "
+            f"learns from normal images alone{advice}"
+        )
+    return images
+
+
+def reconstruction_mse(
+    pixels: NDArray[np.float32], reconstruction: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Mean squared error per pixel with both on the [0, 1] scale of the image; shape (n,)."""
+    spread = np.ptp(pixels.reshape(len(pixels), -1), axis=1).astype(np.float64)
+    squares = np.square((pixels - reconstruction).astype(np.float64)).mean(axis=(-2, -1))
+    result: NDArray[np.float64] = squares / np.square(spread)
+    return result
