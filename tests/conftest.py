@@ -1,0 +1,20 @@
+"""Fixtures shared by every kind of test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with ``slc/lenses/{no_sub,sub}`` and ``slacs``; skips where there is none."""
+    named = os.environ.get("LUMPYLENS_TEST_DATA")
+    if not named:
+        pytest.skip("LUMPYLENS_TEST_DATA is not set: tests on real images need that folder")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.skip(f"LUMPYLENS_TEST_DATA names no folder: {folder}")
+    return folder
