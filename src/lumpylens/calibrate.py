@@ -1,0 +1,163 @@
+"""From raw scores to p-values, thresholds and selections, by normal images alone.
+
+Calibration never touches the ranking: a higher score never gets a higher p-value, each
+calibration score that is passed lowers it, and images between two calibration scores keep
+the order of their raw scores. Metrics are computed from raw scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lumpylens.errors import ModelError
+
+__all__ = ["Calibration", "benjamini_hochberg"]
+
+ROUNDING = 1e-9
+"""Slack for ``fpr * (n + 1)`` to be counted as the whole number it stands for."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scores of normal images that took no part in training.
+
+    Attributes
+    ----------
+    scores : ndarray of float64, shape (n,)
+        Sorted, lowest first; given in any order.
+
+    Raises
+    ------
+    ModelError
+        If there is no score, or one that is not a finite number.
+
+    Examples
+    --------
+    >>> calibration = Calibration(np.arange(1.0, 100.0))
+    >>> calibration.p_values([0.0, 95.0, 1000.0])
+    array([1.  , 0.06, 0.01])
+    >>> calibration.threshold(0.05)
+    95.0
+    """
+
+    scores: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        scores = np.sort(np.asarray(self.scores, dtype=np.float64).ravel())
+        if len(scores) == 0:
+            raise ModelError("no calibration image has a score, so there are no p-values")
+        if not np.isfinite(scores).all():
+            raise ModelError("a calibration score is not a finite number")
+        scores.flags.writeable = False
+        object.__setattr__(self, "scores", scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def smallest_p_value(self) -> float:
+        """1 / (n + 1), given to every score above all calibration scores."""
+        return 1 / (len(self) + 1)
+
+    def p_values(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """Conformal p-values (1 + #{calibration >= score}) / (n + 1).
+
+        For a normal image, exchangeable with the calibration images, the probability of a
+        p-value of at most u is at most u, whatever the distribution of the scores (Vovk,
+        Gammerman & Shafer 2005).
+
+        Parameters
+        ----------
+        scores : array_like, any shape
+            NaN stays NaN.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        reached = len(self) - np.searchsorted(self.scores, values, side="left")
+        result: NDArray[np.float64] = np.where(
+            np.isnan(values), np.nan, (1 + reached) / (len(self) + 1)
+        )
+        return result
+
+    def threshold(self, fpr: float) -> float:
+        """Score above which a normal image lies with a probability of at most `fpr`.
+
+        A score is above it exactly where its p-value is at most `fpr`. Over repeated
+        calibrations the false-positive rate has the Beta(k, n + 1 - k) distribution with
+        k = floor(fpr (n + 1)), mean k / (n + 1).
+
+        Raises
+        ------
+        ModelError
+            If `fpr` is finer than the calibration images can tell, or not a rate.
+        """
+        return float(self.scores[len(self) - self._rank(fpr)])
+
+    def expected_false_alarms(
+        self, fpr: float, n_normal: int, confidence: float = 0.95
+    ) -> tuple[int, int]:
+        """How many of `n_normal` fresh normal images pass `threshold(fpr)`.
+
+        Returns
+        -------
+        (int, int)
+            Central interval of the beta-binomial distribution of that number.
+        """
+        from scipy.stats import betabinom
+
+        rank = self._rank(fpr)
+        low, high = betabinom.interval(confidence, n_normal, rank, len(self) + 1 - rank)
+        return int(low), int(high)
+
+    def _rank(self, fpr: float) -> int:
+        if not 0 < fpr < 1:
+            raise ModelError(f"a false-positive rate lies between 0 and 1, got {fpr:g}")
+        rank = math.floor(fpr * (len(self) + 1) + ROUNDING)
+        if rank < 1:
+            raise ModelError(
+                f"{len(self)} calibration images give no p-value below "
+                f"1/{len(self) + 1} = {self.smallest_p_value:.2g}, so there is no threshold for a "
+                f"false-positive rate of {fpr:g}; calibrate on at least "
+                f"{math.ceil(1 / fpr - ROUNDING) - 1} images"
+            )
+        return rank
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything in it, as named arrays for the model folder."""
+        return {"scores": np.array(self.scores)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Calibration:
+        """Take back what `arrays` gave."""
+        return cls(arrays["scores"])
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Benjamini-Hochberg q-values: selecting q <= a keeps the false-discovery rate below a.
+
+    Conformal p-values that share their calibration images are positively dependent in the
+    way that the procedure allows (Bates et al. 2023, Annals of Statistics 51, 149).
+
+    Parameters
+    ----------
+    p_values : array_like, shape (n,)
+        NaN stays NaN and is not counted among the tests.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.04, 0.03, np.nan])
+    array([0.03, 0.04, 0.04,  nan])
+    """
+    from scipy.stats import false_discovery_control
+
+    values = np.asarray(p_values, dtype=np.float64)
+    q = np.full(values.shape, np.nan)
+    known = ~np.isnan(values)
+    if known.any():
+        q[known] = false_discovery_control(values[known])
+    return q

@@ -1,0 +1,84 @@
+"""Results appear whole or not at all: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lumpylens.errors import DataError
+
+__all__ = ["whole_file", "whole_folder"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it takes the place of `path` when the block ends well.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be made or written to.
+    """
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        beside.replace(path)
+    except OSError as problem:
+        raise DataError(f"cannot write {path}: {problem.strerror or problem}") from problem
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, *, made_by_us: str) -> Iterator[Path]:
+    """Give a folder to fill; it takes the place of `folder` when the block ends well.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing one is replaced if it is empty or holds the file `made_by_us`.
+    made_by_us : str
+        Name of a file that only a result of the same kind has.
+
+    Raises
+    ------
+    DataError
+        If `folder` holds something else, or cannot be written.
+    """
+    check_replaceable(folder, made_by_us=made_by_us)
+    place = folder.resolve()
+    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if place.exists():
+            place.rename(old)
+        beside.rename(place)
+    except OSError as problem:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from problem
+    finally:
+        for leftover in (beside, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, *, made_by_us: str) -> None:
+    """Refuse early, before the work whose result would have no place.
+
+    Raises
+    ------
+    DataError
+        If `folder` is a file, or holds something but not the file `made_by_us`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file; give a folder to write to")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / made_by_us).is_file():
+        raise DataError(
+            f"{folder} holds other files and is left as it is; give a new or an empty folder"
+        )
