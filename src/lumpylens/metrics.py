@@ -1,0 +1,304 @@
+"""How well scores separate two classes, with intervals that hold near perfection.
+
+Every function takes the scores of the normal and of the anomalous images, two arrays of
+finite numbers, higher = more anomalous. Images without a score are the caller's to count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lumpylens.data.images import LensImage
+from lumpylens.errors import DataError
+
+__all__ = [
+    "FPRS",
+    "TRIVIAL_STATISTICS",
+    "Estimate",
+    "RocCurve",
+    "auc",
+    "auc_interval",
+    "binomial_interval",
+    "roc_curve",
+    "separation",
+    "standardised_wasserstein",
+    "trivial_statistics",
+    "wasserstein",
+]
+
+FPRS = (0.01, 0.05, 0.1)
+"""False-positive rates at which the true-positive rate is reported."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def two_classes(normal: ArrayLike, anomalous: ArrayLike) -> tuple[Array, Array]:
+    """Both score arrays, flat, or `DataError` if one is empty or not finite."""
+    pair = (np.ravel(np.asarray(x, dtype=np.float64)) for x in (normal, anomalous))
+    low, high = pair
+    for name, scores in (("normal", low), ("anomalous", high)):
+        if len(scores) == 0:
+            raise DataError(f"no {name} image has a score, so the classes cannot be compared")
+        if not np.isfinite(scores).all():
+            raise DataError(f"scores of {name} images hold NaN or infinite values")
+    return low, high
+
+
+def auc(normal: ArrayLike, anomalous: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Probability that an anomalous image scores above a normal one; ties count one half.
+
+    Parameters
+    ----------
+    normal, anomalous : array_like, shapes (m,) and (n,)
+    confidence : float
+        Of the interval, see `auc_interval`.
+
+    Raises
+    ------
+    DataError
+        If a class is empty or holds a number that is not finite.
+
+    Examples
+    --------
+    >>> auc([0.0, 1.0], [1.0, 2.0]).value
+    0.875
+    """
+    from scipy.stats import rankdata
+
+    low, high = two_classes(normal, anomalous)
+    n = len(high)
+    ranks = rankdata(np.concatenate([high, low]))[:n]
+    value = float((ranks.sum() - n * (n + 1) / 2) / (n * len(low)))
+    return Estimate(value, *auc_interval(value, len(low), n, confidence))
+
+
+def auc_interval(
+    value: float, n_normal: int, n_anomalous: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Confidence interval of an AUC that stays inside [0, 1] and is not empty at 1.
+
+    Method 5 of Newcombe (2006, Statistics in Medicine 25, 559): the AUC's t with
+    (value - t)^2 = z^2 V(t), where Hanley & McNeil's variance
+
+        V(t) = t (1 - t) [1 + N (1 - t)/(2 - t) + N t/(1 + t)] / (m n),  N = (m + n)/2 - 1,
+
+    is taken at t, not at the observed value, as in Wilson's interval of a proportion.
+    """
+    from scipy.stats import norm
+
+    z2 = float(norm.ppf((1 + confidence) / 2)) ** 2
+    low = _auc_lower(value, n_normal, n_anomalous, z2)
+    return low, 1 - _auc_lower(1 - value, n_normal, n_anomalous, z2)
+
+
+def _auc_lower(value: float, m: int, n: int, z2: float) -> float:
+    from scipy.optimize import brentq
+
+    mean_size = (m + n) / 2 - 1
+
+    def inflation(t: float) -> float:
+        return 1 + mean_size * ((1 - t) / (2 - t) + t / (1 + t))
+
+    def excess(t: float) -> float:
+        return m * n * (value - t) ** 2 - z2 * t * (1 - t) * inflation(t)
+
+    def excess_at_one(t: float) -> float:
+        # value = 1 makes t = 1 a root of `excess`; the bound is the other one
+        return m * n * (1 - t) - z2 * t * inflation(t)
+
+    if value <= 0:
+        return 0.0
+    root: float = brentq(
+        excess_at_one if value >= 1 else excess, 0, min(value, 1), xtol=1e-12, rtol=1e-12
+    )
+    return root
+
+
+def binomial_interval(successes: ArrayLike, trials: int, confidence: float) -> tuple[Array, Array]:
+    """Exact (Clopper & Pearson 1934) interval of a proportion; covers at least `confidence`."""
+    from scipy.special import betaincinv
+
+    k = np.asarray(successes, dtype=np.float64)
+    tail = (1 - confidence) / 2
+    low = np.where(k == 0, 0.0, betaincinv(np.maximum(k, 1), trials - k + 1, tail))
+    high = np.where(k == trials, 1.0, betaincinv(k + 1, np.maximum(trials - k, 1), 1 - tail))
+    return low, high
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """False- and true-positive rates at every threshold, and a confidence band.
+
+    The band: at each threshold the exact intervals of the two rates, each at the square root
+    of the confidence, span a rectangle that covers the true point with at least the stated
+    confidence, since the classes are independent. The band is the envelope of these
+    rectangles, so at any one false-positive rate it covers the true curve with at least that
+    confidence, whatever the distributions, in the corner as elsewhere. It is pointwise, not
+    simultaneous, and conservative.
+
+    Attributes
+    ----------
+    fpr, tpr, threshold : ndarray of float64, shape (k,)
+        Rates of scores at or above each threshold; highest threshold (infinite) first.
+    fpr_low, fpr_high, tpr_low, tpr_high : ndarray of float64, shape (k,)
+        Sides of the rectangles.
+    n_normal, n_anomalous : int
+    confidence : float
+    """
+
+    fpr: Array
+    tpr: Array
+    threshold: Array
+    fpr_low: Array
+    fpr_high: Array
+    tpr_low: Array
+    tpr_high: Array
+    n_normal: int
+    n_anomalous: int
+    confidence: float
+
+    def band(self, fpr: ArrayLike) -> tuple[Array, Array]:
+        """Lowest and highest credible true-positive rate at the given false-positive rates."""
+        at = np.asarray(fpr, dtype=np.float64)
+        first = np.searchsorted(self.fpr_high, at, side="left")
+        last = np.searchsorted(self.fpr_low, at, side="right") - 1
+        return self.tpr_low[np.minimum(first, len(self.fpr) - 1)], self.tpr_high[last]
+
+    def tpr_at(self, fpr: float) -> Estimate:
+        """True-positive rate at the lowest threshold whose false-positive rate is <= `fpr`."""
+        last = int(np.searchsorted(self.fpr, fpr * (1 + 1e-12), side="right")) - 1
+        value = float(self.tpr[last])
+        low, high = self.band(fpr)
+        return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def roc_curve(normal: ArrayLike, anomalous: ArrayLike, confidence: float = 0.95) -> RocCurve:
+    """Receiver operating characteristic with its confidence band.
+
+    Raises
+    ------
+    DataError
+        If a class is empty or holds a number that is not finite.
+    """
+    from sklearn.metrics import roc_curve as rates
+
+    low, high = two_classes(normal, anomalous)
+    truth = np.repeat([0, 1], [len(low), len(high)])
+    fpr, tpr, threshold = rates(truth, np.concatenate([low, high]), drop_intermediate=False)
+    each = math.sqrt(confidence)
+    sides_fpr = binomial_interval(np.rint(fpr * len(low)), len(low), each)
+    sides_tpr = binomial_interval(np.rint(tpr * len(high)), len(high), each)
+    return RocCurve(
+        fpr, tpr, threshold, *sides_fpr, *sides_tpr, len(low), len(high), confidence
+    )  # fmt: skip
+
+
+def wasserstein(normal: ArrayLike, anomalous: ArrayLike) -> float:
+    """First Wasserstein distance between the two distributions, in the unit of the scores."""
+    from scipy.stats import wasserstein_distance
+
+    return float(wasserstein_distance(*two_classes(normal, anomalous)))
+
+
+def standardised_wasserstein(normal: ArrayLike, anomalous: ArrayLike) -> float:
+    """`wasserstein` of scores minus the normals' median, over their interquartile range.
+
+    NaN where half of the normals share one score.
+    """
+    low, high = two_classes(normal, anomalous)
+    first, median, third = np.percentile(low, [25, 50, 75])
+    if third == first:
+        return math.nan
+    return wasserstein((low - median) / (third - first), (high - median) / (third - first))
+
+
+def separation(
+    normal: ArrayLike,
+    anomalous: ArrayLike,
+    distance: Callable[[ArrayLike, ArrayLike], float] = standardised_wasserstein,
+) -> dict[str, object]:
+    """The numbers that ``metrics.json`` gives of any score.
+
+    Returns
+    -------
+    dict
+        ``auc``, ``auc_low``, ``auc_high``; ``tpr_at_fpr``, ``tpr_at_fpr_low``,
+        ``tpr_at_fpr_high``, each by false-positive rate; ``wasserstein``; ``n_normal`` and
+        ``n_anomalous``.
+    """
+    low, high = two_classes(normal, anomalous)
+    area = auc(low, high)
+    curve = roc_curve(low, high)
+    rates = {f"{fpr:g}": curve.tpr_at(fpr) for fpr in FPRS}
+    return {
+        "auc": area.value,
+        "auc_low": area.low,
+        "auc_high": area.high,
+        "tpr_at_fpr": {key: rate.value for key, rate in rates.items()},
+        "tpr_at_fpr_low": {key: rate.low for key, rate in rates.items()},
+        "tpr_at_fpr_high": {key: rate.high for key, rate in rates.items()},
+        "wasserstein": distance(low, high),
+        "n_normal": len(low),
+        "n_anomalous": len(high),
+    }
+
+
+# Statistics that know nothing of lensing. One that separates the classes is a shortcut.
+TRIVIAL_STATISTICS = {
+    "mean": "mean pixel value",
+    "std": "standard deviation of the pixels",
+    "median": "median pixel value",
+    "maximum": "brightest pixel",
+    "background": "median of the border",
+    "border_noise": "scatter of the border (scaled median absolute deviation)",
+    "bright_area": "fraction of the pixels above half of the peak",
+    "sharpness": "mean absolute difference of neighbouring pixels over the standard deviation",
+    "asymmetry": "mean absolute difference to the image turned by 180 degrees, over the mean",
+    "file_bytes": "size of the file",
+}
+"""Name -> what it is, of each number that `trivial_statistics` gives."""
+
+
+def trivial_statistics(item: LensImage) -> dict[str, float]:
+    """Cheap numbers of one image, which a shortcut would show in; keys `TRIVIAL_STATISTICS`.
+
+    All NaN for an image that cannot be read; ``file_bytes`` is NaN where there is no file.
+    """
+    if item.error or item.image is None:
+        return dict.fromkeys(TRIVIAL_STATISTICS, math.nan)
+    image = item.image.astype(np.float64)
+    low, high, spread = image.min(), image.max(), image.std()
+    width = max(1, min(image.shape) // 15)
+    inside = np.zeros(image.shape, dtype=bool)
+    inside[width:-width, width:-width] = True
+    border = image[~inside]
+    background = np.median(border)
+    steps = np.abs(np.diff(image, axis=0)).mean() + np.abs(np.diff(image, axis=1)).mean()
+    turned = np.abs(image - image[::-1, ::-1]).mean()
+    values = (
+        image.mean(),
+        spread,
+        np.median(image),
+        high,
+        background,
+        1.4826 * np.median(np.abs(border - background)),
+        np.mean(image > (low + high) / 2),
+        steps / 2 / spread,
+        turned / (image.mean() - low),
+        math.nan if item.file_bytes is None else item.file_bytes,
+    )
+    return {name: float(value) for name, value in zip(TRIVIAL_STATISTICS, values, strict=True)}
