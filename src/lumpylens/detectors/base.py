@@ -288,7 +288,7 @@ class Detector(ABC):
         return []
 
 
-def validated(schema: type[DetectorConfig], settings: Mapping[str, Any]) -> Any:
+def validated(schema: type[BaseModel], settings: Mapping[str, Any]) -> Any:
     """Build a config, or say in one line which setting is wrong."""
     import difflib
 
