@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from lumpylens.writing import whole_file
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["astropy_table", "read_columns", "write_columns"]
+__all__ = ["astropy_table", "check_table_place", "read_columns", "write_columns"]
 
 Columns = Mapping[str, Any]
+Choice = TypeVar("Choice")
+FORMATS = (".csv", ".ecsv", ".parquet")
 
 
 def write_columns(
@@ -44,7 +46,7 @@ def write_columns(
     DataError
         If the suffix is another one, the file cannot be written, or pyarrow is missing.
     """
-    write = _by_suffix(path, {".csv": _to_csv, ".ecsv": _to_ecsv, ".parquet": _to_parquet})
+    write = _by_suffix(path, (_to_csv, _to_ecsv, _to_parquet))
     with whole_file(path) as beside:
         write(columns, beside, descriptions or {})
 
@@ -57,7 +59,7 @@ def read_columns(path: Path, *, text: Collection[str] = ()) -> dict[str, list[An
     DataError
         If there is no such table, in one line that says why.
     """
-    read = _by_suffix(path, {".csv": _from_csv, ".ecsv": _from_ecsv, ".parquet": _from_parquet})
+    read = _by_suffix(path, (_from_csv, _from_ecsv, _from_parquet))
     if not path.is_file():
         raise DataError(f"no table at {path}")
     try:
@@ -66,6 +68,19 @@ def read_columns(path: Path, *, text: Collection[str] = ()) -> dict[str, list[An
         line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise DataError(f"{path} cannot be read as a table: {line}") from problem
     return columns
+
+
+def check_table_place(path: Path) -> None:
+    """Refuse a place for a table before the work of making it.
+
+    Raises
+    ------
+    DataError
+        If `path` is a folder, or has the suffix of no format.
+    """
+    _by_suffix(path, FORMATS)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it, such as {path / 'scores.csv'}")
 
 
 def astropy_table(columns: Columns, descriptions: Mapping[str, str]) -> Table:
@@ -82,13 +97,12 @@ def astropy_table(columns: Columns, descriptions: Mapping[str, str]) -> Table:
     return table
 
 
-def _by_suffix(path: Path, choices: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    if path.suffix.lower() not in choices:
-        raise DataError(
-            f"tables are {', '.join(choices)} files, and {path} has "
-            + (f"the suffix {path.suffix}" if path.suffix else "no suffix")
-        )
-    return choices[path.suffix.lower()]
+def _by_suffix(path: Path, choices: Sequence[Choice]) -> Choice:
+    try:
+        return choices[FORMATS.index(path.suffix.lower())]
+    except ValueError:
+        has = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        raise DataError(f"tables are {', '.join(FORMATS)} files, and {path} has {has}") from None
 
 
 def _to_csv(columns: Columns, path: Path, _: Mapping[str, str]) -> None:

@@ -128,6 +128,8 @@ class Detector(ABC):
     components: ClassVar[tuple[str, ...]] = ()
     batch_size: ClassVar[int] = 64
     """Images scored at once; scores do not depend on it."""
+    device: str = "auto"
+    """Where scores are computed, for detectors that use torch; no part of what was learned."""
 
     def __init__(self, config: DetectorConfig | None = None, **settings: Any) -> None:
         given = {} if config is None else config.model_dump(exclude_unset=True)
