@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lumpylens.errors import DataError
-from lumpylens.writing import whole_file
+from lumpylens.writing import check_writable, whole_file
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -64,7 +64,7 @@ def read_columns(path: Path, *, text: Collection[str] = ()) -> dict[str, list[An
         raise DataError(f"no table at {path}")
     try:
         columns: dict[str, list[Any]] = read(path, text)
-    except (OSError, ValueError, csv.Error) as problem:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as problem:
         line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise DataError(f"{path} cannot be read as a table: {line}") from problem
     return columns
@@ -76,11 +76,12 @@ def check_table_place(path: Path) -> None:
     Raises
     ------
     DataError
-        If `path` is a folder, or has the suffix of no format.
+        If `path` is a folder, has the suffix of no format, or cannot be written.
     """
     _by_suffix(path, FORMATS)
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file in it, such as {path / 'scores.csv'}")
+    check_writable(path)
 
 
 def astropy_table(columns: Columns, descriptions: Mapping[str, str]) -> Table:
