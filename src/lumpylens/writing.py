@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lumpylens.errors import DataError
 
-__all__ = ["whole_file", "whole_folder"]
+__all__ = ["check_replaceable", "check_writable", "whole_file", "whole_folder"]
 
 
 @contextmanager
@@ -74,7 +75,8 @@ def check_replaceable(folder: Path, *, made_by_us: str) -> None:
     Raises
     ------
     DataError
-        If `folder` is a file, or holds something but not the file `made_by_us`.
+        If `folder` is a file, holds something but not the file `made_by_us`, or cannot be
+        written.
     """
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; give a folder to write to")
@@ -82,3 +84,22 @@ def check_replaceable(folder: Path, *, made_by_us: str) -> None:
         raise DataError(
             f"{folder} holds other files and is left as it is; give a new or an empty folder"
         )
+    check_writable(folder)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file or folder that could not be written; makes the folder that it lies in.
+
+    Raises
+    ------
+    DataError
+        If that folder cannot be made or written to.
+    """
+    folder = path.resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Permission bits say nothing of full disks, read-only mounts or the superuser.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise DataError(f"cannot write {path}: {problem.strerror or problem}") from problem
