@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lumpylens.errors import DataError
@@ -31,7 +31,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as problem:
         raise DataError(f"cannot write {path}: {problem.strerror or problem}") from problem
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 @contextmanager
