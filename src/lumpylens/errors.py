@@ -4,7 +4,7 @@ Each carries one line that says what is wrong, where, and what to do. The comman
 that line and exits with status 2; a traceback appears only with ``--debug``.
 """
 
-__all__ = ["DataError", "LumpylensError", "ModelError"]
+__all__ = ["DataError", "DataWarning", "LumpylensError", "ModelError"]
 
 
 class LumpylensError(Exception):
@@ -17,3 +17,7 @@ class DataError(LumpylensError):
 
 class ModelError(LumpylensError):
     """A model folder, detector name or setting that cannot be used."""
+
+
+class DataWarning(UserWarning):
+    """Images were read, but not as they stand in the file."""

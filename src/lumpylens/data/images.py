@@ -4,61 +4,29 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lumpylens.data.checks import as_float32, stack_defect
+from lumpylens.data.cutout import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.errors import DataError
 
-__all__ = ["ImageBatch", "ImageSource", "LensImage", "LensImages"]
-
-NORMAL, ANOMALOUS, UNKNOWN = 0, 1, -1
-
-
-@dataclass(frozen=True)
-class LensImage:
-    """One cutout and what is known about it.
-
-    Attributes
-    ----------
-    id : str
-        Stable name, independent of machine and order.
-    image : ndarray of float32, shape (H, W), or None
-        Pixel values as stored in the file; None where `error` says why there is none.
-    noise : ndarray of float32, shape (H, W), or None
-        1-sigma noise map in the unit of `image`.
-    psf : ndarray of float32, shape (h, w), or None
-        Point-spread function on the pixel grid of `image`, odd-sized, sum 1.
-    pixel_scale_arcsec : float or None
-        Side of one pixel.
-    label : int
-        0 normal, 1 anomalous, -1 unknown. Read by `evaluate` alone.
-    stretched : bool
-        True for 8-bit pictures, whose values are not linear in flux.
-    jpeg_table : ndarray of int, shape (8, 8), or None
-        Luminance quantisation table of a JPEG file, row = vertical frequency.
-    file_bytes : int or None
-        Size of the file, for the audit of trivial statistics.
-    error : str
-        Why the image cannot be used; empty if it can.
-    """
-
-    id: str
-    image: NDArray[np.float32] | None
-    noise: NDArray[np.float32] | None = None
-    psf: NDArray[np.float32] | None = None
-    pixel_scale_arcsec: float | None = None
-    label: int = UNKNOWN
-    stretched: bool = False
-    jpeg_table: NDArray[np.int_] | None = None
-    file_bytes: int | None = None
-    error: str = ""
+__all__ = [
+    "ANOMALOUS",
+    "NORMAL",
+    "UNKNOWN",
+    "ImageBatch",
+    "ImageSource",
+    "LensImage",
+    "LensImages",
+]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageBatch:
     """Readable cutouts of one shape, stacked.
 
@@ -86,28 +54,27 @@ class ImageBatch:
 class ImageSource(Protocol):
     """What a reader provides: names and labels at once, pixels when asked for."""
 
-    ids: Sequence[str]
-    labels: Sequence[int]
-    location: str
+    @property
+    def ids(self) -> Sequence[str]:
+        """Stable name of each image."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """0 normal, 1 anomalous, -1 unknown."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the images come from, for messages."""
+        ...
 
     def load(self, position: int) -> LensImage:
         """Read one image; a defect is returned as its `error`, never raised."""
         ...
 
 
-def image_defect(image: NDArray[np.float32]) -> str:
-    """Say why `image` cannot be scored, or return an empty string."""
-    if image.ndim != 2 or 0 in image.shape:
-        return f"not a single two-dimensional image: shape {image.shape}"
-    finite = np.isfinite(image)
-    if not finite.all():
-        return f"{np.count_nonzero(~finite)} of {image.size} pixels are NaN or infinite"
-    if image.min() == image.max():
-        return f"constant image: every pixel is {image.flat[0]:g}"
-    return ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArraySource:
     """Images already in memory, shape (n, H, W)."""
 
@@ -122,21 +89,19 @@ class ArraySource:
     location: str = "memory"
 
     def load(self, position: int) -> LensImage:
-        image = self.pixels[position]
-        return LensImage(
-            id=self.ids[position],
-            image=image,
+        return LensImage.checked(
+            self.ids[position],
+            self.pixels[position],
             noise=None if self.noise is None else self.noise[position],
             psf=None if self.psf is None else self.psf[position % len(self.psf)],
             pixel_scale_arcsec=self.pixel_scale_arcsec,
             label=int(self.labels[position]),
             stretched=self.stretched,
             jpeg_table=self.jpeg_table,
-            error=image_defect(image),
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LensImages(Sequence[LensImage]):
     """A collection of cutouts, read when they are needed.
 
@@ -159,7 +124,7 @@ class LensImages(Sequence[LensImage]):
     """
 
     sources: tuple[ImageSource, ...]
-    positions: NDArray[np.int_] = field(repr=False)
+    positions: NDArray[np.int_]
 
     @classmethod
     def open(cls, data: Any, *, pixel_scale_arcsec: float | None = None) -> LensImages:
@@ -214,33 +179,58 @@ class LensImages(Sequence[LensImage]):
         ids : sequence of str, optional
             Default: the position, counted from 0.
         labels : sequence of int, optional
-        noise : array_like, same shape as `pixels`, optional
+            0 normal, 1 anomalous, -1 unknown (the default).
+        noise : array_like, shape of `pixels` or (H, W), optional
         psf : array_like, shape (h, w) or (..., h, w), optional
+            One for all images or one for each.
         pixel_scale_arcsec : float, optional
         stretched : bool
             True if the values are not linear in flux.
         jpeg_table : ndarray, shape (8, 8), optional
+
+        Raises
+        ------
+        DataError
+            If the arrays are not numbers, or do not belong together.
         """
-        array = np.asarray(pixels, dtype=np.float32)
-        if array.ndim < 2:
-            raise DataError(f"images need at least two axes (height, width), got shape {array.shape}")
-        stack = array.reshape(-1, *array.shape[-2:])
+        stack = _flat_stack(pixels, "images")
         count = len(stack)
         names = [str(i) for i in range(count)] if ids is None else [str(i) for i in ids]
-        marks = np.full(count, UNKNOWN) if labels is None else np.asarray(labels, int)
+        marks = np.full(count, UNKNOWN) if labels is None else np.asarray(labels, int).ravel()
         if len(names) != count or len(marks) != count:
             raise DataError(f"{count} images but {len(names)} ids and {len(marks)} labels")
-        noise_stack = None if noise is None else np.asarray(noise, np.float32).reshape(stack.shape)
-        psf_stack = None
+        if not np.isin(marks, list(LABEL_WORDS)).all():
+            raise DataError("labels must be 0 (normal), 1 (anomalous) or -1 (unknown)")
+        noise_stack = psf_stack = None
+        if noise is not None:
+            noise_stack = _flat_stack(noise, "noise maps")
+            if noise_stack.shape[1:] != stack.shape[1:] or len(noise_stack) not in (1, count):
+                raise DataError(f"noise maps {noise_stack.shape} but images {stack.shape}")
+            noise_stack = np.broadcast_to(noise_stack, stack.shape)
         if psf is not None:
-            psf_array = np.asarray(psf, np.float32)
-            psf_stack = psf_array.reshape(-1, *psf_array.shape[-2:])
+            psf_stack = _flat_stack(psf, "PSFs")
+            if len(psf_stack) not in (1, count):
+                raise DataError(f"{len(psf_stack)} PSFs but {count} images: give one or as many")
         return cls.from_source(
             ArraySource(
                 stack, names, [int(m) for m in marks], noise_stack, psf_stack,
                 pixel_scale_arcsec, stretched, jpeg_table,
             )
         )  # fmt: skip
+
+    def __repr__(self) -> str:
+        labels = self.labels
+        parts = [
+            f"{np.count_nonzero(labels == label)} {word}"
+            for label, word in LABEL_WORDS.items()
+            if (labels == label).any()
+        ]
+        return f"<LensImages: {len(self)} from {self.location or 'nowhere'}: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        from lumpylens.data.gallery import SHOWN, gallery_html
+
+        return gallery_html(list(self[:SHOWN]), repr(self))
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -253,8 +243,8 @@ class LensImages(Sequence[LensImage]):
         if isinstance(index, slice):
             return replace(self, positions=self.positions[index])
         if np.ndim(index) == 0:
-            source, position = self.positions[operator.index(index)]
-            return self.sources[source].load(int(position))
+            source, position = (int(n) for n in self.positions[operator.index(index)])
+            return self.sources[source].load(position)
         chosen = np.asarray(index)
         if chosen.size == 0:
             chosen = chosen.astype(int)
@@ -279,6 +269,16 @@ class LensImages(Sequence[LensImage]):
     def location(self) -> str:
         """Where the images come from, for messages."""
         return ", ".join(dict.fromkeys(source.location for source in self.sources))
+
+    def notes(self) -> list[str]:
+        """Sentences about the pixel values that a user should know; reads at most 8 images."""
+        sample = self[np.unique(np.linspace(0, len(self) - 1, 8).astype(int))] if len(self) else []
+        if any(item.stretched for item in sample):
+            return [
+                f"{self.location} holds 8-bit pictures: their values are stretched, not linear "
+                "flux, and have no unit"
+            ]
+        return []
 
     def batches(
         self,
@@ -344,6 +344,18 @@ class LensImages(Sequence[LensImage]):
         if not batches:
             raise DataError(f"no images in {self.location}")
         return batches[0]
+
+
+def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:
+    """Flatten (..., H, W) to float32 (n, H, W), or say why these are no `what`."""
+    try:
+        array, reason = as_float32(values)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what} must be an array of numbers: {problem}") from None
+    reason = reason or stack_defect(array.shape)
+    if reason:
+        raise DataError(f"{what} must have shape (..., height, width): {reason}")
+    return array.reshape(-1, *array.shape[-2:])
 
 
 def _stack(held: list[tuple[int, LensImage]]) -> ImageBatch:

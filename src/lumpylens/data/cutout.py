@@ -1,0 +1,112 @@
+"""`LensImage`: one cutout, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lumpylens.data.checks import as_float32, image_defect, noise_defect, psf_defect
+
+__all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
+
+NORMAL, ANOMALOUS, UNKNOWN = 0, 1, -1
+LABEL_WORDS = {NORMAL: "normal", ANOMALOUS: "anomalous", UNKNOWN: "unlabelled"}
+
+
+@dataclass(frozen=True, eq=False)
+class LensImage:
+    """One cutout and what is known about it.
+
+    Attributes
+    ----------
+    id : str
+        Stable name, independent of machine and order.
+    image : ndarray of float32, shape (H, W), or None
+        Pixel values as stored in the file. With an `error`: the pixels at fault, if there are
+        any, else None.
+    noise : ndarray of float32, shape (H, W), or None
+        1-sigma noise map in the unit of `image`.
+    psf : ndarray of float32, shape (h, w), or None
+        Point-spread function on the pixel grid of `image`, odd-sized, sum 1.
+    pixel_scale_arcsec : float or None
+        Side of one pixel.
+    label : int
+        0 normal, 1 anomalous, -1 unknown. Read by `evaluate` alone.
+    stretched : bool
+        True for 8-bit pictures, whose values are not linear in flux.
+    jpeg_table : ndarray of int, shape (8, 8), or None
+        Luminance quantisation table of a JPEG file, row = vertical frequency.
+    file_bytes : int or None
+        Size of the file, for the audit of trivial statistics.
+    error : str
+        Why the image cannot be used; empty if it can.
+    """
+
+    id: str
+    image: NDArray[np.float32] | None
+    noise: NDArray[np.float32] | None = None
+    psf: NDArray[np.float32] | None = None
+    pixel_scale_arcsec: float | None = None
+    label: int = UNKNOWN
+    stretched: bool = False
+    jpeg_table: NDArray[np.int_] | None = None
+    file_bytes: int | None = None
+    error: str = ""
+
+    @classmethod
+    def checked(
+        cls,
+        id: str,
+        pixels: ArrayLike,
+        *,
+        noise: ArrayLike | None = None,
+        psf: ArrayLike | None = None,
+        **known: Any,
+    ) -> LensImage:
+        """Build one from numbers of any type, with `error` set if they cannot be used.
+
+        Parameters
+        ----------
+        id : str
+        pixels : array_like, shape (H, W)
+        noise : array_like, shape (H, W), optional
+        psf : array_like, shape (h, w), optional
+            Scaled to sum 1.
+        **known
+            The other attributes.
+        """
+        image, error = as_float32(pixels)
+        error = error or image_defect(image)
+        noise_map = psf_image = None
+        if noise is not None:
+            noise_map, reason = as_float32(noise)
+            error = error or reason or noise_defect(noise_map, image.shape)
+        if psf is not None:
+            psf_image, reason = as_float32(psf)
+            reason = reason or psf_defect(psf_image)
+            error = error or reason
+            psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
+        return cls(
+            id=id,
+            image=image if image.size else None,
+            noise=noise_map,
+            psf=None if psf_image is None else psf_image.astype(np.float32),
+            error=error,
+            **known,
+        )
+
+    def __repr__(self) -> str:
+        if self.error or self.image is None:
+            return f"<LensImage {self.id}: {self.error or 'no pixels'}>"
+        size = "x".join(str(n) for n in self.image.shape)
+        extras = [name for name in ("noise", "psf") if getattr(self, name) is not None]
+        with_extras = f" with {' and '.join(extras)}" if extras else ""
+        return f"<LensImage {self.id}: {size}, {LABEL_WORDS[self.label]}{with_extras}>"
+
+    def _repr_html_(self) -> str:
+        from lumpylens.data.gallery import gallery_html
+
+        return gallery_html([self], repr(self))

@@ -1,0 +1,59 @@
+"""Thumbnails of cutouts for notebooks, self-contained HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.data.cutout import LensImage
+
+__all__ = ["SHOWN", "gallery_html"]
+
+SHOWN = 8
+"""Thumbnails in one row of a notebook."""
+
+SIDE_PX = 96
+
+
+def gallery_html(images: Sequence[LensImage], title: str) -> str:
+    """Draw images beside each other, with their ids and what is wrong with them.
+
+    Parameters
+    ----------
+    images : sequence of LensImage
+    title : str
+    """
+    figures = "".join(
+        f'<figure style="display:inline-block;margin:4px;width:{SIDE_PX}px;vertical-align:top">'
+        f"{_picture(item)}"
+        f'<figcaption style="font-size:10px;overflow-wrap:anywhere">{html.escape(item.id)}'
+        f"{'<br>' + html.escape(item.error) if item.error else ''}</figcaption></figure>"
+        for item in images
+    )
+    return f"<div><div>{html.escape(title)}</div>{figures}</div>"
+
+
+def _picture(item: LensImage) -> str:
+    if item.error or item.image is None:
+        return ""
+    encoded = base64.b64encode(_png(item.image)).decode("ascii")
+    return (
+        f'<img width="{SIDE_PX}" alt="{html.escape(item.id, quote=True)}" '
+        f'src="data:image/png;base64,{encoded}">'
+    )
+
+
+def _png(image: NDArray[np.float32]) -> bytes:
+    from PIL import Image
+
+    # A few very bright pixels (stars, cosmic rays) would leave the rest black.
+    low, high = np.quantile(image, [0.0, 0.999])
+    scaled = np.clip((image - low) / max(high - low, 1e-30), 0, 1) * 255
+    drawn = io.BytesIO()
+    Image.fromarray(scaled.astype(np.uint8)).save(drawn, "PNG")
+    return drawn.getvalue()

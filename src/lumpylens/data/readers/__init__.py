@@ -1,0 +1,118 @@
+"""One reader per file format, and the one list of them.
+
+A path may name one file, or a folder: flat, or with one sub-folder per class (``no_sub`` is
+normal, ``sub`` is anomalous, other names say nothing). Ids are file names relative to the
+folder; images of a stack are ``file[3]`` or carry the ids stored with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lumpylens.data.images import ImageSource
+from lumpylens.data.readers.files import (
+    DataFiles,
+    find_files,
+    label_of,
+    printable,
+    sole_folder,
+    system_reason,
+)
+from lumpylens.data.readers.fits import open_fits
+from lumpylens.data.readers.hdf5 import open_hdf5
+from lumpylens.data.readers.npy import open_numpy
+from lumpylens.data.readers.pictures import open_pictures
+from lumpylens.data.readers.sources import FailedSource, joined
+from lumpylens.errors import DataError
+
+__all__ = ["READERS", "Reader", "open_path"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files with certain endings are opened.
+
+    Attributes
+    ----------
+    name : str
+    suffixes : tuple of str
+        Lower-case endings of file names.
+    open : callable
+        From `DataFiles` to an `ImageSource`; reads no more than it needs to count images.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[[DataFiles], ImageSource]
+
+    def reads(self, path: Path) -> bool:
+        """Tell by its name whether a file is of this format."""
+        return path.name.lower().endswith(self.suffixes)
+
+
+READERS = (
+    Reader("pictures", (".jpg", ".jpeg", ".png", ".tif", ".tiff"), open_pictures),
+    Reader("numpy", (".npy", ".npz"), open_numpy),
+    Reader("hdf5", (".h5", ".hdf5", ".hdf"), open_hdf5),
+    Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
+)
+
+LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
+
+
+def open_path(path: Path, *, pixel_scale_arcsec: float | None = None) -> ImageSource:
+    """Open a file or folder of images; pixels are read later, one image at a time.
+
+    Parameters
+    ----------
+    path : Path
+    pixel_scale_arcsec : float, optional
+        Used where the data do not say.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to read, in one line with what was looked for.
+    """
+    path = path.expanduser()
+    try:
+        if path.is_dir():
+            return _open_folder(path, pixel_scale_arcsec)
+        if not path.exists():
+            raise DataError(f"no such file or folder: {path}")
+    except OSError as problem:
+        raise DataError(f"{path} cannot be opened: {system_reason(problem)}") from None
+    for reader in READERS:
+        if reader.reads(path):
+            return reader.open(DataFiles(path.parent, [path], str(path), True, pixel_scale_arcsec))
+    raise DataError(f"{path} is not an image file (looked for {LOOKED_FOR})")
+
+
+def _open_folder(folder: Path, pixel_scale_arcsec: float | None) -> ImageSource:
+    found, unreadable = find_files(folder)
+    images = [path for path in found if any(reader.reads(path) for reader in READERS)]
+    if not images:
+        refused = "; ".join(f"{path}: {reason}" for path, reason in unreadable.items())
+        raise DataError(
+            f"no images in {folder}{' (' + refused + ')' if refused else ''}: "
+            f"looked for {LOOKED_FOR} in it and its sub-folders, found {len(found)} other files"
+        )
+    root = folder if unreadable else sole_folder(folder, images)
+    parts: list[ImageSource] = []
+    for reader in READERS:
+        own = [path for path in images if reader.reads(path)]
+        if own:
+            files = DataFiles(root, own, str(root), pixel_scale_arcsec=pixel_scale_arcsec)
+            parts.append(reader.open(files))
+    if unreadable:
+        parts.append(
+            FailedSource(
+                [printable(path.relative_to(root).as_posix()) for path in unreadable],
+                [label_of(path.relative_to(root).parts) for path in unreadable],
+                list(unreadable.values()),
+                str(root),
+            )
+        )
+    return joined(parts, str(root))

@@ -1,0 +1,159 @@
+"""Which files lie under a path, what they are called, and what their folders say of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lumpylens.data.cutout import ANOMALOUS, NORMAL, UNKNOWN
+from lumpylens.errors import DataError
+
+__all__ = [
+    "CLASS_LABELS",
+    "DataFiles",
+    "file_bytes_of",
+    "find_files",
+    "label_of",
+    "printable",
+    "sole_folder",
+    "system_reason",
+]
+
+CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
+"""Folder names of the challenge, and what they mean."""
+
+LARGEST_FILE_BYTES = 2**30
+"""Of a file that holds one cutout."""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Files of one format that are opened together.
+
+    Attributes
+    ----------
+    root : Path
+        Folder that image ids are relative to.
+    paths : sequence of Path
+        Sorted by their name under `root`.
+    location : str
+        What the user named, for messages.
+    alone : bool
+        True if the user named one file and not a folder.
+    pixel_scale_arcsec : float or None
+        Used where the files do not say.
+    """
+
+    root: Path
+    paths: Sequence[Path]
+    location: str
+    alone: bool = False
+    pixel_scale_arcsec: float | None = None
+
+    @cached_property
+    def _root_name(self) -> str:
+        return self.root.resolve().name
+
+    def name(self, path: Path) -> str:
+        """Posix path under `root`; the root itself is called by its own name."""
+        relative = path.relative_to(self.root).as_posix()
+        return printable(self._root_name if relative == "." else relative)
+
+    def label(self, path: Path) -> int:
+        """Label from the nearest folder that is named after a class.
+
+        The root's own name counts, so that ``data/sub`` is known to be anomalous whether
+        ``data`` or ``data/sub`` is opened.
+        """
+        folders = (self._root_name, *path.relative_to(self.root).parts[:-1])
+        return label_of(folders)
+
+
+def label_of(names: Sequence[str]) -> int:
+    """Label of the last name that is a class, -1 if none is."""
+    known = [CLASS_LABELS[name] for name in names if name in CLASS_LABELS]
+    return known[-1] if known else UNKNOWN
+
+
+def printable(name: str) -> str:
+    """Spell out bytes of a file name that are not valid text."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
+    """List the visible files under a folder, and the folders that cannot be read.
+
+    Links are followed, each real folder once.
+
+    Returns
+    -------
+    files : list of Path
+        Sorted by posix path under `folder`.
+    unreadable : dict of Path to str
+        Reason for each folder that cannot be listed.
+    """
+    files: list[str] = []
+    unreadable: dict[Path, str] = {}
+    visited: set[str] = set()
+
+    def refuse(problem: OSError) -> None:
+        unreadable[Path(problem.filename)] = f"folder cannot be read: {system_reason(problem)}"
+
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        visited.add(os.path.realpath(here))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not hidden(name) and os.path.realpath(os.path.join(here, name)) not in visited
+        )
+        files.extend(os.path.join(here, name) for name in names if not hidden(name))
+    # With "/" made the smallest character, a folder's files stay together.
+    files.sort(key=lambda path: path.replace(os.sep, "\0"))
+    return [Path(path) for path in files], unreadable
+
+
+def sole_folder(folder: Path, files: Sequence[Path]) -> Path:
+    """Go down while there is but one folder and nothing beside it, as in an unpacked archive.
+
+    A class folder is not entered: its name says what its images are.
+    """
+    while files:
+        first = {path.relative_to(folder).parts[0] for path in files}
+        only = folder / first.pop()
+        if first or not only.is_dir() or only.name in CLASS_LABELS:
+            break
+        folder = only
+    return folder
+
+
+def hidden(name: str) -> bool:
+    """Tell what the system or an archiver left behind."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def system_reason(problem: OSError) -> str:
+    """The operating system's words without number and path."""
+    return problem.strerror or str(problem)
+
+
+def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:
+    """Size of a regular file.
+
+    Raises
+    ------
+    OSError
+    DataError
+        If the file is empty, far too large, or a device or pipe that would never end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("not a regular file")
+    if status.st_size == 0:
+        raise DataError("empty file (zero bytes)")
+    if limit is not None and status.st_size > limit:
+        raise DataError(f"the file has {status.st_size / 1e9:.1f} GB, too large for a cutout")
+    return status.st_size

@@ -1,0 +1,118 @@
+"""npy and npz files; nothing in them is ever unpickled."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.data.images import ImageSource
+from lumpylens.data.readers.files import DataFiles
+from lumpylens.data.readers.stacks import Stack, choose_images, open_stacks
+from lumpylens.errors import DataError
+
+__all__ = ["open_numpy"]
+
+
+def open_numpy(files: DataFiles) -> ImageSource:
+    """Open npy and npz files; npy is memory-mapped."""
+    return open_stacks(files, read_numpy)
+
+
+def read_numpy(path: Path) -> Stack:
+    """Find the arrays of one file."""
+    return read_npz(path) if path.suffix.lower() == ".npz" else read_npy(path)
+
+
+def read_npy(path: Path) -> Stack:
+    """Map the images that are there, also if the file is cut off."""
+    with path.open("rb") as stream:
+        shape, fortran, dtype = read_header(stream)
+        start = stream.tell()
+        held = os.fstat(stream.fileno()).st_size - start
+    wanted = math.prod(shape) * dtype.itemsize
+    if len(shape) < 2 or held >= wanted > 0:
+        return Stack(np.load(path, mmap_mode="r" if wanted else None, allow_pickle=False))
+    one = math.prod(shape[-2:]) * dtype.itemsize
+    complete = 0 if fortran or not one else held // one
+    images = np.memmap(path, dtype, "r", start, (complete, *shape[-2:])) if complete else None
+    return Stack(CutOff(images, shape, dtype), complete=complete)
+
+
+class CutOff:
+    """The whole images of a file that ends too early, under their place in the full array."""
+
+    def __init__(
+        self, images: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.images, self.shape, self.dtype = images, shape, dtype
+
+    def __getitem__(self, at: tuple[Any, ...]) -> Any:
+        if self.images is None:
+            raise DataError("the file is cut off before its first image")
+        return self.images[np.ravel_multi_index(at, self.shape[:-2])]
+
+
+def read_npz(path: Path) -> Stack:
+    """Find the arrays of an npz file by name; pixels are read at the first image."""
+    with zipfile.ZipFile(path) as archive:
+        names = [info.filename for info in archive.infolist() if info.filename.endswith(".npy")]
+        members = {name[:-4]: PackedArray(path, name, archive) for name in names}
+    images = members[choose_images({name: member.shape for name, member in members.items()})]
+    scale = members.get("pixel_scale_arcsec")
+    return Stack(
+        images,
+        noise=members.get("noise"),
+        psf=members.get("psf"),
+        ids=members["ids"].values if "ids" in members else None,
+        labels=members["labels"].values if "labels" in members else None,
+        pixel_scale_arcsec=None if scale is None else float(scale.values.item()),
+    )
+
+
+class PackedArray:
+    """One array of an npz file: its shape at once, its numbers when asked for."""
+
+    def __init__(self, path: Path, member: str, archive: zipfile.ZipFile) -> None:
+        self.path, self.member = path, member
+        with archive.open(member) as stream:
+            self.shape, _, self.dtype = read_header(stream)
+
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """The whole array, kept."""
+        with np.load(self.path, allow_pickle=False) as archive:
+            array: NDArray[Any] = archive[self.member[:-4]]
+        return array
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.values[at]
+
+
+def read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order (True: first axis fastest) and type of an array in npy format.
+
+    Raises
+    ------
+    DataError
+        If this is no npy array, or one of Python objects.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran, dtype = read(stream)
+    except ValueError as problem:
+        raise DataError(f"not a numpy array: {str(problem).splitlines()[0]}") from None
+    if dtype.hasobject:
+        raise DataError("holds Python objects, not numbers, and is not read for safety")
+    return shape, fortran, dtype

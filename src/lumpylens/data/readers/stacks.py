@@ -1,0 +1,256 @@
+"""Many images in the arrays of one file."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.data.checks import stack_defect
+from lumpylens.data.cutout import UNKNOWN, LensImage
+from lumpylens.data.images import ImageSource
+from lumpylens.data.readers.files import (
+    CLASS_LABELS,
+    DataFiles,
+    file_bytes_of,
+    label_of,
+    system_reason,
+)
+from lumpylens.data.readers.sources import FailedSource, joined
+from lumpylens.errors import DataError
+
+__all__ = ["Stack", "StackSource", "choose_images", "open_stacks"]
+
+COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec")
+
+DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, MemoryError, zlib.error)
+"""What numpy and h5py raise for arrays that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The arrays of one file, not read yet.
+
+    Attributes
+    ----------
+    images : array with shape, dtype and indexing, shape (..., H, W)
+    noise : the same shape or (H, W)
+    psf : shape (h, w) or (..., h, w)
+    ids, labels : ndarray or None
+    pixel_scale_arcsec : float or None
+    complete : int or None
+        Number of images that the file really holds, if it is cut off.
+    """
+
+    images: Any
+    noise: Any = None
+    psf: Any = None
+    ids: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
+    pixel_scale_arcsec: float | None = None
+    complete: int | None = None
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Axes before height and width."""
+        return tuple(self.images.shape[:-2])
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return int(np.prod(self.leading, dtype=int))
+
+
+@dataclass
+class LastOpened:
+    """Opens stacks, and keeps the last one open.
+
+    A folder may hold thousands, more than a process may have open. What is open belongs to
+    one process: it is left behind on the way to another one.
+    """
+
+    opener: Callable[[Path], Stack]
+    _last: tuple[int, Path, Stack] | None = field(default=None, repr=False)
+
+    def __call__(self, path: Path) -> Stack:
+        """The arrays of a file."""
+        if self._last is None or self._last[:2] != (os.getpid(), path):
+            self._last = None
+            self._last = (os.getpid(), path, self.opener(path))
+        return self._last[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
+
+
+@dataclass(frozen=True)
+class StackSource:
+    """Images of one file, read when asked for."""
+
+    path: Path
+    opened: LastOpened
+    ids: Sequence[str]
+    labels: Sequence[int]
+    location: str
+    pixel_scale_arcsec: float | None = None
+
+    def load(self, position: int) -> LensImage:
+        """Read one image."""
+        label = self.labels[position]
+        try:
+            stack = self.opened(self.path)
+            if stack.complete is not None and position >= stack.complete:
+                raise DataError("the file is cut off before the end of this image")
+            at = np.unravel_index(position, stack.leading)
+            pixels = stack.images[at]
+            noise = _one_of(stack.noise, at, stack.leading)
+            psf = _one_of(stack.psf, at, stack.leading)
+        except DAMAGE as problem:
+            reason = f"the file cannot be read: {plain(problem)}"
+            return LensImage(self.ids[position], None, label=label, error=reason)
+        except DataError as problem:
+            return LensImage(self.ids[position], None, label=label, error=str(problem))
+        scale = stack.pixel_scale_arcsec
+        return LensImage.checked(
+            self.ids[position],
+            pixels,
+            noise=noise,
+            psf=psf,
+            label=label,
+            stretched=stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
+            pixel_scale_arcsec=self.pixel_scale_arcsec if scale is None else scale,
+        )
+
+
+def _one_of(array: Any, at: tuple[Any, ...], leading: tuple[int, ...]) -> Any:
+    """The entry that belongs to one image, from one for each or one for all."""
+    if array is None or len(array.shape) == 2:
+        return None if array is None else array[()]
+    if tuple(array.shape[:-2]) == leading:
+        return array[at]
+    if np.prod(array.shape[:-2]) == 1:
+        return array[(0,) * (len(array.shape) - 2)]
+    raise DataError(f"an array of shape {tuple(array.shape)} lies beside {leading} images")
+
+
+def open_stacks(files: DataFiles, opener: Callable[[Path], Stack]) -> ImageSource:
+    """Open files of one format; one that cannot be opened becomes a row in a folder.
+
+    Raises
+    ------
+    DataError
+        If the one file the user named cannot be opened.
+    """
+    parts: list[ImageSource] = []
+    opened = LastOpened(opener)
+    for path in files.paths:
+        try:
+            parts.append(_open_stack(files, path, opened))
+        except DataError as problem:
+            if files.alone:
+                raise DataError(f"{path}: {problem}") from None
+            parts.append(
+                FailedSource(
+                    [files.name(path)], [_file_label(files, path)], [str(problem)], files.location
+                )
+            )
+    return joined(parts, files.location)
+
+
+def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource:
+    try:
+        file_bytes_of(path, limit=None)
+        stack = opened(path)
+    except DAMAGE as problem:
+        raise DataError(f"the file cannot be read: {plain(problem)}") from None
+    if reason := stack_defect(stack.images.shape):
+        raise DataError(reason)
+    if stack.count == 0:
+        raise DataError(f"holds no image: an array of shape {tuple(stack.images.shape)}")
+    return StackSource(
+        path,
+        opened,
+        _ids(files, path, stack),
+        _labels(stack, _file_label(files, path)),
+        files.location,
+        files.pixel_scale_arcsec,
+    )
+
+
+def _file_label(files: DataFiles, path: Path) -> int:
+    """Label of the folder; a stack may itself be called ``no_sub.npy`` or ``sub.npy``."""
+    own = label_of([path.stem])
+    return files.label(path) if own == UNKNOWN else own
+
+
+def _ids(files: DataFiles, path: Path, stack: Stack) -> list[str]:
+    name = files.name(path)
+    if stack.ids is not None:
+        given = [item.decode() if isinstance(item, bytes) else str(item) for item in stack.ids.flat]
+        if len(given) != stack.count:
+            raise DataError(f"{stack.count} images but {len(given)} ids")
+        repeated = [item for item, times in Counter(given).items() if times > 1]
+        if repeated:
+            raise DataError(f"ids are not unique: {listed(repeated)}")
+        return given if files.alone else [f"{name}[{item}]" for item in given]
+    return [name] if not stack.leading else [f"{name}[{i}]" for i in range(stack.count)]
+
+
+def _labels(stack: Stack, otherwise: int) -> list[int]:
+    if stack.labels is None:
+        return [otherwise] * stack.count
+    given = stack.labels.ravel()
+    if len(given) != stack.count:
+        raise DataError(f"{stack.count} images but {len(given)} labels")
+    return [_label(item) for item in given.tolist()]
+
+
+def _label(item: Any) -> int:
+    if isinstance(item, (bytes, str)):
+        return CLASS_LABELS.get(item.decode() if isinstance(item, bytes) else item, UNKNOWN)
+    return int(item) if item in (0, 1) else UNKNOWN
+
+
+def choose_images(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Find the array that holds the images: ``images``, or the only one with two axes or more.
+
+    Parameters
+    ----------
+    shapes : mapping of array name to shape
+        A name may have folders; its last part counts.
+
+    Raises
+    ------
+    DataError
+        If there is none, or more than one.
+    """
+    last = {name: name.rsplit("/", 1)[-1] for name in shapes}
+    named = [name for name in shapes if last[name] == "images"]
+    large = [n for n, shape in shapes.items() if len(shape) >= 2 and last[n] not in COMPANIONS]
+    candidates = named or large
+    if len(candidates) == 1:
+        return candidates[0]
+    found = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    raise DataError(f"needs one array called images with axes (..., height, width); found {found}")
+
+
+def listed(parts: Iterable[str]) -> str:
+    """The first few of a list, in words."""
+    every = list(parts)
+    return (", ".join(every[:6]) + (", ..." if len(every) > 6 else "")) or "nothing"
+
+
+def plain(problem: BaseException) -> str:
+    """First line of what a library says."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return system_reason(problem)
+    if isinstance(problem, MemoryError):
+        return "not enough memory"
+    return str(problem).split("\n", 1)[0]
