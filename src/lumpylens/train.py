@@ -1,0 +1,275 @@
+"""From a folder of normal images to a calibrated model folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lumpylens.calibrate import Calibration
+from lumpylens.data.images import LensImages
+from lumpylens.data.splits import Split, check_disjoint, split
+from lumpylens.detectors import Detector, Run, Scores, create
+from lumpylens.detectors.base import refuse_anomalies
+from lumpylens.errors import DataError, ModelError
+from lumpylens.progress import counted
+from lumpylens.store import TrainedModel, check_place, save_model
+from lumpylens.writing import check_replaceable
+
+__all__ = ["train"]
+
+FALSE_ALARM_RATE = 0.05
+"""Share of normal images that `Detector.predict` calls anomalous."""
+RUN_NOTE = "command.txt"
+VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustics")
+
+
+def train(
+    data: str | Path | ArrayLike | LensImages,
+    detector: str = "physics",
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    precision: str = "32-true",
+    progress: bool = True,
+) -> TrainedModel:
+    """Train a detector on normal images and calibrate it.
+
+    The images are split by their content: the detector learns from ``train``, chooses from
+    ``validation``, p-values come from ``calibration``, and ``test`` is left for `evaluate`.
+
+    Parameters
+    ----------
+    data : str, Path, array_like or LensImages
+        Images without substructure; one labelled anomalous is refused.
+    detector : str
+        Name of a detector, see ``lumpylens info``.
+    out : str or Path, optional
+        Folder for the model. While it is trained, checkpoints lie beside it in ``OUT.run``.
+    seed : int
+    settings : mapping, optional
+        Settings of the detector, instead of its defaults.
+    resume : bool
+        Go on from the last finished epoch in ``OUT.run``, if there is one.
+    device : {"auto", "cpu", "cuda"}
+    devices, nodes : int
+        Processes per machine, and machines.
+    precision : str
+        Lightning's name for the number format.
+    progress : bool
+        Show progress on standard error.
+
+    Returns
+    -------
+    TrainedModel
+
+    Raises
+    ------
+    DataError
+        If an image is labelled anomalous, there are too few, or `out` cannot be written.
+    ModelError
+        If the detector, a setting or the device does not exist, or `out` is another folder.
+    """
+    started = time.perf_counter()
+    learner = create(detector, **{"seed": seed, **(settings or {})})
+    if device not in ("auto", "cpu"):
+        from lumpylens.training import torch_device
+
+        torch_device(device)
+    learner.device = device
+    images = refuse_anomalies(LensImages.open(data))
+    command = _command(images, learner, out)
+    run = Run(
+        folder=None if out is None else _open_run(Path(out), command),
+        resume=resume,
+        progress=progress,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        precision=precision,
+    )
+    with counted("reading", len(images), show=progress) as step:
+        parts = split(images, progress=step)
+    _check_enough(images, parts)
+
+    learner.fit(parts.train, validation=parts.validation, run=run)
+    with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
+        held_out = learner.score(parts.calibration, on_image=step)
+        fresh = learner.score(parts.test, on_image=step)
+    calibration = Calibration(held_out.anomaly_score[_trusted(held_out)])
+    rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
+    learner.offset_ = -calibration.threshold(rate)
+
+    info = {
+        "data": _short(images.location),
+        "command": command,
+        "images": {
+            "found": len(images),
+            "unreadable": len(parts.failed),
+            **{part: len(getattr(parts, part)) for part in parts.digests},
+        },
+        "normal": _on_normals(learner, fresh, rate),
+        "seconds": round(time.perf_counter() - started, 1),
+        "versions": installed_versions(),
+    }
+    model = TrainedModel(
+        detector=learner,
+        calibration=calibration,
+        seen={part: digests for part, digests in parts.digests.items() if part != "test"},
+        info=info,
+    )
+    model = replace(model, card=_card(model))
+    if out is not None and _is_first_process(run):
+        save_model(model, out)
+        if run.folder is not None:
+            shutil.rmtree(run.folder)
+    return model
+
+
+def _open_run(out: Path, command: str) -> Path:
+    """Make the private folder of this run; a place that cannot be written shows here."""
+    check_place(out)
+    place = out.resolve()
+    folder = place.with_name(f"{place.name}.run")
+    check_replaceable(folder, made_by_us=RUN_NOTE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RUN_NOTE).write_text(f"{command}\n", encoding="utf-8")
+    except OSError as problem:
+        raise DataError(f"cannot write {out}: {problem.strerror or problem}") from problem
+    return folder
+
+
+def _check_enough(images: LensImages, parts: Split) -> None:
+    """Refuse what leaves a part empty, and say why so few are left."""
+    readable = sum(len(getattr(parts, part)) for part in parts.digests)
+    if parts.failed and 2 * len(parts.failed) > len(images):
+        first = min(parts.failed)
+        raise DataError(
+            f"{len(parts.failed)} of {len(images)} images of {images.location} cannot be used; "
+            f"the first is {images.ids[first]}: {parts.failed[first]}"
+        )
+    empty = [part for part in parts.digests if not len(getattr(parts, part))]
+    if empty:
+        raise DataError(
+            f"{readable} different images in {images.location} are too few: none falls into the "
+            f"{' and the '.join(empty)} part; give at least 100"
+        )
+    # The content decides the part, so this holds unless an image fell into two of them.
+    check_disjoint(*parts.digests.values())
+
+
+def _trusted(scores: Scores) -> Any:
+    """Which images get p-values: scored, and like the training images; shape (n,)."""
+    strange = np.array([bool(text) for text in scores.warning], dtype=bool)
+    trusted = np.isfinite(scores.anomaly_score) & ~strange
+    if not trusted.any():
+        reason = next((text for text in scores.error + scores.warning if text), "")
+        raise ModelError(f"no calibration image could be scored: {reason}")
+    return trusted
+
+
+def _on_normals(detector: Detector, fresh: Scores, rate: float) -> dict[str, Any]:
+    """What the model says of normal images that it has never seen."""
+    scores = fresh.anomaly_score[np.isfinite(fresh.anomaly_score)]
+    losses = fresh.reconstruction_mse[np.isfinite(fresh.reconstruction_mse)]
+    return {
+        "test_images": len(scores),
+        "nominal_false_alarm_rate": rate,
+        "false_alarm_rate": float((scores > -detector.offset_).mean()) if len(scores) else None,
+        "median_score": float(np.median(scores)) if len(scores) else None,
+        "median_reconstruction_mse": float(np.median(losses)) if len(losses) else None,
+    }
+
+
+def _command(images: LensImages, detector: Detector, out: str | Path | None) -> str:
+    """The command line that does the same."""
+    words = ["lumpylens", "train", _short(images.location), "--detector", detector.name]
+    for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():
+        if key != "seed":
+            words += ["--set", f"{key}={value}"]
+    words += ["--seed", str(detector.config.seed)]
+    if out is not None:
+        words += ["--out", Path(out).name]
+    return shlex.join(words)
+
+
+def _short(location: str) -> str:
+    """Last two parts of a path: a model that is given away names no home folder."""
+    return "/".join(Path(location).parts[-2:]).lstrip("/")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of what decides results, where installed."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _is_first_process(run: Run) -> bool:
+    """Of several processes that train one model, the first one writes it."""
+    if run.devices * run.nodes == 1:
+        return True
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return int(next((rank for rank in ranks if rank), "0")) == 0
+
+
+def _card(model: TrainedModel) -> str:
+    """Model card in Markdown."""
+    detector, info = model.detector, model.info
+    images, normal = info["images"], info["normal"]
+    notes = "\n".join(f"* {note}" for note in detector.card_notes())
+    settings = "\n".join(f"| `{key}` | {value} |" for key, value in detector.config)
+    versions = ", ".join(f"{name} {number}" for name, number in info["versions"].items())
+    height, width = detector.image_shape or (0, 0)
+    lines = [
+        f"# {detector.name}: a detector of substructure in strong lenses",
+        f"Learned from images without substructure of {height}x{width} pixels "
+        f"({info['data']}), and from no label. Higher scores are more anomalous.",
+        notes,
+        "## Images",
+        f"{images['found']} found, {images['unreadable']} unreadable. By content, "
+        f"{images['train']} were learned from, {images['validation']} served for choices, "
+        f"{images['calibration']} for calibration, and {images['test']} were kept for tests.",
+        "## On normal images",
+        f"{len(model.calibration)} calibration images: no p-value is below "
+        f"{model.calibration.smallest_p_value:.2g}.",
+    ]
+    if normal["false_alarm_rate"] is not None:
+        lines.append(
+            f"Of {normal['test_images']} normal test images {normal['false_alarm_rate']:.1%} lie "
+            f"above the threshold for {normal['nominal_false_alarm_rate']:.1%}."
+        )
+    if normal["median_reconstruction_mse"] is not None:
+        lines.append(
+            "Their median reconstruction loss, the mean squared error per pixel on [0, 1] "
+            f"images, is {normal['median_reconstruction_mse']:.3g}."
+        )
+    lines += [
+        "An image of another size, stretch or pixel scale gets an error or a warning and no "
+        "p-value.",
+        "## How it was made",
+        f"```\n{info['command']}\n```",
+        f"{info['seconds']} s; {versions}.",
+        "| setting | value |\n|---|---|\n" + settings,
+    ]
+    return "\n\n".join(line for line in lines if line) + "\n"
