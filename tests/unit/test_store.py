@@ -8,49 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mean_detector import MeanDetector
 
 from lumpylens import store
 from lumpylens.calibrate import Calibration
-from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors import DETECTORS
-from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig
+from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, LumpylensError, ModelError
 from lumpylens.store import TrainedModel, load_model, save_model
 
-
-class MeanConfig(DetectorConfig):
-    weight: float = 1.0
-    label: str | None = None
-
-
-class MeanDetector(Detector):
-    """Scores by the distance to the mean image; the least a detector can be."""
-
-    name = "mean"
-    Config = MeanConfig
-    config: MeanConfig
-
-    def _fit(self, images, validation, run):
-        self.mean = images.stack().pixels.mean(axis=0)
-        self.history = [{"epoch": 0.0, "loss": 0.1}, {"epoch": 1.0, "loss": 1 / 3}]
-
-    def _score_batch(self, batch: ImageBatch) -> BatchScores:
-        away = np.square(batch.pixels - self.mean).mean(axis=(1, 2)).astype(np.float64)
-        return BatchScores(self.config.weight * away)
-
-    def _arrays(self):
-        # Transposed: a view whose bytes do not lie in the order of its elements.
-        return {"mean": np.asfortranarray(self.mean), "count": np.array(3)}
-
-    def _restore(self, arrays):
-        if arrays["mean"].shape != self.image_shape:
-            raise ValueError("mean image and image shape differ")
-        self.mean = arrays["mean"]
-
-
-@pytest.fixture(autouse=True)
-def mean_detector(monkeypatch):
-    monkeypatch.setitem(DETECTORS, "mean", (__name__, "MeanDetector"))
+pytestmark = pytest.mark.usefixtures("mean_detector")
 
 
 @pytest.fixture

@@ -1,0 +1,166 @@
+"""`train`: what it keeps apart, what it refuses, what it leaves behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mean_detector import MeanDetector
+from PIL import Image
+
+from lumpylens.data.images import LensImages
+from lumpylens.data.splits import contained, digests_of, split
+from lumpylens.errors import DataError, LumpylensError, ModelError
+from lumpylens.store import load_model
+from lumpylens.train import train
+
+pytestmark = pytest.mark.usefixtures("mean_detector")
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(1).normal(size=(400, 6, 9)).astype(np.float32)
+
+
+def learn(data, **options):
+    return train(data, "mean", progress=False, **options)
+
+
+def test_returns_what_it_writes(pixels, tmp_path):
+    model = learn(pixels, out=tmp_path / "model", seed=4, settings={"weight": 2.0})
+    back = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(
+        back.detector.anomaly_score(pixels), model.detector.anomaly_score(pixels)
+    )
+    assert back.card == model.card
+    assert (back.detector.config.seed, back.detector.config.weight) == (4, 2.0)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_parts_are_kept_apart(pixels):
+    images = LensImages.from_arrays(pixels)
+    parts, model = split(images), learn(pixels)
+    assert sorted(model.seen) == ["calibration", "train", "validation"]
+    seen = np.concatenate(list(model.seen.values()))
+    assert not contained(digests_of(parts.test)[0], seen).any()
+    assert contained(digests_of(parts.train)[0], model.seen["train"]).all()
+    np.testing.assert_allclose(
+        model.calibration.scores, np.sort(model.detector.anomaly_score(parts.calibration))
+    )
+    np.testing.assert_allclose(
+        model.detector.mean, parts.train.stack().pixels.mean(axis=0), atol=1e-6
+    )
+
+
+def test_one_in_twenty_normals_is_called_anomalous(pixels):
+    model = learn(pixels)
+    fresh = np.random.default_rng(2).normal(size=(2000, 6, 9)).astype(np.float32)
+    assert 0.005 < (model.detector.predict(fresh) == -1).mean() < 0.15
+    normal = model.info["normal"]
+    assert normal["nominal_false_alarm_rate"] == 0.05
+    assert normal["test_images"] == model.info["images"]["test"]
+
+
+def test_few_calibration_images_give_the_finest_threshold_there_is(pixels):
+    model = learn(pixels[:80])
+    n = len(model.calibration)
+    assert n < 19
+    assert model.info["normal"]["nominal_false_alarm_rate"] == 1 / (n + 1)
+
+
+def test_the_card_says_what_was_learned_and_names_no_home_folder(pixels, tmp_path):
+    folder = tmp_path / "home" / "anne" / "lenses"
+    folder.mkdir(parents=True)
+    np.save(folder / "smooth.npy", pixels)
+    model = learn(folder / "smooth.npy", settings={"weight": 3.0}, out=tmp_path / "m")
+    for words in (
+        "Distance to the mean image.",
+        "lenses/smooth.npy",
+        "--set weight=3.0",
+        "6x9 pixels",
+        f"{len(model.calibration)} calibration images",
+        "numpy",
+    ):
+        assert words in model.card
+    stored = (tmp_path / "m" / "config.toml").read_text() + model.card
+    assert "anne" not in stored
+    assert str(tmp_path) not in stored
+
+
+def test_both_classes_are_refused_with_the_folder_to_use(tmp_path):
+    for name in ("no_sub", "sub"):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            noise = np.random.default_rng(k).integers(0, 255, (8, 8), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / name / f"{k}.png")
+    with pytest.raises(DataError, match=r"learns from normal images alone; train on .*no_sub"):
+        learn(tmp_path, out=tmp_path / "out" / "model")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_images_are_refused(pixels):
+    with pytest.raises(DataError, match="too few"):
+        learn(pixels[:5])
+
+
+def test_unreadable_images_are_counted_and_the_rest_goes_on(pixels, tmp_path):
+    damaged = pixels.copy()
+    damaged[:7, 2, 2] = np.nan
+    model = learn(damaged)
+    assert model.info["images"]["found"] == 400
+    assert model.info["images"]["unreadable"] == 7
+    assert "7 unreadable" in model.card
+    damaged[:300] = 0
+    with pytest.raises(DataError, match="300 of 400 images .* constant"):
+        learn(damaged)
+
+
+def test_mistakes_show_before_the_images_are_read(tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise AssertionError("images were read")
+
+    monkeypatch.setattr(LensImages, "open", unreachable)
+    for options, said in (
+        ({"detector": "meen"}, "did you mean mean"),
+        ({"settings": {"wait": 1}}, "unknown setting"),
+        ({"device": "gpu"}, "no device"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            train(tmp_path, **{"detector": "mean", "progress": False, **options})
+
+
+def test_a_foreign_folder_is_refused_before_training(pixels, tmp_path, monkeypatch):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(MeanDetector, "_fit", None)
+    for place in ("thesis", "file", "file/below"):
+        with pytest.raises(LumpylensError):
+            learn(pixels, out=tmp_path / place)
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["chapter.tex", "file", "thesis"]
+
+
+def test_a_killed_run_leaves_its_checkpoints_and_no_model(pixels, tmp_path, monkeypatch):
+    fit, resumed = MeanDetector._fit, []
+
+    def killed(self, images, validation, run):
+        (run.folder / "last.ckpt").write_text("half")
+        raise KeyboardInterrupt
+
+    def go_on(self, images, validation, run):
+        resumed.append((run.resume, (run.folder / "last.ckpt").read_text()))
+        fit(self, images, validation, run)
+
+    monkeypatch.setattr(MeanDetector, "_fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        learn(pixels, out=tmp_path / "model")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.run"]
+    monkeypatch.setattr(MeanDetector, "_fit", go_on)
+    learn(pixels, out=tmp_path / "model", resume=True)
+    assert resumed == [(True, "half")]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_only_the_first_of_several_processes_writes(pixels, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    learn(pixels, out=tmp_path / "model", devices=2)
+    assert not (tmp_path / "model").exists()
