@@ -1,0 +1,222 @@
+"""Every detector on the same images under the same protocol, in one table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lumpylens.benchmark_run import Job, by_class
+from lumpylens.benchmark_table import PUBLISHED, markdown
+from lumpylens.data.images import LensImages
+from lumpylens.data.splits import digests_of
+from lumpylens.detectors import DETECTORS, create
+from lumpylens.errors import ModelError
+from lumpylens.metrics import FPRS, auc_interval
+from lumpylens.progress import counted
+from lumpylens.train import installed_versions
+from lumpylens.writing import check_writable, whole_file
+
+__all__ = ["benchmark"]
+
+AVERAGED = ("training_seconds", "images_per_second", "peak_memory_mb", "model_mb")
+
+
+def benchmark(
+    data: str | Path,
+    detectors: Sequence[str] | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    out: str | Path = "results",
+    name: str = "benchmark",
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train and evaluate detectors on the same images, several times each.
+
+    Each detector learns from the normal training part alone; the numbers are of normal images
+    that it never saw against all anomalous ones. Every run is a process of its own. A run whose
+    result lies in ``OUT/runs/NAME`` is not made again; remove the file to repeat it.
+
+    Parameters
+    ----------
+    data : str or Path
+        Images of both classes, such as a folder with ``no_sub`` and ``sub``.
+    detectors : sequence of str, optional
+        Default: all.
+    seeds : sequence of int
+        Each detector is trained once with each. The split does not depend on it.
+    out : str or Path
+        Folder for ``NAME.md`` and ``NAME.json``.
+    name : str
+    device : {"auto", "cpu", "cuda"}
+    progress : bool
+        Show progress on standard error.
+
+    Returns
+    -------
+    dict
+        What ``NAME.json`` holds: ``rows``, one per detector, best first; ``runs``, ``failed``,
+        ``trivial``, ``published``, and what was measured where.
+
+    Raises
+    ------
+    DataError
+        If a class is missing, or `out` cannot be written.
+    ModelError
+        If there is no such detector, or every run failed.
+    """
+    names = list(DETECTORS) if detectors is None else list(dict.fromkeys(detectors))
+    if not names or not seeds:
+        raise ModelError("a benchmark needs at least one detector and one seed")
+    settings = {each: create(each).config.model_dump(mode="json") for each in names}
+    folder = Path(out)
+    check_writable(folder / f"{name}.md")
+    normal, anomalous = by_class(data)
+    images = fingerprint(normal + anomalous, progress)
+    runs = []
+    for detector in names:
+        for seed in seeds:
+            identity = {
+                "images": images,
+                "lumpylens": version("lumpylens"),
+                "settings": {**settings[detector], "seed": seed},
+            }
+            place = folder / "runs" / name / f"{detector}-{seed}.json"
+            job = Job(str(data), detector, seed, device, progress, str(place))
+            runs.append(one_run(job, identity))
+    result = summary(runs) | {
+        "name": name,
+        "data": "/".join(Path(data).parts[-2:]),
+        "n_given_normal": len(normal),
+        "n_given_anomalous": len(anomalous),
+        "seeds": list(seeds),
+        "versions": installed_versions(),
+        "published": PUBLISHED,
+    }
+    with whole_file(folder / f"{name}.json") as path:
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    with whole_file(folder / f"{name}.md") as path:
+        path.write_text(markdown(result), encoding="utf-8")
+    return result
+
+
+def fingerprint(images: LensImages, progress: bool) -> str:
+    """Name a collection by the content of its images, in whatever order."""
+    with counted("reading", len(images), show=progress) as step:
+        digests, _ = digests_of(images, progress=step)
+    return hashlib.sha256(b"".join(sorted(row.tobytes() for row in digests))).hexdigest()
+
+
+def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Result of one run: found, or made in a process of its own."""
+    place = Path(job.result)
+    found: dict[str, Any] = {}
+    if place.is_file():
+        try:
+            found = json.loads(place.read_text(encoding="utf-8"))
+        except ValueError:
+            found = {}  # cut off by a full disk, say: made again below
+        if found.get("identity") == identity and "failed" not in found:
+            return found
+    if job.progress:
+        sys.stderr.write(f"{job.detector}, seed {job.seed}\n")
+    with whole_file(place) as beside:
+        done = subprocess.run(
+            [sys.executable, "-m", "lumpylens.benchmark_run"],
+            input=json.dumps(asdict(job) | {"result": str(beside)}).encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=None if job.progress else subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            said = (done.stderr or b"").decode(errors="replace").strip().splitlines()
+            found = {
+                "detector": job.detector,
+                "seed": job.seed,
+                "failed": f"exit status {done.returncode}: {said[-1] if said else 'see above'}",
+            }
+        else:
+            found = json.loads(beside.read_text(encoding="utf-8"))
+        found["identity"] = dict(identity)
+        beside.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return found
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One row per detector, best first, over its seeds."""
+    good = [run for run in runs if "failed" not in run]
+    failed = [
+        {key: run[key] for key in ("detector", "seed", "failed")} for run in runs if "failed" in run
+    ]
+    if not good:
+        first = failed[0]
+        raise ModelError(
+            f"all {len(runs)} runs failed; the first, {first['detector']}: {first['failed']}"
+        )
+    rows = [
+        row([run for run in good if run["detector"] == detector])
+        for detector in dict.fromkeys(run["detector"] for run in good)
+    ]
+    first_metrics = good[0]["metrics"]
+    return {
+        "rows": sorted(rows, key=lambda each: -each["auc"]),
+        "failed": failed,
+        "n_normal": first_metrics["n_normal"],
+        "n_anomalous": first_metrics["n_anomalous"],
+        "trivial": first_metrics["audit"]["trivial"],
+        "machine": sorted({run["device"] for run in good}),
+        "runs": [{**run, "metrics": brief(run["metrics"])} for run in good],
+    }
+
+
+def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds of one detector; the interval is that of the mean AUC."""
+    metrics = [run["metrics"] for run in runs]
+    areas = [each["auc"] for each in metrics]
+    low, high = auc_interval(
+        float(np.mean(areas)), metrics[0]["n_normal"], metrics[0]["n_anomalous"]
+    )
+    return {
+        "detector": runs[0]["detector"],
+        "seeds": [run["seed"] for run in runs],
+        "n_train": runs[0]["n_train"],
+        "auc": mean(areas),
+        "auc_low": low,
+        "auc_high": high,
+        "auc_by_seed": areas,
+        "auc_by_part": {
+            part: mean([each["splits"].get(part, {}).get("auc") for each in metrics])
+            for part in ("train", "test")
+        },
+        "tpr_at_fpr": {
+            f"{fpr:g}": mean([each["tpr_at_fpr"][f"{fpr:g}"] for each in metrics]) for fpr in FPRS
+        },
+        "wasserstein": mean([each["wasserstein"] for each in metrics]),
+        "audit": {
+            part: mean([each["audit"]["components"][part]["auc"] for each in metrics])
+            for part in metrics[0]["audit"]["components"]
+        },
+        "n_failed": max(each["n_failed_normal"] + each["n_failed_anomalous"] for each in metrics),
+        **{key: mean([run[key] for run in runs]) for key in AVERAGED},
+    }
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the numbers that exist, or None."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def brief(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one run that do not stand elsewhere in the file."""
+    kept = ("auc", "auc_low", "auc_high", "tpr_at_fpr", "wasserstein", "n_normal", "n_anomalous")
+    return {key: metrics[key] for key in kept}

@@ -1,0 +1,141 @@
+"""One run of the benchmark, in a process of its own so that its memory can be measured.
+
+``python -m lumpylens.benchmark_run`` reads a `Job` as JSON from standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lumpylens.data.images import LensImages
+from lumpylens.errors import DataError, LumpylensError
+
+if TYPE_CHECKING:
+    from lumpylens.detectors import Detector
+
+__all__ = ["Job", "by_class", "run"]
+
+TIMED = 512
+"""Images scored to measure the speed: enough for a second or so."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run does, and where its result goes.
+
+    Attributes
+    ----------
+    data : str
+        Images of both classes.
+    detector : str
+    seed : int
+    device : str
+    progress : bool
+    result : str
+        JSON file to write.
+    """
+
+    data: str
+    detector: str
+    seed: int
+    device: str
+    progress: bool
+    result: str
+
+
+def by_class(data: str | Path) -> tuple[LensImages, LensImages]:
+    """Normal and anomalous images of a labelled collection.
+
+    Raises
+    ------
+    DataError
+        If a class is missing.
+    """
+    images = LensImages.open(data)
+    labels = images.labels
+    normal, anomalous = images[labels == 0], images[labels == 1]
+    if not len(normal) or not len(anomalous):
+        raise DataError(
+            f"{images.location} holds {len(normal)} normal and {len(anomalous)} anomalous images; "
+            "a benchmark needs both, in sub-folders no_sub and sub or with labels"
+        )
+    return normal, anomalous
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Train, store, load, evaluate, and measure what each costs.
+
+    Returns
+    -------
+    dict
+        ``metrics`` as `evaluate` gives them, ``training_seconds``, ``images_per_second``,
+        ``peak_memory_mb``, ``model_mb``, ``n_train``, ``device``.
+    """
+    from lumpylens.evaluate import evaluate
+    from lumpylens.store import load_model
+    from lumpylens.train import train
+
+    normal, anomalous = by_class(job.data)
+    options: dict[str, Any] = {"device": job.device, "progress": job.progress}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        train(normal, job.detector, out=folder, seed=job.seed, **options)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        model = load_model(folder)
+    evaluation = evaluate(model, normal=normal, anomalous=anomalous, **options)
+    return {
+        "detector": job.detector,
+        "seed": job.seed,
+        "metrics": dict(evaluation.metrics),
+        "n_train": len(model.seen["train"]),
+        "training_seconds": model.info["seconds"],
+        "images_per_second": speed(model.detector, anomalous[:TIMED]),
+        "peak_memory_mb": peak_memory_mb(),
+        "model_mb": size / 1e6,
+        "device": machine(job.device),
+    }
+
+
+def speed(detector: Detector, images: LensImages) -> float:
+    """Images scored per second, reading included, once the detector is warm."""
+    detector.score(images[:8])
+    start = time.perf_counter()
+    detector.score(images)
+    return len(images) / (time.perf_counter() - start)
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def machine(device: str) -> str:
+    """What the numbers were measured on."""
+    torch = sys.modules.get("torch")
+    if torch is not None and device != "cpu" and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    """Do the job that standard input describes."""
+    job = Job(**json.load(sys.stdin))
+    try:
+        found = run(job)
+    except LumpylensError as problem:
+        found = {"detector": job.detector, "seed": job.seed, "failed": str(problem)}
+    Path(job.result).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

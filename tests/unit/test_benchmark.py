@@ -1,0 +1,140 @@
+"""The benchmark: runs made once, failures named, one table."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from lumpylens import benchmark as run_benchmark
+from lumpylens.benchmark_run import Job, by_class, main, run
+from lumpylens.errors import DataError, ModelError
+
+benchmark_module = sys.modules["lumpylens.benchmark"]
+
+
+@pytest.fixture(scope="module")
+def lenses(tmp_path_factory):
+    """Normal images span three directions; anomalous ones have a spot besides."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(260, 3)) @ random.normal(size=(3, 144))
+    images = (images + 0.1 * random.normal(size=images.shape)).reshape(-1, 12, 12)
+    images[180:, 4:6, 4:6] += 3
+    path = tmp_path_factory.mktemp("data") / "lenses.npz"
+    np.savez(path, images=images.astype(np.float32), labels=np.repeat([0, 1], [180, 80]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def one(lenses):
+    return run(Job(str(lenses), "pca", 0, "cpu", False, ""))
+
+
+@pytest.fixture
+def made(one, monkeypatch):
+    """Runs are made by a stand-in; the list says which were asked for."""
+    asked = []
+
+    def stand_in(command, *, input, **_):
+        job = json.loads(input)
+        asked.append((job["detector"], job["seed"]))
+        found = {**one, "detector": job["detector"], "seed": job["seed"]}
+        if job["detector"] == "rbm":
+            found = {"detector": "rbm", "seed": job["seed"], "failed": "it diverged"}
+        with open(job["result"], "w") as file:
+            json.dump(found, file)
+        return type("Done", (), {"returncode": 0, "stderr": b""})
+
+    monkeypatch.setattr(benchmark_module.subprocess, "run", stand_in)
+    return asked
+
+
+def call(lenses, out, *detectors, **options):
+    return run_benchmark(lenses, detectors, out=out, progress=False, **options)
+
+
+def test_a_run_measures_what_the_table_shows(one):
+    assert one["metrics"]["auc"] > 0.9
+    assert one["metrics"]["n_normal"] < 40
+    assert one["metrics"]["n_anomalous"] == 80
+    assert 100 < one["n_train"] < 150
+    for key in ("training_seconds", "images_per_second", "peak_memory_mb", "model_mb"):
+        assert one[key] > 0
+    json.dumps(one)
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_gives_the_same(lenses, one, tmp_path):
+    result = run_benchmark(lenses, ["pca"], out=tmp_path, name="small", progress=False)
+    assert result["rows"][0]["auc"] == one["metrics"]["auc"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs", "small.json", "small.md"]
+    assert json.loads((tmp_path / "small.json").read_text()) == json.loads(json.dumps(result))
+    assert [entry.name for entry in (tmp_path / "runs" / "small").iterdir()] == ["pca-0.json"]
+
+
+def test_a_run_that_is_there_is_not_made_again(lenses, made, tmp_path):
+    call(lenses, tmp_path, "pca", seeds=[0])
+    call(lenses, tmp_path, "pca", seeds=[0, 1])
+    assert made == [("pca", 0), ("pca", 1)]
+    (tmp_path / "runs" / "benchmark" / "pca-1.json").write_text('{"cut')
+    call(lenses, tmp_path, "pca", seeds=[0, 1])
+    assert made[2:] == [("pca", 1)]
+
+
+def test_other_images_are_other_runs(lenses, made, tmp_path):
+    call(lenses, tmp_path, "pca")
+    with np.load(lenses) as arrays:
+        changed = dict(arrays)
+    changed["images"][0, 0, 0] += 1
+    np.savez(tmp_path / "changed.npz", **changed)
+    call(tmp_path / "changed.npz", tmp_path, "pca")
+    assert made == [("pca", 0), ("pca", 0)]
+
+
+def test_the_table_has_a_line_for_each_detector_and_the_published_numbers(lenses, made, tmp_path):
+    result = call(lenses, tmp_path, "pca", "dcae", "rbm", seeds=[0, 1, 2])
+    text = (tmp_path / "benchmark.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    assert sum("`pca`" in line for line in lines) == 2
+    assert sum("`dcae`" in line for line in lines) == 2
+    assert not any("`rbm`" in line for line in lines)
+    assert "rbm with seed 0 (it diverged)" in text
+    assert len(result["failed"]) == 3
+    assert "0.932" in text
+    assert "not like for like" in text
+    assert "Means over 3 seeds" in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("| `pca` |")}
+    assert widths == {13, 5}
+
+
+def test_mistakes_are_named_before_any_run(lenses, made, tmp_path):
+    with pytest.raises(ModelError, match="did you mean pca"):
+        call(lenses, tmp_path, "pcaa")
+    with pytest.raises(ModelError, match="at least one"):
+        call(lenses, tmp_path, seeds=[])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        call(lenses, tmp_path / "file", "pca")
+    np.save(tmp_path / "unlabelled.npy", np.random.default_rng(0).random((3, 8, 8)))
+    with pytest.raises(DataError, match="needs both"):
+        by_class(tmp_path / "unlabelled.npy")
+    assert made == []
+
+
+def test_all_runs_failing_is_an_error(lenses, made, tmp_path):
+    with pytest.raises(ModelError, match="all 1 runs failed; the first, rbm: it diverged"):
+        call(lenses, tmp_path, "rbm")
+
+
+def test_a_run_writes_its_mistake_down(lenses, tmp_path, monkeypatch):
+    import io
+
+    job = {"data": str(tmp_path / "nowhere"), "detector": "pca", "seed": 3, "device": "cpu"}
+    job |= {"progress": False, "result": str(tmp_path / "found.json")}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(job)))
+    main()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["detector"], found["seed"]) == ("pca", 3)
+    assert "nowhere" in found["failed"]
