@@ -92,9 +92,10 @@ def simulate(
     debug: Debug = False,
 ) -> int:
     """Simulate lens images."""
-    from lumpylens.demo import write_npz
+    from lumpylens.npz import check_npz_place, write_npz
     from lumpylens.simulate import simulate
 
+    check_npz_place(out)
     images = simulate(preset, n, seed=seed, substructure=substructure)
     write_npz(images, out)
     _say({"file": str(out), "images": len(images)}, as_json, [f"{len(images)} images in {out}"])
@@ -216,7 +217,7 @@ def evaluate(
         model, normal=normal, anomalous=anomalous, out=out, device=device, progress=not quiet
     )
     metrics = evaluation.metrics
-    _say(metrics, as_json, [f"report: {out / 'report.html'}"])
+    _say(metrics, as_json, [repr(evaluation), f"report: {out / 'report.html'}"])
     return SOME_FAILED if metrics["n_failed_normal"] + metrics["n_failed_anomalous"] else 0
 
 
