@@ -77,9 +77,9 @@ def benchmark(
     names = list(DETECTORS) if detectors is None else list(dict.fromkeys(detectors))
     if not names or not seeds:
         raise ModelError("a benchmark needs at least one detector and one seed")
-    settings = {each: create(each).config.model_dump(mode="json") for each in names}
     folder = Path(out)
     check_writable(folder / f"{name}.md")
+    settings = {each: create(each).config.model_dump(mode="json") for each in names}
     normal, anomalous = by_class(data)
     images = fingerprint(normal + anomalous, progress)
     runs = []

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lumpylens.errors import DataError, LumpylensError, ModelError
+from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
 
 __all__ = ["app", "main"]
 
@@ -93,9 +93,10 @@ def simulate(
 ) -> int:
     """Simulate lens images."""
     from lumpylens.npz import check_npz_place, write_npz
-    from lumpylens.simulate import simulate
 
     check_npz_place(out)
+    from lumpylens.simulate import simulate
+
     images = simulate(preset, n, seed=seed, substructure=substructure)
     write_npz(images, out)
     _say({"file": str(out), "images": len(images)}, as_json, [f"{len(images)} images in {out}"])
@@ -347,8 +348,11 @@ def main() -> None:
         _complain(f"warning: {message}")
 
     warnings.showwarning = warn
-    if "--quiet" in arguments:
+    if "--debug" not in arguments:
+        # What other packages have to say of their future is no news to a user.
         warnings.simplefilter("ignore")
+        if "--quiet" not in arguments:
+            warnings.simplefilter("default", DataWarning)
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
         if status == INTERRUPTED:
@@ -368,3 +372,7 @@ def main() -> None:
         _complain("this is a defect of lumpylens; please report it with the lines above")
         status = DEFECT
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

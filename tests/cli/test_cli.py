@@ -1,0 +1,298 @@
+"""The command line: verbs, exit statuses, one line per mistake."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lumpylens import cli
+from lumpylens.errors import DataWarning
+from lumpylens.scores import ScoreTable
+
+VERBS = ("benchmark", "demo", "evaluate", "fetch", "info", "score", "simulate", "train")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: exit status, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["lumpylens", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return (done.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def lenses(tmp_path_factory):
+    """Folder with normal.npy and anomalous.npy, and spoilt.npy with two bad images."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(300, 3)) @ random.normal(size=(3, 144))
+    images = (images + 0.1 * random.normal(size=images.shape)).reshape(-1, 12, 12)
+    images[240:, 4:6, 4:6] += 3
+    folder = tmp_path_factory.mktemp("lenses")
+    np.save(folder / "normal.npy", images[:240].astype(np.float32))
+    np.save(folder / "anomalous.npy", images[240:].astype(np.float32))
+    images[240, 0, 0], images[241] = np.nan, 7
+    np.save(folder / "spoilt.npy", images[240:].astype(np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(lenses, tmp_path_factory):
+    from lumpylens.train import train
+
+    out = tmp_path_factory.mktemp("trained") / "model"
+    train(lenses / "normal.npy", "pca", out=out, settings={"max_components": 10}, progress=False)
+    return out
+
+
+def is_one_line(text: str) -> bool:
+    return text.startswith("lumpylens: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+def test_no_arguments_show_the_verbs(call):
+    status, out, _ = call()
+    assert status == 0
+    assert all(f"  {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_the_common_flags(call, verb):
+    status, out, _ = call(verb, "--help")
+    assert status == 0
+    assert all(flag in out for flag in ("--json", "--quiet", "--debug"))
+
+
+def test_version(call):
+    assert call("--version")[1].startswith("lumpylens 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian"], "Did you mean 'train'"),
+        (["train"], "Missing argument 'data' (see lumpylens train --help)"),
+        (["train", "x", "--sed", "1"], "No such option"),
+        (["train", "x", "--seed", "one"], "--seed"),
+        (["train", "/nowhere", "--detector", "pca"], "/nowhere"),
+        (["train", "x", "--detector", "pac"], "did you mean pca?"),
+        (["train", "x", "--detector", "pca", "--set", "max_components"], "NAME=VALUE"),
+        (["train", "x", "--detector", "pca", "--set", "max_component=3"], "max_components"),
+        (["train", "x", "--detector", "pca", "--set", "max_components=x"], "max_components"),
+        (["train", "x", "--detector", "pca", "--config", "/nowhere.toml"], "/nowhere.toml"),
+        (["train", "x", "--detector", "pca", "--device", "tpu"], "tpu"),
+        (["score", "/nowhere", "x"], "no model folder /nowhere"),
+        (["evaluate", "/nowhere", "--normal", "x"], "--anomalous"),
+        (["benchmark", "x", "--seeds", "a,b"], "--seeds"),
+        (["benchmark", "x", "--detectors", "pca,vea"], "did you mean vae"),
+        (["fetch", "slac"], "slac"),
+        (["info", "/nowhere"], "/nowhere"),
+        (["simulate", "--out", "lenses.jpg"], ".npz"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(call, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(*arguments)
+    assert status == 2
+    assert out == ""
+    assert is_one_line(err), err
+    assert said in err
+
+
+def test_debug_shows_the_traceback(call):
+    status, _, err = call("score", "/nowhere", "x", "--debug")
+    assert status == 2
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("lumpylens: no model folder")
+
+
+def test_train_score_and_info(call, lenses, tmp_path):
+    folder = tmp_path / "model"
+    status, out, err = call(
+        "train", lenses / "normal.npy", "--detector", "pca", "--set", "max_components=10",
+        "--seed", 3, "--out", folder, "--json",
+    )  # fmt: skip
+    made = json.loads(out)
+    assert status == 0
+    assert made["model"] == str(folder)
+    assert made["images"]["found"] == 240
+    assert "reading" in err
+    status, out, err = call("score", folder, lenses / "anomalous.npy", "--quiet", "--json",
+                            "--out", tmp_path / "scores.csv")  # fmt: skip
+    assert (status, err) == (0, "")
+    assert json.loads(out)["images"] == 60
+    first = (tmp_path / "scores.csv").read_text().splitlines()[0]
+    assert first.startswith(
+        "id,anomaly_score,p_value,error,q_value,flag,warning,reconstruction_mse"
+    )
+    status, out, _ = call("info", folder)
+    assert status == 0
+    assert "max_components=10 --seed 3" in out
+    told = json.loads(call("info", folder, "--json")[1])
+    assert (told["kind"], told["settings"]["seed"]) == ("model", 3)
+
+
+def test_settings_come_from_a_file_a_model_or_the_command_line(call, lenses, model, tmp_path):
+    (tmp_path / "mine.toml").write_text("max_components = 4\nseed = 5\n")
+    found = []
+    for options in (
+        ["--config", tmp_path / "mine.toml"],
+        ["--config", model / "config.toml"],
+        ["--config", tmp_path / "mine.toml", "--set", "max_components=6"],
+    ):
+        call("train", lenses / "normal.npy", "--detector", "pca", "--out", tmp_path / "m", *options)
+        told = json.loads(call("info", tmp_path / "m", "--json")[1])
+        found.append(told["settings"]["max_components"])
+    assert found == [4, 10, 6]
+    (tmp_path / "torn.toml").write_text("max_components = [")
+    status, _, err = call("train", "x", "--detector", "pca", "--config", tmp_path / "torn.toml")
+    assert status == 2
+    assert "not valid TOML" in err
+
+
+def test_some_failed_images_are_status_1_and_rows_with_reasons(call, lenses, model, tmp_path):
+    status, out, _ = call("score", model, lenses / "spoilt.npy", "--out", tmp_path / "s.csv")
+    assert status == 1
+    assert "2 failed" in out
+    table = ScoreTable.read(tmp_path / "s.csv")
+    assert len(table) == 60
+    assert "NaN" in table.error[0]
+    assert "constant" in table.error[1]
+    assert np.isnan(table.anomaly_score[:2]).all()
+    rows = json.loads(call("score", model, lenses / "spoilt.npy", "--json", "--quiet")[1])["rows"]
+    assert rows[0]["anomaly_score"] is None
+    assert "NaN" in rows[0]["error"]
+    assert rows[2]["error"] == ""
+
+
+def test_evaluate_writes_a_report(call, lenses, model, tmp_path):
+    status, out, _ = call(
+        "evaluate", model, "--normal", lenses / "normal.npy",
+        "--anomalous", lenses / "anomalous.npy", "--out", tmp_path / "r", "--json",
+    )  # fmt: skip
+    assert status == 0
+    metrics = json.loads(out)
+    assert metrics["auc"] > 0.9
+    assert json.loads((tmp_path / "r" / "metrics.json").read_text()) == metrics
+    assert (tmp_path / "r" / "report.html").is_file()
+
+
+def test_evaluate_counts_failed_images(call, lenses, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("lumpylens.report.write_report", lambda *_: None)
+    status, out, _ = call(
+        "evaluate", model, "--normal", lenses / "normal.npy",
+        "--anomalous", lenses / "spoilt.npy", "--out", tmp_path / "r",
+    )  # fmt: skip
+    assert status == 1
+    assert "AUC" in out
+    assert "report.html" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "DATA/normal.npy", "--detector", "pca", "--out", "FILE/model"],
+        ["score", "MODEL", "DATA/anomalous.npy", "--out", "FILE/scores.csv"],
+        ["score", "MODEL", "DATA/anomalous.npy", "--out", "scores.xls"],
+        ["evaluate", "MODEL", "--normal", "DATA/normal.npy", "--anomalous", "DATA/anomalous.npy",
+         "--out", "FILE/report"],
+        ["benchmark", "DATA", "--out", "FILE/results"],
+        ["simulate", "--out", "FILE/lenses.npz"],
+    ],
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_shows_before_the_work(
+    call, lenses, model, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    from lumpylens.detectors.base import Detector
+
+    monkeypatch.setattr(Detector, "fit", None)
+    monkeypatch.setattr(Detector, "score", None)
+    names = {"DATA": str(lenses), "MODEL": str(model), "FILE": str(tmp_path / "file")}
+    for name, path in names.items():
+        arguments = [word.replace(name, path) for word in arguments]
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert is_one_line(err), err
+
+
+def test_info_of_the_program_and_of_images(call, lenses):
+    _, out, _ = call("info")
+    assert "physics" in out
+    assert "torch" in out
+    told = json.loads(call("info", "--json")[1])
+    assert set(told) == {"kind", "lumpylens", "detectors", "models", "versions"}
+    _, out, _ = call("info", lenses / "spoilt.npy")
+    assert "60 images" in out
+    assert "58 of 12x12 pixels" in out
+    assert "2 cannot be used" in out
+    told = json.loads(call("info", lenses / "spoilt.npy", "--json", "--quiet")[1])
+    assert told["shapes"] == {"12x12": 58}
+    assert len(told["failed"]) == 2
+
+
+def stand_in(monkeypatch, problem: BaseException | Warning) -> None:
+    """Make `train` raise, or warn of, `problem`."""
+
+    def train(*_, **__):
+        if isinstance(problem, Warning):
+            import warnings
+
+            warnings.warn(problem, stacklevel=1)
+            raise KeyboardInterrupt
+        raise problem
+
+    monkeypatch.setattr(importlib.import_module("lumpylens.train"), "train", train)
+
+
+def test_ctrl_c_is_one_line_and_status_130(call, monkeypatch):
+    stand_in(monkeypatch, KeyboardInterrupt())
+    status, _, err = call("train", "x")
+    assert status == 130
+    assert is_one_line(err)
+    assert "stopped" in err
+
+
+def test_a_defect_is_not_taken_for_failed_images(call, monkeypatch):
+    stand_in(monkeypatch, RuntimeError("two\nlines"))
+    status, _, err = call("train", "x")
+    assert status == 70
+    assert "Traceback" in err
+    assert "please report" in err
+
+
+def test_warnings_are_one_line_and_quiet_silences_them(call, monkeypatch):
+    stand_in(monkeypatch, DataWarning("colour\nimages"))
+    assert "lumpylens: warning: colour images\n" in call("train", "x")[2]
+    assert "warning" not in call("train", "x", "--quiet")[2]
+    stand_in(monkeypatch, DeprecationWarning("some package"))
+    assert "warning" not in call("train", "x")[2]
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_training_leaves_checkpoints_and_no_model(lenses, tmp_path):
+    command = [sys.executable, "-m", "lumpylens.cli", "train", str(lenses / "normal.npy")]
+    options = ["--detector", "dcae", "--set", "max_epochs=100000", "--out", str(tmp_path / "m")]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "m.run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "lumpylens: stopped" in err
+    assert "Traceback" not in err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m.run"]
