@@ -18,6 +18,7 @@ __all__ = [
     "file_bytes_of",
     "find_files",
     "label_of",
+    "one_line",
     "printable",
     "sole_folder",
     "system_reason",
@@ -137,7 +138,14 @@ def hidden(name: str) -> bool:
 
 def system_reason(problem: OSError) -> str:
     """The operating system's words without number and path."""
-    return problem.strerror or str(problem)
+    return problem.strerror or one_line(problem)
+
+
+def one_line(problem: BaseException | str) -> str:
+    """What a library says, as one line that is safe to print and not long."""
+    text = " ".join(str(problem).split()) or type(problem).__name__
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 
 def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.cutout import LensImage
-from lumpylens.data.readers.files import DataFiles, file_bytes_of, system_reason
+from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
 from lumpylens.errors import DataError
 
 __all__ = ["Cutout", "FitsSource", "group_cutouts", "open_fits", "pixel_scale_of"]
@@ -218,11 +218,11 @@ def read_planes(path: Path) -> Planes:
 
     try:
         size = file_bytes_of(path)
+        # The stream is ours because astropy leaves that of a damaged file open.
         with (
             quietly(),
-            fits.open(
-                path, memmap=False, do_not_scale_image_data=True, ignore_missing_simple=False
-            ) as hdus,
+            path.open("rb") as stream,
+            fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus,
         ):
             return planes_of(list(hdus), size)
     except FileNotFoundError:
@@ -243,7 +243,7 @@ def read_planes(path: Path) -> Planes:
         zlib.error,
         fits.VerifyError,
     ) as problem:
-        raise DataError(f"the FITS file is cut off or damaged: {problem}") from None
+        raise DataError(f"the FITS file is cut off or damaged: {one_line(problem)}") from None
 
 
 def planes_of(hdus: list[Any], file_bytes: int) -> Planes:
@@ -282,7 +282,7 @@ def plane(hdu: Any) -> NDArray[Any]:
         raise DataError(reason)
     header = hdu.header
     scale, zero, blank = header.get("BSCALE", 1), header.get("BZERO", 0), header.get("BLANK")
-    values: NDArray[Any] = np.asarray(hdu.data)
+    values = stored_values(hdu)
     shape = values.shape
     while values.ndim > 2 and values.shape[0] == 1:
         values = values[0]
@@ -296,6 +296,15 @@ def plane(hdu: Any) -> NDArray[Any]:
     return values if blanks is None else np.where(blanks, np.nan, values)
 
 
+def stored_values(hdu: Any) -> NDArray[Any]:
+    """The numbers of an extension as they are stored, unscaled."""
+    try:
+        return np.asarray(hdu.data)
+    # The decoders of compressed images raise a private type, derived from Exception alone.
+    except Exception as problem:  # noqa: BLE001
+        raise DataError(f"the FITS file is cut off or damaged: {one_line(problem)}") from None
+
+
 def pixel_scale_of(header: Any) -> float | None:
     """Side of a pixel in arcsec from a FITS header, None if it does not say.
 
@@ -305,24 +314,31 @@ def pixel_scale_of(header: Any) -> float | None:
     axis = str(header.get("CTYPE1", "")).upper()
     celestial = not axis or axis.startswith("RA") or "LON" in axis or "LN-" in axis
     unit = ARCSEC_PER.get(str(header.get("CUNIT1", "deg")).strip().lower() or "deg")
-    area = None
+    area = math.nan
     if "CD1_1" in header or "CD2_2" in header:
         area = _determinant(header, "CD", 0.0)
     elif "CDELT1" in header and "CDELT2" in header:
-        area = header["CDELT1"] * header["CDELT2"] * _determinant(header, "PC", 1.0)
+        steps = _number(header, "CDELT1") * _number(header, "CDELT2")
+        area = steps * _determinant(header, "PC", 1.0)
         # The standard's default of 1 for every axis says nothing about the sky.
         celestial = celestial and bool(axis or abs(area) != 1)
-    if celestial and area and unit and math.isfinite(area):
+    if celestial and unit and math.isfinite(area) and area:
         return math.sqrt(abs(area)) * unit
-    for keyword in SCALE_KEYWORDS:
-        value = header.get(keyword)
-        if isinstance(value, (int, float)) and math.isfinite(value) and value > 0:
-            return float(value)
-    return None
+    stated = (_number(header, keyword) for keyword in SCALE_KEYWORDS)
+    return next((scale for scale in stated if math.isfinite(scale) and scale > 0), None)
 
 
 def _determinant(header: Any, matrix: str, diagonal: float) -> float:
-    def entry(i: int, j: int) -> float:
-        return float(header.get(f"{matrix}{i}_{j}", diagonal if i == j else 0.0))
+    (a, b), (c, d) = (
+        [_number(header, f"{matrix}{i}_{j}", diagonal if i == j else 0.0) for j in (1, 2)]
+        for i in (1, 2)
+    )
+    return a * d - b * c
 
-    return entry(1, 1) * entry(2, 2) - entry(1, 2) * entry(2, 1)
+
+def _number(header: Any, keyword: str, missing: float = math.nan) -> float:
+    """Value of a keyword; NaN if it is not a number."""
+    try:
+        return float(header.get(keyword, missing))
+    except (TypeError, ValueError):
+        return math.nan

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageSource
-from lumpylens.data.readers.files import DataFiles
+from lumpylens.data.readers.files import DataFiles, one_line
 from lumpylens.data.readers.stacks import Stack, choose_images, open_stacks
 from lumpylens.errors import DataError
 
@@ -38,7 +38,7 @@ def read_hdf5(path: Path) -> Stack:
     except OSError as problem:
         if isinstance(problem, (PermissionError, FileNotFoundError)):
             raise
-        raise DataError(f"not a whole HDF5 file: {problem}") from None
+        raise DataError(f"not a whole HDF5 file: {one_line(problem)}") from None
     datasets: dict[str, Any] = {}
 
     def collect(name: str, item: Any) -> None:

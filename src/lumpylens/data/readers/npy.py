@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 from functools import cached_property
 from pathlib import Path
@@ -111,8 +112,8 @@ def read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype
             else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read(stream)
-    except ValueError as problem:
-        raise DataError(f"not a numpy array: {str(problem).splitlines()[0]}") from None
+    except (ValueError, SyntaxError, tokenize.TokenError):
+        raise DataError("not a numpy array: its header makes no sense") from None
     if dtype.hasobject:
         raise DataError("holds Python objects, not numbers, and is not read for safety")
     return shape, fortran, dtype

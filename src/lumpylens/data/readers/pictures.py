@@ -6,6 +6,8 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.cutout import LensImage
-from lumpylens.data.readers.files import DataFiles, file_bytes_of, system_reason
+from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
 from lumpylens.errors import DataError, DataWarning
 
 __all__ = ["PictureSource", "open_pictures"]
@@ -117,7 +119,8 @@ def decode(content: bytes) -> Picture:
             if reason := size_defect(opened.height, opened.width) or refusal(opened):
                 raise DataError(reason)
             table = luminance_table(opened)
-            opened.load()
+            with strictly():
+                opened.load()
             pixels, had_colour = to_grey(opened)
             return Picture(pixels, opened.mode not in NUMBERS, had_colour, table)
     except UnidentifiedImageError:
@@ -125,7 +128,20 @@ def decode(content: bytes) -> Picture:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError("far too many pixels for a cutout") from None
     except DAMAGE as problem:
-        raise DataError(f"the picture is cut off or damaged: {problem}") from None
+        if "truncated" in str(problem).lower():
+            raise DataError("the picture is cut off: its file ends too early") from None
+        raise DataError(f"the picture is damaged: {one_line(problem)}") from None
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """Undo, for a moment, what other libraries do: tell Pillow to fill in what is cut off."""
+    forgiving = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = forgiving
 
 
 def refusal(picture: Image.Image) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from lumpylens.data.readers.files import (
     DataFiles,
     file_bytes_of,
     label_of,
+    one_line,
     system_reason,
 )
 from lumpylens.data.readers.sources import FailedSource, joined
@@ -30,7 +32,21 @@ __all__ = ["Stack", "StackSource", "choose_images", "open_stacks"]
 
 COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec")
 
-DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, MemoryError, zlib.error)
+MOST_IMAGES = 2**23
+"""In one file; a damaged header may claim any number."""
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What numpy and h5py raise for arrays that cannot be read."""
 
 
@@ -81,10 +97,12 @@ class LastOpened:
 
     def __call__(self, path: Path) -> Stack:
         """The arrays of a file."""
-        if self._last is None or self._last[:2] != (os.getpid(), path):
-            self._last = None
-            self._last = (os.getpid(), path, self.opener(path))
-        return self._last[2]
+        # Threads may share this object: what is returned never comes from the attribute.
+        held = self._last
+        if held is None or held[:2] != (os.getpid(), path):
+            held = (os.getpid(), path, self.opener(path))
+            self._last = held
+        return held[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -172,8 +190,8 @@ def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource
         raise DataError(f"the file cannot be read: {plain(problem)}") from None
     if reason := stack_defect(stack.images.shape):
         raise DataError(reason)
-    if stack.count == 0:
-        raise DataError(f"holds no image: an array of shape {tuple(stack.images.shape)}")
+    if not 1 <= stack.count <= MOST_IMAGES:
+        raise DataError(f"holds no image, or absurdly many: shape {tuple(stack.images.shape)}")
     return StackSource(
         path,
         opened,
@@ -248,9 +266,7 @@ def listed(parts: Iterable[str]) -> str:
 
 
 def plain(problem: BaseException) -> str:
-    """First line of what a library says."""
-    if isinstance(problem, OSError) and problem.strerror:
-        return system_reason(problem)
+    """What a library says, in a few words."""
     if isinstance(problem, MemoryError):
         return "not enough memory"
-    return str(problem).split("\n", 1)[0]
+    return system_reason(problem) if isinstance(problem, OSError) else one_line(problem)

@@ -1,0 +1,181 @@
+"""The collection itself: building, choosing, stacking, showing."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from lumpylens.data import LensImage, LensImages
+from lumpylens.errors import DataError
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).random((6, 8, 10)).astype(np.float32)
+
+
+def test_indexing_reads_one_and_slicing_reads_none(pixels):
+    images = LensImages.from_arrays(pixels, labels=[0, 0, 0, 1, 1, -1])
+    np.testing.assert_array_equal(images[-1].image, pixels[5])
+    assert images[1:3].ids == ["1", "2"]
+    assert images[[4, 0]].ids == ["4", "0"]
+    assert images[images.labels == 1].ids == ["3", "4"]
+    assert images[[]].ids == []
+    assert [item.id for item in images] == images.ids
+    with pytest.raises(IndexError):
+        images[6]
+
+
+def test_joining_keeps_order(pixels):
+    images = LensImages.from_arrays(pixels[:2]) + LensImages.from_arrays(pixels[2:], ids="abcd")
+    assert images.ids == ["0", "1", "a", "b", "c", "d"]
+    np.testing.assert_array_equal(images.stack().pixels, pixels)
+    np.testing.assert_array_equal(images[[5, 1]].stack().pixels, pixels[[5, 1]])
+
+
+def test_leading_axes_are_flattened_and_a_single_image_is_one(pixels):
+    assert len(LensImages.from_arrays(pixels.reshape(2, 3, 8, 10))) == 6
+    assert len(LensImages.from_arrays(pixels[0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (np.zeros(7), "no height and width"),
+        (np.zeros((4, 32, 32, 3)), "colours last"),
+        (np.zeros((2, 8, 8), complex), "not real numbers"),
+        ([["a", "b"], ["c", "d"]], "not real numbers"),
+        ([[1, 2], [3]], "array of numbers"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused_in_one_line(bad, said):
+    with pytest.raises(DataError, match=said) as caught:
+        LensImages.from_arrays(bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_do_not_belong_together_are_refused(pixels):
+    for wrong in (
+        {"ids": ["a"]},
+        {"labels": [0]},
+        {"labels": [0, 1, 2, 0, 1, 2]},
+        {"noise": pixels[:, :4]},
+        {"noise": pixels[:2]},
+        {"psf": np.ones((4, 3, 3))},
+    ):
+        with pytest.raises(DataError):
+            LensImages.from_arrays(pixels, **wrong)
+
+
+def test_masked_pixels_are_a_defect(pixels):
+    masked = np.ma.masked_greater(pixels, 0.999 * pixels[2].max())
+    images = LensImages.from_arrays(masked)
+    assert "NaN" in images[2].error
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image: image.fill(3), "constant image: every pixel is 3"),
+        (lambda image: image.put(0, np.nan), "1 of 80 pixels are NaN"),
+        (lambda image: image.put(1, -np.inf), "NaN or infinite"),
+        (lambda image: image.put(1, -1e30), "too large"),
+    ],
+)
+def test_a_defect_is_a_reason_and_the_rest_goes_on(pixels, change, said):
+    change(pixels[3])
+    images = LensImages.from_arrays(pixels)
+    assert said in images[3].error
+    failed = {}
+    batches = list(images.batches(2, failed=failed))
+    assert list(failed) == [3]
+    assert [list(batch.positions) for batch in batches] == [[0, 1], [2, 4], [5]]
+    with pytest.raises(DataError, match="1 of 6 images .* the first is 3"):
+        images.stack()
+
+
+def test_double_precision_that_overflows_is_a_defect_not_a_warning():
+    assert LensImages.from_arrays(np.array([[1e300, 0.0], [1.0, 2.0]]))[0].error
+
+
+def test_another_shape_is_left_out_with_a_reason(pixels):
+    images = LensImages.from_arrays(pixels) + LensImages.from_arrays(pixels[:, :4])
+    failed = {}
+    assert sum(len(batch) for batch in images.batches(4, failed=failed)) == 6
+    assert failed[6] == "image is 4x10 pixels, expected 8x10"
+
+
+def test_noise_and_psf_are_stacked_only_if_every_image_has_them(pixels):
+    psf = np.full((3, 3), 2.0)
+    both = LensImages.from_arrays(pixels, noise=pixels + 1, psf=psf, pixel_scale_arcsec=0.05)
+    batch = both.stack()
+    np.testing.assert_array_equal(batch.noise, pixels + 1)
+    assert batch.psf.shape == (6, 3, 3)
+    assert batch.psf[0].sum() == pytest.approx(1)
+    assert batch.pixel_scale_arcsec == 0.05
+    mixed = (both + LensImages.from_arrays(pixels)).stack()
+    assert mixed.noise is None
+    assert mixed.psf is None
+    assert mixed.pixel_scale_arcsec is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"noise": np.zeros((8, 10))}, "not positive"),
+        ({"noise": np.full((8, 10), np.nan)}, "NaN"),
+        ({"noise": np.ones((8, 8))}, r"noise map has shape \(8, 8\)"),
+        ({"psf": np.ones((4, 4))}, "odd"),
+        ({"psf": np.zeros((3, 3))}, "add up to 0"),
+        ({"psf": np.ones(3)}, "two-dimensional"),
+        ({"psf": np.full((3, 3), np.nan)}, "add up to nan"),
+        ({"noise": np.full((8, 10), "x")}, "not real numbers"),
+    ],
+)
+def test_bad_companions_are_defects(pixels, extra, said):
+    item = LensImage.checked("a", pixels[0], **extra)
+    assert re.search(said, item.error)
+
+
+def test_batches_do_not_depend_on_their_size(pixels):
+    images = LensImages.from_arrays(pixels)
+    for size in (1, 4, 100):
+        got = np.concatenate([batch.pixels for batch in images.batches(size)])
+        np.testing.assert_array_equal(got, pixels)
+
+
+def test_opening_is_idempotent_and_accepts_arrays(pixels):
+    images = LensImages.open(pixels, pixel_scale_arcsec=0.1)
+    assert LensImages.open(images) is images
+    assert images[0].pixel_scale_arcsec == 0.1
+
+
+def test_it_shows_itself_briefly(pixels):
+    pixels[1] = 0
+    images = LensImages.from_arrays(
+        pixels, ids=["<b>", *"abcde"], labels=[0, 1, 1, 1, -1, -1], noise=pixels + 1
+    )
+    assert repr(images) == "<LensImages: 6 from memory: 1 normal, 3 anomalous, 2 unlabelled>"
+    assert repr(images[0]) == "<LensImage <b>: 8x10, normal with noise>"
+    assert repr(images[1]) == "<LensImage a: constant image: every pixel is 0>"
+    page = images._repr_html_()
+    assert page.count("data:image/png;base64,") == 5
+    assert "<b>" not in page
+    assert "constant image" in page
+    assert "&lt;b&gt;" in images[0]._repr_html_()
+    assert "0 from nowhere" in repr(LensImages((), np.empty((0, 2), int)))
+
+
+def test_8_bit_pictures_are_said_to_be_stretched(pixels):
+    assert LensImages.from_arrays(pixels).notes() == []
+    assert LensImages.from_arrays(pixels)[[]].notes() == []
+    (note,) = LensImages.from_arrays(pixels, stretched=True).notes()
+    assert "not linear" in note
+
+
+def test_it_travels_to_other_processes(pixels):
+    images = pickle.loads(pickle.dumps(LensImages.from_arrays(pixels)[2:]))
+    np.testing.assert_array_equal(images.stack().pixels, pixels[2:])

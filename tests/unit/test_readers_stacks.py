@@ -1,0 +1,227 @@
+"""npy, npz and HDF5: which array, which names, and what is missing."""
+
+from __future__ import annotations
+
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from lumpylens.data import LensImages
+from lumpylens.errors import DataError
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).random((4, 12, 15)).astype(np.float32)
+
+
+def write_npz(folder, **arrays):
+    np.savez(folder / "a.npz", **arrays)
+    return folder / "a.npz"
+
+
+def write_hdf5(folder, **arrays):
+    with h5py.File(folder / "a.h5", "w") as file:
+        for name, array in arrays.items():
+            as_text = array.dtype.kind == "U"
+            file.create_dataset(name, data=array.astype(object) if as_text else array)
+    return folder / "a.h5"
+
+
+@pytest.fixture(params=[write_npz, write_hdf5])
+def write(request, tmp_path):
+    return lambda **arrays: request.param(
+        tmp_path, **{name: np.asarray(array) for name, array in arrays.items()}
+    )
+
+
+def test_everything_known_is_read(write, pixels):
+    psf = np.ones((4, 3, 3)) * np.arange(1, 5)[:, None, None]
+    psf[:, 1, 1] += 4
+    path = write(
+        images=pixels, ids=["x", "y", "ü", "w"], labels=[0, 1, -1, 7], noise=pixels + 1, psf=psf
+    )
+    images = LensImages.open(path, pixel_scale_arcsec=0.07)
+    assert images.ids == ["x", "y", "ü", "w"]
+    assert list(images.labels) == [0, 1, -1, -1]
+    for k, item in enumerate(images):
+        np.testing.assert_array_equal(item.noise, pixels[k] + 1)
+        np.testing.assert_allclose(item.psf, psf[k] / psf[k].sum(), rtol=1e-6)
+        assert item.pixel_scale_arcsec == 0.07
+        assert not item.stretched
+        assert not item.error
+
+
+def test_one_noise_map_and_psf_may_serve_all(write, pixels):
+    images = LensImages.open(write(images=pixels, noise=pixels[0] + 1, psf=np.ones((1, 3, 3))))
+    np.testing.assert_array_equal(images[3].noise, pixels[0] + 1)
+    assert images[3].psf.shape == (3, 3)
+
+
+def test_companions_of_another_length_are_a_reason_in_every_row(write, pixels):
+    images = LensImages.open(write(images=pixels, noise=pixels[:2]))
+    assert all("lies beside" in item.error for item in images)
+
+
+def test_ids_of_numbers_and_labels_of_words(write, pixels):
+    images = LensImages.open(
+        write(images=pixels, ids=[10, 20, 30, 40], labels=["sub", "no_sub", "?", "sub"])
+    )
+    assert images.ids == ["10", "20", "30", "40"]
+    assert list(images.labels) == [1, 0, -1, 1]
+
+
+def test_without_ids_the_file_and_position_name_an_image(write, pixels):
+    path = write(images=pixels.reshape(2, 2, 12, 15))
+    images = LensImages.open(path)
+    assert images.ids == [f"{path.name}[{k}]" for k in range(4)]
+    np.testing.assert_array_equal(images[3].image, pixels[3])
+    assert LensImages.open(path.parent).ids == images.ids
+
+
+def test_ids_of_several_files_in_a_folder_do_not_collide(pixels, tmp_path):
+    for name in ("no_sub", "sub"):
+        (tmp_path / name).mkdir()
+        write_hdf5(tmp_path / name, images=pixels[:2], ids=np.array(["x", "y"]))
+    ids = LensImages.open(tmp_path).ids
+    assert ids == ["no_sub/a.h5[x]", "no_sub/a.h5[y]", "sub/a.h5[x]", "sub/a.h5[y]"]
+
+
+def test_one_image_without_leading_axes(write, pixels):
+    path = write(images=pixels[0])
+    assert LensImages.open(path).ids == [path.name]
+
+
+def test_files_named_after_a_class(pixels, tmp_path):
+    np.save(tmp_path / "no_sub.npy", pixels[:1])
+    np.save(tmp_path / "sub.npy", pixels)
+    np.save(tmp_path / "more.npy", pixels[0])
+    images = LensImages.open(tmp_path)
+    assert images.ids[:3] == ["more.npy", "no_sub.npy[0]", "sub.npy[0]"]
+    assert list(images.labels) == [-1, 0, 1, 1, 1, 1]
+    assert set(LensImages.open(tmp_path / "sub.npy").labels) == {1}
+
+
+def test_the_only_stack_is_found_under_any_name(write, pixels):
+    path = write(cutouts=pixels, redshift=np.ones(4), ids=np.arange(4), psf=np.ones((4, 3, 3)))
+    assert len(LensImages.open(path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"a": (4, 5, 5), "b": (4, 5, 5)}, r"called images .* found a \(4, 5, 5\), b"),
+        ({"a": (4,)}, "one array called images"),
+        ({"images": (4,)}, "no height and width"),
+        ({"images": (0, 5, 5)}, "holds no image"),
+        ({"images": (4, 32, 32, 3)}, "colours last"),
+        ({"images": (4, 5, 5), "ids": (3,)}, "4 images but 3 ids"),
+        ({"images": (4, 5, 5), "ids": (4,)}, "not unique: 0"),
+        ({"images": (4, 5, 5), "labels": (2,)}, "4 images but 2 labels"),
+        ({"images": (1, 9000, 9000)}, "too many for a cutout"),
+        ({}, "found nothing"),
+    ],
+)
+def test_files_that_hold_no_clear_stack_are_refused_in_one_line(write, arrays, said):
+    path = write(**{name: np.zeros(shape, np.uint8) for name, shape in arrays.items()})
+    with pytest.raises(DataError, match=said) as caught:
+        LensImages.open(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_values_that_are_no_numbers_are_a_reason(write):
+    images = LensImages.open(write(images=np.ones((3, 5, 5), complex)))
+    assert "not real numbers" in images[0].error
+
+
+def test_8_bit_stacks_count_as_stretched(write):
+    values = np.arange(60, dtype=np.uint8).reshape(1, 6, 10)
+    assert LensImages.open(write(images=values))[0].stretched
+
+
+@pytest.mark.parametrize("holder", ["file", "dataset", "group"])
+def test_pixel_scale_attribute(holder, pixels, tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("survey/run")
+        group["images"], group["labels"] = pixels, np.ones(4, int)
+        place = {"file": file, "dataset": group["images"], "group": group}[holder]
+        place.attrs["pixel_scale_arcsec"] = 0.05
+    images = LensImages.open(tmp_path / "a.h5", pixel_scale_arcsec=0.2)
+    assert images[0].pixel_scale_arcsec == 0.05
+    assert set(images.labels) == {1}
+
+
+def test_pixel_scale_in_npz(pixels, tmp_path):
+    path = write_npz(tmp_path, images=pixels, pixel_scale_arcsec=np.array(0.11))
+    assert LensImages.open(path)[0].pixel_scale_arcsec == 0.11
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was loaded",))
+
+    trap = np.empty(3, object)
+    trap[:] = [Trap()] * 3
+    np.save(tmp_path / "a.npy", trap, allow_pickle=True)
+    np.savez(tmp_path / "b.npz", images=trap)
+    np.savez(tmp_path / "c.npz", images=np.zeros((3, 5, 5)), ids=trap)
+    (tmp_path / "d.npy").write_bytes(pickle.dumps(Trap()))
+    images = LensImages.open(tmp_path)
+    assert len(images) == 4
+    assert all(item.error for item in images)
+    with pytest.raises(DataError, match="Python objects"):
+        LensImages.open(tmp_path / "a.npy")
+
+
+def test_a_cut_off_npy_gives_the_images_it_holds(pixels, tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, pixels)
+    path.write_bytes(path.read_bytes()[: -pixels[0].nbytes - 4])
+    images = LensImages.open(path)
+    assert [bool(item.error) for item in images] == [False, False, True, True]
+    assert "cut off" in images[2].error
+    np.testing.assert_array_equal(images[:2].stack().pixels, pixels[:2])
+    path.write_bytes(path.read_bytes()[:200])
+    assert all("cut off" in item.error for item in LensImages.open(path))
+
+
+def test_a_header_that_claims_billions_of_images_is_refused(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 50, 50)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(bytes(20000))
+    with pytest.raises(DataError, match="absurdly many"):
+        LensImages.open(tmp_path / "a.npy")
+
+
+def test_npy_is_mapped_and_not_read(tmp_path):
+    # A sparse file of 8 GB: reading it whole would show.
+    with (tmp_path / "a.npy").open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (200_000, 100, 100)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        start = stream.tell()
+        image = np.random.default_rng(0).random((100, 100)).astype("<f4")
+        stream.seek(start + 150_000 * image.nbytes)
+        stream.write(image.tobytes())
+        stream.truncate(start + 200_000 * image.nbytes)
+    images = LensImages.open(tmp_path / "a.npy")
+    np.testing.assert_array_equal(images[150_000].image, image)
+    assert "constant" in images[150_001].error
+
+
+def test_more_files_than_a_process_may_open(pixels, tmp_path):
+    resource = pytest.importorskip("resource")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for k in range(80):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file["images"] = pixels[:1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    try:
+        assert not any(item.error for item in LensImages.open(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
