@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lumpylens.data.archive import LARGEST_TOTAL_BYTES, unpack
 from lumpylens.data.readers.files import find_files
@@ -27,6 +27,7 @@ PICTURES = (".jpg", ".jpeg", ".png")
 TIMEOUT_S = 30.0
 """Longest silence of a server."""
 RETRIES = 2
+CHUNK_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -247,11 +248,22 @@ def _download(url: str, folder: Path, progress: bool, timeout_s: float, retries:
     import pooch
     import requests
 
-    def get(address: str, output: str, keeper: Any) -> None:
-        with DownloadedFile(Path(output), progress) as file:
-            pooch.HTTPDownloader(progressbar=file, timeout=timeout_s, chunk_size=2**16)(
-                address, file, keeper
-            )
+    def get(address: str, output: str, _: Any) -> None:
+        with (
+            requests.get(address, stream=True, timeout=timeout_s) as response,
+            Path(output).open("wb") as stream,
+            _download_bar(progress) as report,
+        ):
+            response.raise_for_status()
+            length = response.headers.get("Content-Length", "")
+            announced = int(length) if length.isdigit() else 0
+            _refuse_if_absurd(announced)
+            written = 0
+            for chunk in response.iter_content(CHUNK_BYTES):
+                written += len(chunk)
+                _refuse_if_absurd(written)
+                stream.write(chunk)
+                report(written, announced or None)
 
     pooch.get_logger().setLevel("WARNING")
     keeper = pooch.create(
@@ -267,6 +279,23 @@ def _download(url: str, folder: Path, progress: bool, timeout_s: float, retries:
         raise DataError(_why(problem, timeout_s)) from None
 
 
+def _refuse_if_absurd(size: int) -> None:
+    if size > LARGEST_TOTAL_BYTES:
+        raise DataError(f"refused: a download of {size} bytes or more is absurdly large")
+
+
+@contextmanager
+def _download_bar(show: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar on standard error; takes the bytes so far and in all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = ("downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda written, total: bar.update(task, completed=written, total=total)
+
+
 def _why(problem: Any, timeout_s: float) -> str:
     """What went wrong with a download, without the layers of network libraries."""
     import requests
@@ -280,67 +309,3 @@ def _why(problem: Any, timeout_s: float) -> str:
     if isinstance(problem, requests.exceptions.ConnectionError):
         return "the server cannot be reached"
     return f"the download failed ({type(problem).__name__})"
-
-
-class DownloadedFile:
-    """The file that pooch writes to, which is also the progress bar that it reports to.
-
-    pooch reports whole chunks, however little they hold; counting what is written is exact.
-    """
-
-    def __init__(self, path: Path, show: bool) -> None:
-        self.path, self.show, self.written = path, show, 0
-
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-        columns = ("downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=not self.show)
-        self._task = self._bar.add_task("", total=None)
-        self._bar.start()
-        self._stream = self.path.open("wb")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stream.close()
-        self._bar.stop()
-
-    @property
-    def total(self) -> int:
-        """Bytes announced by the server, 0 if it did not say."""
-        return self._total
-
-    @total.setter
-    def total(self, announced: int) -> None:
-        self._total = announced
-        self._refuse_if_absurd(announced)
-        self._bar.update(self._task, total=announced or None)
-
-    def write(self, chunk: bytes) -> int:
-        """Write and count."""
-        self.written += len(chunk)
-        self._refuse_if_absurd(self.written)
-        self._bar.update(self._task, completed=self.written)
-        return self._stream.write(chunk)
-
-    def _refuse_if_absurd(self, size: int) -> None:
-        if size > LARGEST_TOTAL_BYTES:
-            raise DataError(f"refused: the download is absurdly large ({size / 1e6:.0f} MB)")
-
-    def flush(self) -> None:
-        """Leave buffering to the file."""
-
-    def update(self, chunk_size: int) -> None:
-        """Ignore pooch's count."""
-
-    def reset(self) -> None:
-        """Ignore the end of pooch's count."""
-
-    def close(self) -> None:
-        """Leave closing to the end of the block."""
