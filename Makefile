@@ -44,9 +44,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'installing into $(VENV): about 2 GB, some minutes the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'installing into $(VENV): about 2 GB, some minutes the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/test.stamp
