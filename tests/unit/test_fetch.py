@@ -345,7 +345,7 @@ def test_an_endless_download_is_stopped(wanted, server, tmp_path, monkeypatch):
     refused(wanted, tmp_path / "slc", server.url, "absurdly large")
 
 
-@pytest.mark.parametrize("name", ["copy.zip", "copy.tar.gz", "copy", "lenses", "above/lenses"])
+@pytest.mark.parametrize("name", ["copy.zip", "copy 1.tar.gz", "copy", "lenses", "above/lenses"])
 def test_offline_copies(name, wanted, tmp_path):
     path = tmp_path / name
     if name.startswith("copy"):
@@ -374,6 +374,15 @@ def test_a_right_folder_is_accepted_and_a_wrong_one_left_alone(wanted, tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="is a file"):
         get(wanted, tmp_path / "file", None)
+
+
+def test_a_clone_of_the_repository_is_accepted_where_its_images_are(wanted, tmp_path):
+    lenses = unpacked(tmp_path / "clone" / "lenses")
+    (tmp_path / "clone" / "README.md").write_text("x")
+    assert get(wanted, tmp_path / "clone", None) == lenses
+    (lenses / "sub").rename(tmp_path / "clone" / "sub")
+    with pytest.raises(DataError, match="beside each other"):
+        get(wanted, tmp_path / "clone", None)
 
 
 def test_an_empty_folder_is_filled(wanted, tmp_path):

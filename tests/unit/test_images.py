@@ -151,6 +151,9 @@ def test_opening_is_idempotent_and_accepts_arrays(pixels):
     images = LensImages.open(pixels, pixel_scale_arcsec=0.1)
     assert LensImages.open(images) is images
     assert images[0].pixel_scale_arcsec == 0.1
+    for wrong in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(DataError, match="positive"):
+            LensImages.open(pixels, pixel_scale_arcsec=wrong)
 
 
 def test_it_shows_itself_briefly(pixels):

@@ -65,6 +65,24 @@ def test_companions_beside_a_flat_file(image, tmp_path):
     assert only(tmp_path / "J1_noise.fits").id == "J1_noise.fits"
 
 
+def test_a_bare_companion_serves_folders_below_it(image, tmp_path):
+    save(tmp_path / "psf.fits", PSF)
+    save(tmp_path / "J1" / "image.fits", image)
+    save(tmp_path / "J2" / "image.fits", image)
+    save(tmp_path / "J2" / "psf.fits", np.ones((5, 5)))
+    images = LensImages.open(tmp_path)
+    assert images.ids == ["J1", "J2"]
+    assert [item.psf.shape for item in images] == [(3, 3), (5, 5)]
+
+
+def test_files_that_differ_in_their_ending_alone_are_all_read(image, tmp_path):
+    for k, ending in enumerate((".fit", ".fits", ".fits.gz")):
+        save(tmp_path / f"a{ending}", image + k)
+    images = LensImages.open(tmp_path)
+    assert images.ids == ["a.fit", "a.fits", "a.fits.gz"]
+    np.testing.assert_array_equal(images[2].image, image + 2)
+
+
 def test_class_folders_hold_lens_folders(image, tmp_path):
     save(tmp_path / "no_sub" / "a" / "image.fits", image)
     save(tmp_path / "sub" / "b" / "image.fits", image)

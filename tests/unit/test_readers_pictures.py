@@ -235,7 +235,7 @@ def test_the_challenge_is_read_with_its_labels_and_tables(real_data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         batch = images[::450].stack(shape=(150, 150))
-    assert batch.pixels.min(axis=(1, 2)).max() == 0
-    assert batch.pixels.max(axis=(1, 2)).min() == 255
+    assert batch.pixels.min(axis=(1, 2)).max() <= 5
+    assert batch.pixels.max(axis=(1, 2)).min() >= 250
     assert "not linear" in images.notes()[0]
     assert list(images[0].jpeg_table[0]) == [8, 6, 5, 8, 12, 20, 26, 31]

@@ -60,6 +60,11 @@ def test_one_noise_map_and_psf_may_serve_all(write, pixels):
     assert images[3].psf.shape == (3, 3)
 
 
+def test_companions_need_not_share_the_leading_axes(write, pixels):
+    images = LensImages.open(write(images=pixels.reshape(2, 2, 12, 15), noise=pixels + 1))
+    np.testing.assert_array_equal(images[2].noise, pixels[2] + 1)
+
+
 def test_companions_of_another_length_are_a_reason_in_every_row(write, pixels):
     images = LensImages.open(write(images=pixels, noise=pixels[:2]))
     assert all("lies beside" in item.error for item in images)

@@ -18,7 +18,7 @@ __all__ = ["unpack"]
 MOST_MEMBERS = 50_000
 LARGEST_MEMBER_BYTES = 2**24
 LARGEST_TOTAL_BYTES = 2**29
-"""Five times the members, and ten times the bytes, of the challenge's archive."""
+"""Five times the members and fifty times the bytes of the challenge's archive."""
 
 CHUNK_BYTES = 2**16
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lumpylens.data.archive import LARGEST_TOTAL_BYTES, unpack
 from lumpylens.data.readers.files import find_files
@@ -60,6 +61,8 @@ class DataSet:
     def defect(self, folder: Path) -> str:
         """Say why a folder does not hold exactly these images, or return an empty string."""
         files = image_files(self, folder)
+        if len({path.parent.parent for path in files.values()}) > 1:
+            return "the class folders do not lie beside each other"
         found = Counter(name.split("/")[0] for name in files)
         for kind, count in self.counts.items():
             if found[kind] != count:
@@ -175,7 +178,8 @@ def _accept(wanted: DataSet, target: Path) -> Path:
         raise DataError(
             f"{target} exists and is not {wanted.title}: {reason}; remove it or give another --out"
         )
-    return target
+    # In a clone of the repository, say, the class folders lie deeper.
+    return next(iter(image_files(wanted, target).values())).parent.parent
 
 
 def _put(wanted: DataSet, images: Path, target: Path) -> Path:
@@ -196,7 +200,8 @@ def _collect(
 ) -> None:
     """Bring the images into an empty folder, from wherever they are."""
     remote = origin.startswith(("http://", "https://"))
-    local = Path(origin.removeprefix("file://")).expanduser()
+    is_file_url = origin.startswith("file://")
+    local = Path(unquote(origin[7:]) if is_file_url else origin).expanduser()
     if not remote and not local.exists():
         raise DataError(f"no such file or folder, and no http address: {origin}")
     if not remote and local.is_dir():
@@ -265,7 +270,6 @@ def _download(url: str, folder: Path, progress: bool, timeout_s: float, retries:
                 stream.write(chunk)
                 report(written, announced or None)
 
-    pooch.get_logger().setLevel("WARNING")
     keeper = pooch.create(
         path=folder,
         base_url="",
@@ -273,10 +277,15 @@ def _download(url: str, folder: Path, progress: bool, timeout_s: float, retries:
         urls={"archive": url},
         retry_if_failed=retries,
     )
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
     try:
         return Path(keeper.fetch("archive", downloader=get))
     except requests.exceptions.RequestException as problem:
         raise DataError(_why(problem, timeout_s)) from None
+    finally:
+        logger.setLevel(level)
 
 
 def _refuse_if_absurd(size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -141,8 +142,11 @@ class LensImages(Sequence[LensImage]):
         Raises
         ------
         DataError
-            If nothing there is an image, in one line with what was looked for.
+            If nothing there is an image, in one line with what was looked for, or if the
+            pixel scale is not a positive number.
         """
+        if pixel_scale_arcsec is not None and not 0 < pixel_scale_arcsec < math.inf:
+            raise DataError(f"a pixel scale is a positive number, got {pixel_scale_arcsec:g}")
         if isinstance(data, LensImages):
             return data
         if isinstance(data, (str, Path)):

@@ -1,9 +1,4 @@
-"""FITS cutouts: one per file, with noise map and PSF in it or beside it.
-
-Beside ``NAME.fits`` lie ``NAME_noise.fits`` and ``NAME_psf.fits``; beside ``image.fits`` in a
-folder of its own lie ``noise.fits`` and ``psf.fits``, and the folder's name is the id. A bare
-``noise.fits`` or ``psf.fits`` serves all cutouts of its folder that have none of their own.
-"""
+"""FITS cutouts: one per file, with noise map and PSF in it or beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +8,6 @@ import struct
 import threading
 import warnings
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +18,12 @@ from numpy.typing import NDArray
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.cutout import LensImage
+from lumpylens.data.readers.companions import ENDINGS, Cutout, group_cutouts
 from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
 from lumpylens.errors import DataError
 
-__all__ = ["Cutout", "FitsSource", "group_cutouts", "open_fits", "pixel_scale_of"]
+__all__ = ["FitsSource", "open_fits", "pixel_scale_of"]
 
-ENDINGS = (".fits.gz", ".fits.fz", ".fits", ".fit", ".fts")
-IMAGE_NAMES = ("image", "sci")
-NOISE_NAMES = ("noise", "err", "rms")
 EXTENSION_NAMES = {
     "image": ("SCI", "IMAGE"),
     "noise": ("NOISE", "ERR", "ERROR", "RMS"),
@@ -42,25 +34,6 @@ SCALE_KEYWORDS = ("PIXSCALE", "PIXSCAL1", "PIXELSCL", "PIXSIZE")
 """Arcsec per pixel in headers without a coordinate system."""
 
 ARCSEC_PER = {"deg": 3600.0, "arcmin": 60.0, "arcsec": 1.0, "rad": math.degrees(3600.0)}
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """The files of one cutout.
-
-    Attributes
-    ----------
-    path : Path
-        The image, which may be missing although its companions are there.
-    name_of : Path
-        File or folder that gives the id.
-    noise, psf : Path or None
-    """
-
-    path: Path
-    name_of: Path
-    noise: Path | None = None
-    psf: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,66 +83,6 @@ def open_fits(files: DataFiles) -> FitsSource:
     names = [files.name(cutout.name_of) for cutout in cutouts]
     labels = [files.label(cutout.path) for cutout in cutouts]
     return FitsSource(cutouts, names, labels, files.location, files.pixel_scale_arcsec)
-
-
-def group_cutouts(paths: Sequence[Path], root: Path) -> list[Cutout]:
-    """Tell images from companions, folder by folder.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    root : Path
-        Folder above all of them.
-    """
-    folders: dict[Path, dict[str, Path]] = defaultdict(dict)
-    for path in sorted(paths, key=lambda path: path.relative_to(root).parts):
-        folders[path.parent].setdefault(stem(path), path)
-    cutouts: list[Cutout] = []
-    for folder, stems in folders.items():
-        companions = {name: split_companion(name) for name in stems}
-        bases: dict[str, Path] = {}
-        parts: dict[tuple[str, str], Path] = {}
-        for name, path in stems.items():
-            base, kind = companions[name]
-            if kind == "image":
-                bases[base] = path
-            else:
-                parts[base, kind] = path
-        for base, _ in parts:
-            if base and base not in bases:
-                bases[base] = folder / f"{base}.fits"
-        if not bases:
-            bases[""] = folder / "image.fits"
-        for base, path in sorted(bases.items()):
-            own_folder = len(bases) == 1 and base == ""
-            cutouts.append(
-                Cutout(
-                    path,
-                    folder if own_folder else path,
-                    parts.get((base, "noise"), parts.get(("", "noise"))),
-                    parts.get((base, "psf"), parts.get(("", "psf"))),
-                )
-            )
-    return cutouts
-
-
-def stem(path: Path) -> str:
-    """File name without its FITS ending."""
-    name = path.name
-    return next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
-
-
-def split_companion(name: str) -> tuple[str, str]:
-    """Split ``J0822_psf`` into ``J0822`` and what the file holds; a bare ``psf`` has no base."""
-    base, _, last = name.rpartition("_")
-    kind = last.lower()
-    if kind in IMAGE_NAMES:
-        return base, "image"
-    if kind in NOISE_NAMES:
-        return base, "noise"
-    if kind == "psf":
-        return base, "psf"
-    return name, "image"
 
 
 @dataclass(frozen=True)

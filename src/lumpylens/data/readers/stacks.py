@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 import zlib
@@ -81,7 +82,7 @@ class Stack:
     @property
     def count(self) -> int:
         """Number of images."""
-        return int(np.prod(self.leading, dtype=int))
+        return math.prod(self.leading)
 
 
 @dataclass
@@ -126,10 +127,9 @@ class StackSource:
             stack = self.opened(self.path)
             if stack.complete is not None and position >= stack.complete:
                 raise DataError("the file is cut off before the end of this image")
-            at = np.unravel_index(position, stack.leading)
-            pixels = stack.images[at]
-            noise = _one_of(stack.noise, at, stack.leading)
-            psf = _one_of(stack.psf, at, stack.leading)
+            pixels = stack.images[np.unravel_index(position, stack.leading)]
+            noise = _one_of(stack.noise, position, stack.count)
+            psf = _one_of(stack.psf, position, stack.count)
         except DAMAGE as problem:
             reason = f"the file cannot be read: {plain(problem)}"
             return LensImage(self.ids[position], None, label=label, error=reason)
@@ -147,15 +147,15 @@ class StackSource:
         )
 
 
-def _one_of(array: Any, at: tuple[Any, ...], leading: tuple[int, ...]) -> Any:
+def _one_of(array: Any, position: int, count: int) -> Any:
     """The entry that belongs to one image, from one for each or one for all."""
-    if array is None or len(array.shape) == 2:
-        return None if array is None else array[()]
-    if tuple(array.shape[:-2]) == leading:
-        return array[at]
-    if np.prod(array.shape[:-2]) == 1:
-        return array[(0,) * (len(array.shape) - 2)]
-    raise DataError(f"an array of shape {tuple(array.shape)} lies beside {leading} images")
+    if array is None:
+        return None
+    own = tuple(array.shape[:-2])
+    entries = math.prod(own)
+    if entries not in (1, count):
+        raise DataError(f"an array of shape {tuple(array.shape)} lies beside {count} images")
+    return array[np.unravel_index(position if entries > 1 else 0, own)]
 
 
 def open_stacks(files: DataFiles, opener: Callable[[Path], Stack]) -> ImageSource:
