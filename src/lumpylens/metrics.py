@@ -194,17 +194,24 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike, confidence: float = 0.95)
     DataError
         If a class is empty or holds a number that is not finite.
     """
-    from sklearn.metrics import roc_curve as rates
-
     low, high = two_classes(normal, anomalous)
-    truth = np.repeat([0, 1], [len(low), len(high)])
-    fpr, tpr, threshold = rates(truth, np.concatenate([low, high]), drop_intermediate=False)
+    scores = np.concatenate([low, high])
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.cumsum(order >= len(low))[last_of_ties]
+    alarms = np.flatnonzero(last_of_ties) + 1 - hits
+    hits, alarms = np.append(0, hits), np.append(0, alarms)
     each = math.sqrt(confidence)
-    sides_fpr = binomial_interval(np.rint(fpr * len(low)), len(low), each)
-    sides_tpr = binomial_interval(np.rint(tpr * len(high)), len(high), each)
     return RocCurve(
-        fpr, tpr, threshold, *sides_fpr, *sides_tpr, len(low), len(high), confidence
-    )  # fmt: skip
+        alarms / len(low),
+        hits / len(high),
+        np.append(math.inf, scores[order][last_of_ties]),
+        *binomial_interval(alarms, len(low), each),
+        *binomial_interval(hits, len(high), each),
+        n_normal=len(low),
+        n_anomalous=len(high),
+        confidence=confidence,
+    )
 
 
 def wasserstein(normal: ArrayLike, anomalous: ArrayLike) -> float:

@@ -1,0 +1,72 @@
+"""Common bins for the histograms of two classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Bins", "shared_bins"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Common bins, equally wide on the axis they are drawn on.
+
+    Attributes
+    ----------
+    edges : ndarray
+    scale : str
+        ``linear``, ``log`` or ``asinh``.
+    width : float
+        Of the linear part of an inverse hyperbolic sine axis.
+    below, above : int
+        How many values lie outside the edges; they count in the first and in the last bin.
+    """
+
+    edges: Array
+    scale: str
+    width: float
+    below: int
+    above: int
+
+
+def shared_bins(normal: Array, anomalous: Array) -> Bins:
+    """Bins and axis that keep both the bulk and the tails readable.
+
+    Logarithmic for positive values over more than a decade; inverse hyperbolic sine where they
+    go far beyond the normals' spread but are not all positive; else linear. The 0.2 % lowest
+    and highest may lie outside, if they would otherwise take more room than all the others.
+    """
+    both = np.concatenate([normal, anomalous])
+    low, high = np.percentile(both, [0.2, 99.8])
+    spread = float(np.subtract(*np.percentile(normal, [75, 25])))
+    width = max(spread, abs(float(np.median(normal))))
+    forward: Callable[[Array], Array]
+    backward: Callable[[Array], Array]
+    if both.min() > 0 and high > 10 * low:
+        scale, forward, backward = "log", np.log, np.exp
+    elif spread > 0 and high - low > 30 * spread:
+        scale = "asinh"
+        forward, backward = (lambda x: np.arcsinh(x / width)), (lambda x: width * np.sinh(x))
+    else:
+        scale, forward, backward = "linear", np.asarray, np.asarray
+    low, high = (float(end) for end in forward(np.array([low, high])))
+    least, most = (float(end) for end in forward(np.array([both.min(), both.max()])))
+    room = high - low
+    if room == 0:
+        least, most = low - 0.5, high + 0.5
+    if room > 0 and low - least > room:
+        least = low - 0.05 * room
+    if room > 0 and most - high > room:
+        most = high + 0.05 * room
+    count = int(np.clip(np.sqrt(len(both)), 15, 60))
+    edges = np.asarray(backward(np.linspace(least, most, count + 1)), dtype=np.float64)
+    # rounding leaves the extremes inside
+    slack = 1e-9 * (edges[-1] - edges[0])
+    below, above = both < edges[0] - slack, both > edges[-1] + slack
+    return Bins(edges, scale, width, int(below.sum()), int(above.sum()))

@@ -1,0 +1,284 @@
+"""Figures of an evaluation, each a function of the numbers it shows and of a theme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
+from numpy.typing import NDArray
+
+from lumpylens.calibrate import Calibration
+from lumpylens.metrics import FPRS, RocCurve
+from lumpylens.report.bins import shared_bins
+from lumpylens.report.style import Theme, legend, new_axes
+
+__all__ = ["audit", "calibration", "distribution", "roc", "roc_low", "roc_parts", "training"]
+
+Array = NDArray[np.float64]
+
+
+def distribution(
+    theme: Theme, values: Mapping[str, Array], label: str, threshold: tuple[str, float] | None
+) -> Figure:
+    """Histograms of one score by class, on shared bins.
+
+    Parameters
+    ----------
+    theme : Theme
+    values : dict of str to ndarray
+        Finite values of ``normal`` and ``anomalous``.
+    label : str
+        What the values are, for the axis.
+    threshold : (str, float), optional
+        Text and position of a vertical line.
+    """
+    bins = shared_bins(values["normal"], values["anomalous"])
+    edges = bins.edges
+    figure, axes = new_axes(theme, label, "fraction of the class in each bin")
+    lowest, highest = 1.0, 0.0
+    for name, column in values.items():
+        share = np.histogram(np.clip(column, edges[0], edges[-1]), edges)[0] / len(column)
+        lowest, highest = min(lowest, share[share > 0].min()), max(highest, share.max())
+        colour, text = theme.of(name), f"{name} ({len(column):,})"
+        axes.stairs(share, edges, fill=True, color=colour, alpha=0.16)
+        axes.stairs(share, edges, color=colour, linewidth=1.8, label=text)
+    axes.set_xscale(bins.scale, **({"linear_width": bins.width} if bins.scale == "asinh" else {}))
+    if bins.scale == "log":
+        powers = np.floor(np.log10(edges[-1])) - np.ceil(np.log10(edges[0]))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if powers >= 2 else (1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(power_of_ten))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if highest > READABLE_RANGE * lowest:
+        axes.set_yscale("log")
+        axes.set_ylim(lowest / 2, highest * 2)
+    else:
+        axes.set_ylim(0, highest * 1.08)
+    axes.set_xlim(edges[0], edges[-1])
+    if threshold is not None and edges[0] < threshold[1] < edges[-1]:
+        axes.axvline(threshold[1], color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            threshold[0],
+            (threshold[1], 0.98),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            color=theme.ink,
+            fontsize=8.5,
+        )
+    for count, x, side in ((bins.below, 0.01, "left"), (bins.above, 0.99, "right")):
+        if count:
+            axes.annotate(
+                f"{count} beyond",
+                (x, 0.03),
+                xycoords="axes fraction",
+                ha=side,
+                color=theme.ink,
+                fontsize=8.5,
+            )
+    legend(axes, theme)
+    return figure
+
+
+READABLE_RANGE = 100
+"""Ratio of the tallest to the lowest filled bin above which counts are drawn on a log axis."""
+
+
+def power_of_ten(value: float, position: int | None = None) -> str:
+    r"""A tick label as a person writes it.
+
+    Examples
+    --------
+    >>> power_of_ten(0.02), power_of_ten(2e-05), power_of_ten(1e6)
+    ('0.02', '$2{\\times}10^{-5}$', '$10^{6}$')
+    """
+    mantissa, _, power = f"{value:.6e}".partition("e")
+    if -3 <= int(power) <= 3:
+        return f"{value:g}"
+    factor = "" if float(mantissa) == 1 else f"{float(mantissa):g}{{\\times}}"
+    return f"${factor}10^{{{int(power)}}}$"
+
+
+def roc(theme: Theme, curve: RocCurve) -> Figure:
+    """The curve with its confidence band, both rates from 0 to 1."""
+    figure, axes = _roc_axes(theme)
+    grid = np.union1d(np.linspace(0, 1, 401), curve.fpr)
+    _band(axes, theme, curve, grid)
+    axes.plot(curve.fpr, curve.tpr, color=theme.accent, linewidth=2)
+    axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("chance", (0.62, 0.62), xytext=(6, -6), textcoords="offset points",
+                  color=theme.muted, fontsize=9, va="top")  # fmt: skip
+    axes.set_xlim(-0.01, 1)
+    return figure
+
+
+def roc_low(theme: Theme, curve: RocCurve) -> Figure:
+    """The same where false alarms are few: a logarithmic axis, and the stated rates marked."""
+    figure, axes = _roc_axes(theme)
+    first = max(1e-5, min(0.005, 0.5 / curve.n_normal))
+    grid = np.union1d(np.geomspace(first, 1, 400), curve.fpr[curve.fpr >= first])
+    _band(axes, theme, curve, grid)
+    at = np.searchsorted(curve.fpr, grid, side="right") - 1
+    axes.step(grid, curve.tpr[at], where="post", color=theme.accent, linewidth=2)
+    axes.plot(grid, grid, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
+    for fpr in FPRS:
+        found = curve.tpr_at(fpr)
+        axes.errorbar(
+            fpr, found.value, [[found.value - found.low], [found.high - found.value]],
+            fmt="o", color=theme.ink, markersize=5, linewidth=1.3, capsize=3,
+        )  # fmt: skip
+        below = found.high > 0.9
+        axes.annotate(
+            f"{found.value:.3f}",
+            (fpr, found.low if below else found.high),
+            xytext=(0, -4 if below else 4),
+            textcoords="offset points",
+            ha="center",
+            va="top" if below else "bottom",
+            fontsize=9,
+            color=theme.ink,
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(first, 1)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    return figure
+
+
+def roc_parts(theme: Theme, curves: Mapping[str, RocCurve], labels: Mapping[str, str]) -> Figure:
+    """Curves of the images that the model learned from and of those it never saw."""
+    figure, axes = _roc_axes(theme)
+    looks = {"train": (theme.quiet, (0, (5, 2)), 1.8), "test": (theme.accent, "solid", 2.2)}
+    for part, curve in curves.items():
+        colour, dashes, width = looks[part]
+        axes.plot(
+            curve.fpr, curve.tpr, color=colour, linestyle=dashes, linewidth=width,
+            label=labels[part],
+        )  # fmt: skip
+    axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
+    axes.set_xlim(-0.01, 1)
+    legend(axes, theme, loc="lower right")
+    return figure
+
+
+def _roc_axes(theme: Theme) -> tuple[Figure, Axes]:
+    figure, axes = new_axes(theme, "false-positive rate", "true-positive rate")
+    axes.set_ylim(0, 1.02)
+    return figure, axes
+
+
+def _band(axes: Axes, theme: Theme, curve: RocCurve, grid: Array) -> None:
+    low, high = curve.band(grid)
+    axes.fill_between(grid, low, high, color=theme.accent, alpha=0.2, linewidth=0)
+
+
+def training(theme: Theme, history: Sequence[Mapping[str, float]]) -> Figure:
+    """Losses by epoch, with the epoch whose weights were kept."""
+    figure, axes = new_axes(theme, "epoch", "loss")
+    epochs = [row.get("epoch", k) for k, row in enumerate(history, 1)]
+    names = [name for name in history[0] if name.endswith("loss")]
+    said = {"train_loss": "training images", "val_loss": "validation images (normal)"}
+    colours = iter((theme.quiet, theme.normal, theme.anomalous, theme.ink))
+    values = []
+    for name, colour in zip(names, colours, strict=False):
+        losses = [row[name] for row in history]
+        values += losses
+        axes.plot(
+            epochs, losses, color=colour, linewidth=1.8, label=said.get(name, name),
+            marker="o" if len(epochs) < 12 else None, markersize=4,
+        )  # fmt: skip
+    if min(values) > 0 and max(values) > 5 * min(values):
+        axes.set_yscale("log")
+    if "val_loss" in names:
+        best = int(np.argmin([row["val_loss"] for row in history]))
+        axes.axvline(epochs[best], color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"kept: epoch {epochs[best]:g}", (epochs[best], 0.97),
+            xycoords=("data", "axes fraction"), xytext=(-4, 0), textcoords="offset points",
+            ha="right", va="top", color=theme.ink, fontsize=9,
+        )  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend(axes, theme)
+    return figure
+
+
+def audit(theme: Theme, bars: Sequence[tuple[str, str, Mapping[str, float]]]) -> Figure:
+    """How far each number alone tells the classes apart.
+
+    Parameters
+    ----------
+    theme : Theme
+    bars : sequence of (kind, name, area)
+        `kind` is ``score``, ``component`` or ``trivial``; `area` has ``auc``, ``auc_low`` and
+        ``auc_high``. Those below 0.5 are mirrored: lower values are as telling as higher ones.
+    """
+    figure, axes = new_axes(
+        theme, "AUC (below 0.5 mirrored)", "", size=(5.6, 0.9 + 0.33 * len(bars))
+    )
+    looks = {
+        "score": (theme.accent, 1),
+        "component": (theme.accent, 0.55),
+        "trivial": (theme.quiet, 0.8),
+    }
+    for row, (kind, _, area) in enumerate(bars):
+        value, low, high = mirrored(area)
+        colour, alpha = looks[kind]
+        axes.barh(row, value - 0.5, left=0.5, height=0.62, color=colour, alpha=alpha)
+        axes.plot([low, high], [row, row], color=theme.ink, linewidth=1.4)
+        axes.annotate(
+            f"{value:.3f}", (high, row), xytext=(5, 0), textcoords="offset points",
+            va="center", fontsize=9, color=theme.ink,
+        )  # fmt: skip
+    axes.set_yticks(range(len(bars)), [name for _, name, _ in bars])
+    axes.tick_params(axis="y", length=0, labelcolor=theme.ink, labelsize=9.5)
+    axes.grid(visible=False, axis="y")
+    axes.invert_yaxis()
+    axes.set_xlim(0.5, 1.07)
+    axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    return figure
+
+
+def mirrored(area: Mapping[str, float]) -> tuple[float, float, float]:
+    """AUC and interval, on the side above 0.5 and not below it."""
+    value, low, high = area["auc"], area["auc_low"], area["auc_high"]
+    if value < 0.5:
+        value, low, high = 1 - value, 1 - high, 1 - low
+    return value, max(low, 0.5), high
+
+
+def calibration(theme: Theme, model: Calibration, p_values: Array) -> Figure:
+    """Realised against stated false-positive rate of unseen normal images."""
+    figure, axes = new_axes(theme, "stated false-positive rate", "realised on unseen normal images")
+    n = len(model)
+    ranks = np.unique(np.geomspace(1, n, 60).astype(int))
+    stated = ranks / (n + 1)
+    expected = [model.expected_false_alarms(rate, len(p_values)) for rate in stated]
+    low, high = np.array(expected).T / len(p_values)
+    realised = np.array([(p_values <= rate * (1 + 1e-12)).mean() for rate in stated])
+    floor = 0.5 / len(p_values)
+    axes.fill_between(
+        stated, np.maximum(low, floor), np.maximum(high, floor), color=theme.quiet, alpha=0.25,
+        linewidth=0, label="expected (95 %)",
+    )  # fmt: skip
+    axes.plot(stated, stated, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
+    axes.plot(
+        stated, np.maximum(realised, floor), color=theme.normal, linewidth=2, label="realised"
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(stated[0], 1)
+    axes.set_ylim(floor, 1.1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
+    legend(axes, theme)
+    return figure

@@ -1,0 +1,229 @@
+"""The report of an evaluation: one HTML page and its pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from lumpylens.metrics import TRIVIAL_STATISTICS, RocCurve, roc_curve
+from lumpylens.report import figures
+from lumpylens.report.strips import residual_range, write_strip
+from lumpylens.report.style import save_both
+from lumpylens.scores import FIRST_COMPONENT
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from lumpylens.evaluate import Evaluation
+
+__all__ = ["write_report"]
+
+PAGE, IMAGES = "report.html", "images"
+GROUPS = {
+    "highest": ("Highest ranked", "The most anomalous of all images, of either class."),
+    "false_alarms": ("False alarms", "The normal images with the highest scores."),
+    "missed": ("Missed", "The anomalous images with the lowest scores."),
+    "lowest": ("Lowest ranked", "The least anomalous of all images, of either class."),
+    "drawn": ("Drawn at random", "Neither best nor worst: half from each class."),
+}
+PART_NAMES = {
+    "train": "training part",
+    "validation": "validation part",
+    "calibration": "calibration part",
+    "test": "test part (never seen)",
+}
+ROC_PARTS = {"train": "training data", "test": "validation data (never seen)"}
+"""What the challenge calls the two; the model chose nothing on our test part."""
+
+
+def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
+    """Write ``report.html`` and the pictures it shows.
+
+    The page is self-contained: relative files, no script, no request to anywhere.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    folder : str or Path
+        An existing folder.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    place = Path(folder)
+    (place / IMAGES).mkdir(exist_ok=True)
+    drawn = draw_figures(evaluation, place / IMAGES)
+    groups, span = draw_examples(evaluation, place / IMAGES)
+    page = environment().get_template("report.html.j2")
+    text = page.render(
+        m=evaluation.metrics,
+        figures=drawn,
+        groups=groups,
+        residual_span=span,
+        rows=table_rows(evaluation.metrics),
+        part_rows=[
+            (PART_NAMES[part], found) for part, found in evaluation.metrics["splits"].items()
+        ],
+        best_trivial=best_trivial(evaluation.metrics["audit"]["trivial"]),
+        trivial_meaning=TRIVIAL_STATISTICS,
+    )
+    (place / PAGE).write_text(text, encoding="utf-8")
+    return place / PAGE
+
+
+def environment() -> Environment:
+    """Templates that escape everything they are given."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("lumpylens.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "number": number,
+        "rate": rate,
+        "interval": interval,
+        "rate_interval": rate_interval,
+    }
+    return made
+
+
+def number(value: float | None, digits: int = 4) -> Markup:
+    """A number of few digits, powers of ten as a person writes them; or a dash."""
+    if value is None or math.isnan(value):
+        return Markup("&ndash;")
+    mantissa, _, power = f"{value:.{digits}g}".partition("e")
+    return Markup(f"{mantissa}&times;10<sup>{int(power)}</sup>" if power else mantissa)
+
+
+def rate(value: float | None) -> str:
+    """A rate in [0, 1], with more digits where it is close to either end."""
+    return "\N{EN DASH}" if value is None else f"{value:.{rate_digits(value)}f}"
+
+
+def rate_digits(value: float) -> int:
+    """Decimals that leave two significant ones of the distance to the nearer end."""
+    margin = min(value, 1 - value)
+    return min(max(math.ceil(-math.log10(margin)) + 1, 3), 5) if margin > 0 else 3
+
+
+def interval(found: Mapping[str, float], key: str = "auc") -> str:
+    """Both ends of an interval, with the digits of the lower one."""
+    low, high = found[f"{key}_low"], found[f"{key}_high"]
+    digits = rate_digits(low)
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def rate_interval(found: Mapping[str, Any], fpr: str) -> str:
+    """`interval` of the true-positive rate at a false-positive rate."""
+    ends = {f"tpr_{end}": found[f"tpr_at_fpr_{end}"][fpr] for end in ("low", "high")}
+    return interval(ends, "tpr")
+
+
+def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The score, then each component."""
+    score = {**metrics, "wasserstein": metrics["wasserstein_score"]}
+    return [("anomaly score", score), *metrics["components"].items()]
+
+
+def best_trivial(areas: Mapping[str, Mapping[str, float]]) -> tuple[str, float] | None:
+    """Name and mirrored AUC of the trivial statistic that tells most."""
+    values = [(name, figures.mirrored(area)[0]) for name, area in areas.items()]
+    return max(values, key=lambda pair: pair[1], default=None)
+
+
+def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
+    """Draw every figure that the numbers allow; name -> what it shows, for readers of text."""
+    m, rows = evaluation.metrics, evaluation.rows()
+    scores = {name: table.anomaly_score for name, table in rows.items()}
+    said: dict[str, str] = {}
+
+    losses = {name: table.components[FIRST_COMPONENT] for name, table in rows.items()}
+    losses = {name: column[np.isfinite(column)] for name, column in losses.items()}
+    if all(map(len, losses.values())):
+        label = "reconstruction loss (mean squared error per pixel)"
+        save_both(lambda t: figures.distribution(t, losses, label, None), folder, "loss")
+        said["loss"] = describe("reconstruction loss", losses)
+
+    found = next((f for f in m["thresholds"].items() if "threshold" in f[1]), None)
+    line = None if found is None else (f"FPR {float(found[0]):.0%}", found[1]["threshold"])
+    save_both(lambda t: figures.distribution(t, scores, "anomaly score", line), folder, "score")
+    said["score"] = describe("anomaly score", scores)
+
+    curve = roc_curve(scores["normal"], scores["anomalous"])
+    save_both(lambda t: figures.roc(t, curve), folder, "roc")
+    said["roc"] = f"ROC curve with its confidence band, AUC {rate(m['auc'])}."
+    save_both(lambda t: figures.roc_low(t, curve), folder, "roc-low")
+    said["roc-low"] = "ROC curve on a logarithmic axis of false-positive rates: " + ", ".join(
+        f"true-positive rate {rate(value)} at {fpr}" for fpr, value in m["tpr_at_fpr"].items()
+    )
+
+    parts: dict[str, RocCurve] = {}
+    for part in ROC_PARTS:
+        if part in m["splits"]:
+            both = evaluation.rows(part)
+            parts[part] = roc_curve(both["normal"].anomaly_score, both["anomalous"].anomaly_score)
+    if "train" in parts:
+        labels = {
+            part: f"{ROC_PARTS[part]}: AUC {rate(m['splits'][part]['auc'])}" for part in parts
+        }
+        save_both(lambda t: figures.roc_parts(t, parts, labels), folder, "roc-parts")
+        said["roc-parts"] = "ROC curves of " + " and of ".join(labels.values())
+
+    if evaluation.history and any(name.endswith("loss") for name in evaluation.history[0]):
+        save_both(lambda t: figures.training(t, evaluation.history), folder, "training")
+        said["training"] = f"Training and validation loss over {len(evaluation.history)} epochs."
+
+    bars = [("score", "anomaly score", m)]
+    bars += [("component", name, area) for name, area in m["audit"]["components"].items()]
+    bars += [("trivial", name, area) for name, area in m["audit"]["trivial"].items()]
+    save_both(lambda t: figures.audit(t, bars), folder, "audit")
+    said["audit"] = "Bars of the AUC of the score, of each component and of trivial statistics."
+
+    p_values = rows["normal"].p_value[np.isfinite(rows["normal"].p_value)]
+    if len(p_values):
+        save_both(
+            lambda t: figures.calibration(t, evaluation.calibration, p_values),
+            folder,
+            "calibration",
+        )
+        said["calibration"] = (
+            "Realised against stated false-positive rate, with its expected range."
+        )
+    return said
+
+
+def describe(what: str, values: Mapping[str, Any]) -> str:
+    """Alternative text of a histogram."""
+    medians = ", ".join(f"median {np.median(v):.3g} for {name}" for name, v in values.items())
+    return f"Histograms of the {what} by class: {medians} images."
+
+
+def draw_examples(
+    evaluation: Evaluation, folder: Path
+) -> tuple[list[tuple[str, str, list[tuple[str, Any]]]], float]:
+    """Write one strip per example; heading, text and (file, example) of each group."""
+    shown = evaluation.examples
+    span = residual_range(example for group in shown.values() for example in group)
+    written: dict[int, str] = {}
+    groups = []
+    for key, (heading, text) in GROUPS.items():
+        members = []
+        for example in shown.get(key, ()):
+            if id(example) not in written:
+                written[id(example)] = f"example-{len(written) + 1:02d}.png"
+                write_strip(example, span, folder / written[id(example)])
+            members.append((f"{IMAGES}/{written[id(example)]}", example))
+        if members:
+            groups.append((heading, text, members))
+    return groups, span

@@ -1,0 +1,95 @@
+"""Colours and axes that all figures share.
+
+Every figure is drawn twice, for light and for dark pages, on a transparent ground. Classes keep
+their colour everywhere: blue and vermilion of the Okabe-Ito palette, which colour-blind
+readers tell apart, brightened on dark ground. What belongs to both classes is bluish green.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["DARK", "LIGHT", "Theme", "legend", "new_axes", "save_both"]
+
+SIZE_INCHES = (5.6, 3.9)
+DOTS_PER_INCH = 200
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one ground."""
+
+    name: str
+    ink: str
+    muted: str
+    grid: str
+    normal: str
+    anomalous: str
+    accent: str
+    quiet: str
+
+    def of(self, class_name: str) -> str:
+        """Colour of ``normal`` or ``anomalous``."""
+        return self.normal if class_name == "normal" else self.anomalous
+
+
+LIGHT = Theme(
+    "light",
+    ink="#1b1f24",
+    muted="#5b6570",
+    grid="#d9dee3",
+    normal="#0072b2",
+    anomalous="#d55e00",
+    accent="#007a5c",
+    quiet="#7f8a96",
+)
+DARK = Theme(
+    "dark",
+    ink="#e8ebee",
+    muted="#a3adb8",
+    grid="#2d343c",
+    normal="#56b4e9",
+    anomalous="#ff8a4c",
+    accent="#34c9a3",
+    quiet="#8b96a2",
+)
+
+
+def new_axes(
+    theme: Theme, x_label: str, y_label: str, size: tuple[float, float] = SIZE_INCHES
+) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, quiet enough to let the data speak."""
+    figure = Figure(figsize=size, layout="constrained")
+    axes: Axes = figure.add_subplot()
+    axes.set_xlabel(x_label, color=theme.ink, fontsize=11)
+    axes.set_ylabel(y_label, color=theme.ink, fontsize=11)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(theme.muted)
+    axes.tick_params(which="both", colors=theme.muted, labelsize=10)
+    axes.grid(color=theme.grid, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def legend(axes: Axes, theme: Theme, loc: str = "") -> None:
+    """A legend without a box; above the axes, where it covers nothing, unless told."""
+    place: dict[str, Any] = {"loc": loc}
+    if not loc:
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "borderaxespad": 0.3}
+    axes.legend(frameon=False, fontsize=10, labelcolor=theme.ink, **place)
+
+
+def save_both(draw: Callable[[Theme], Figure], folder: Path, name: str) -> None:
+    """Write ``NAME.png`` and ``NAME-dark.png``."""
+    for theme, file in ((LIGHT, f"{name}.png"), (DARK, f"{name}-dark.png")):
+        draw(theme).savefig(
+            folder / file, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None}
+        )
