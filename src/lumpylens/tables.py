@@ -110,9 +110,11 @@ def _to_csv(columns: Columns, path: Path, _: Mapping[str, str]) -> None:
     # names of files may hold bytes that are no UTF-8; they come back as they were
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for row in zip(*columns.values(), strict=True):
-            writer.writerow([_field(value) for value in row])
+        # Before Python 3.13 a lone carriage return is not quoted, yet ends the line when read.
+        quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in (columns, *zip(*columns.values(), strict=True)):
+            cells = [_field(value) for value in row]
+            (quoting if any("\r" in cell for cell in cells) else writer).writerow(cells)
 
 
 def _field(value: Any) -> str:
