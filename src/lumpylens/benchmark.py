@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from lumpylens.detectors import DETECTORS, create
 from lumpylens.errors import ModelError
 from lumpylens.metrics import FPRS, auc_interval
 from lumpylens.progress import counted
-from lumpylens.train import installed_versions
+from lumpylens.train import installed_versions, short_path
 from lumpylens.writing import check_writable, whole_file
 
 __all__ = ["benchmark"]
@@ -95,7 +96,20 @@ def benchmark(
             runs.append(one_run(job, identity))
     result = summary(runs) | {
         "name": name,
-        "data": "/".join(Path(data).parts[-2:]),
+        "data": short_path(data),
+        "command": shlex.join(
+            [
+                "lumpylens",
+                "benchmark",
+                short_path(data),
+                "--detectors",
+                ",".join(names),
+                "--seeds",
+                ",".join(map(str, seeds)),
+                "--name",
+                name,
+            ]
+        ),
         "n_given_normal": len(normal),
         "n_given_anomalous": len(anomalous),
         "seeds": list(seeds),

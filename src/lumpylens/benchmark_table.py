@@ -19,7 +19,7 @@ PUBLISHED: dict[str, Any] = {
     ],
     "not_like_for_like": (
         "These are not like for like: they are of other simulated images, in which about 1 % of "
-        "the lens's mass is substructure and not 8 % as in the challenge, and of 25,000 training "
+        "the lens's mass is substructure (in the challenge's it is 8 %), and took 25,000 training "
         "images and 500 epochs on a GPU."
     ),
 }
@@ -31,10 +31,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     rows = result["rows"]
     seeds = len(result["seeds"])
     paragraphs = [
-        f"# Benchmark: {result['name']}",
+        f"# Detectors compared on `{result['data']}`",
         f"{result['n_normal']} normal images that no detector saw against {result['n_anomalous']} "
-        f"anomalous ones, of {result['n_given_normal']} and {result['n_given_anomalous']} in "
-        f"`{result['data']}`. Each detector learned from the same {rows[0]['n_train']} normal "
+        f"anomalous ones, of {result['n_given_normal']} and {result['n_given_anomalous']} given. "
+        f"Each detector learned from the same {rows[0]['n_train']} normal "
         f"images, chose its settings on others, and saw no label. Means over {seeds} "
         f"{'seed' if seeds == 1 else 'seeds'}; the interval (95 %, Newcombe 2006) is for the "
         "choice of test images, the range for the seeds.",
@@ -68,7 +68,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         ),
         result["published"]["not_like_for_like"],
         "## How it was made",
-        f"On {'; '.join(result['machine'])}, with "
+        f"`{result['command']}`, on {'; '.join(result['machine'])}, with "
         + ", ".join(f"{name} {text}" for name, text in result["versions"].items()) + ".",
     ]  # fmt: skip
     if result["failed"]:

@@ -116,7 +116,7 @@ def train(
     learner.offset_ = -calibration.threshold(rate)
 
     info = {
-        "data": _short(images.location),
+        "data": short_path(images.location),
         "command": command,
         "images": {
             "found": len(images),
@@ -199,7 +199,7 @@ def _on_normals(detector: Detector, fresh: Scores, rate: float) -> dict[str, Any
 
 def _command(images: LensImages, detector: Detector, out: str | Path | None) -> str:
     """The command line that does the same."""
-    words = ["lumpylens", "train", _short(images.location), "--detector", detector.name]
+    words = ["lumpylens", "train", short_path(images.location), "--detector", detector.name]
     for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():
         if key != "seed":
             words += ["--set", f"{key}={value}"]
@@ -209,7 +209,7 @@ def _command(images: LensImages, detector: Detector, out: str | Path | None) -> 
     return shlex.join(words)
 
 
-def _short(location: str) -> str:
+def short_path(location: str | Path) -> str:
     """Last two parts of a path: a model that is given away names no home folder."""
     return "/".join(Path(location).parts[-2:]).lstrip("/")
 
