@@ -132,7 +132,7 @@ def train(
     debug: Debug = False,
 ) -> int:
     """Train a detector on normal images and calibrate it."""
-    from lumpylens.train import train
+    from lumpylens.train import is_first_process, train
 
     model = train(
         data,
@@ -147,6 +147,8 @@ def train(
         precision=precision,
         progress=not quiet,
     )
+    if not is_first_process(devices * nodes):
+        return 0
     images, normal = model.info["images"], model.info["normal"]
     lines = [
         f"{detector} learned from {images['train']} of {images['found']} images "

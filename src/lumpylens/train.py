@@ -134,7 +134,7 @@ def train(
         info=info,
     )
     model = replace(model, card=_card(model))
-    if out is not None and _is_first_process(run):
+    if out is not None and is_first_process(devices * nodes):
         save_model(model, out)
         if run.folder is not None:
             shutil.rmtree(run.folder)
@@ -225,9 +225,9 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-def _is_first_process(run: Run) -> bool:
-    """Of several processes that train one model, the first one writes it."""
-    if run.devices * run.nodes == 1:
+def is_first_process(processes: int) -> bool:
+    """Of several processes that train one model, the first one writes it and speaks."""
+    if processes == 1:
         return True
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
     return int(next((rank for rank in ranks if rank), "0")) == 0
