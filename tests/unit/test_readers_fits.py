@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -262,6 +264,21 @@ def test_a_cut_off_file_is_a_reason_and_no_warning(tmp_path, recwarn):
     path.write_bytes(path.read_bytes()[:5760])
     assert "cut off" in only(path).error
     assert not recwarn.list
+
+
+def test_a_damaged_gzip_file_is_a_reason(image, tmp_path):
+    content = gzip.compress(save(tmp_path / "a.fits", image).read_bytes())
+    path = tmp_path / "b.fits.gz"
+    path.write_bytes(content[:-8] + bytes(4) + content[-4:])
+    assert "CRC check failed" in only(path).error
+    path.write_bytes(content[:-40])
+    assert only(path).error
+
+
+def test_many_extensions_are_refused(image, tmp_path):
+    hdus = [fits.PrimaryHDU(image), *(fits.ImageHDU() for _ in range(101))]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    assert "more than 100 extensions" in only(tmp_path / "a.fits").error
 
 
 def test_real_lenses_have_noise_and_psf(real_data):

@@ -14,6 +14,7 @@ from lumpylens.errors import DataError
 
 __all__ = [
     "CLASS_LABELS",
+    "LARGEST_FILE_BYTES",
     "DataFiles",
     "file_bytes_of",
     "find_files",

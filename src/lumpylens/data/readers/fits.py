@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
+import itertools
 import math
 import struct
 import threading
@@ -19,10 +22,19 @@ from numpy.typing import NDArray
 from lumpylens.data.checks import size_defect
 from lumpylens.data.cutout import LensImage
 from lumpylens.data.readers.companions import ENDINGS, Cutout, group_cutouts
-from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
+from lumpylens.data.readers.files import (
+    LARGEST_FILE_BYTES,
+    DataFiles,
+    file_bytes_of,
+    one_line,
+    system_reason,
+)
 from lumpylens.errors import DataError
 
 __all__ = ["FitsSource", "open_fits", "pixel_scale_of"]
+
+MOST_EXTENSIONS = 100
+GZIP_MARK = b"\x1f\x8b"
 
 EXTENSION_NAMES = {
     "image": ("SCI", "IMAGE"),
@@ -131,13 +143,15 @@ def read_planes(path: Path) -> Planes:
 
     try:
         size = file_bytes_of(path)
-        # The stream is ours because astropy leaves that of a damaged file open.
         with (
             quietly(),
-            path.open("rb") as stream,
-            fits.open(stream, memmap=False, do_not_scale_image_data=True) as hdus,
+            fits.open(io.BytesIO(content_of(path)), do_not_scale_image_data=True) as hdus,
         ):
-            return planes_of(list(hdus), size)
+            # Asking for the length would read on; a damaged header may lead in circles.
+            parts = list(itertools.islice(iter(hdus), MOST_EXTENSIONS + 1))
+            if len(parts) > MOST_EXTENSIONS:
+                raise DataError(f"the FITS file has more than {MOST_EXTENSIONS} extensions")
+            return planes_of(parts, size)
     except FileNotFoundError:
         raise DataError(f"{path.name} is missing") from None
     except OSError as problem:
@@ -157,6 +171,18 @@ def read_planes(path: Path) -> Planes:
         fits.VerifyError,
     ) as problem:
         raise DataError(f"the FITS file is cut off or damaged: {one_line(problem)}") from None
+
+
+def content_of(path: Path) -> bytes:
+    """Bytes of a file, unzipped here because astropy does not compare the checksum."""
+    content = path.read_bytes()
+    if not content.startswith(GZIP_MARK):
+        return content
+    with gzip.open(io.BytesIO(content)) as packed:
+        unpacked = packed.read(LARGEST_FILE_BYTES + 1)
+    if len(unpacked) > LARGEST_FILE_BYTES:
+        raise DataError("the file unpacks to more than a cutout can need")
+    return unpacked
 
 
 def planes_of(hdus: list[Any], file_bytes: int) -> Planes:
