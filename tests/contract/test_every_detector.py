@@ -1,0 +1,333 @@
+"""What every registered detector keeps: it learns, it detects, it repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lumpylens.calibrate import Calibration
+from lumpylens.data.images import LensImages
+from lumpylens.detectors import DETECTORS, Detector, Run, create
+from lumpylens.detectors.reconstruction import ReconstructionDetector
+from lumpylens.errors import DataError, ModelError
+from lumpylens.metrics import auc
+from lumpylens.store import TrainedModel, load_model, save_model
+
+SHAPE = (30, 32)
+
+
+def rings(count: int, seed: int, planted: bool = False, shape=SHAPE) -> LensImages:
+    """Rings around a spot, all a little different; a planted image has a second spot."""
+    draw = np.random.default_rng(seed)
+    y, x = (np.indices(shape).T - (np.array(shape) - 1) / 2).T
+    images = []
+    for _ in range(count):
+        centre_x, centre_y = draw.uniform(-1, 1, 2)
+        away = np.hypot(x - centre_x, y - centre_y)
+        ring = np.exp(-np.square(away - draw.uniform(6.5, 7.5)) / 8)
+        image = ring + draw.uniform(0.6, 0.8) * np.exp(-np.square(away) / 6)
+        angle = draw.uniform(0, 2 * np.pi)
+        if planted:
+            spot = np.hypot(x - 11 * np.cos(angle), y - 11 * np.sin(angle))
+            image = image + np.exp(-np.square(spot) / 4)
+        images.append(image + 0.01 * draw.standard_normal(shape))
+    return LensImages.from_arrays(np.array(images))
+
+
+def untrained(detector: Detector) -> dict[str, np.ndarray]:
+    """The weights that a network started from."""
+    from lumpylens.training import seeded
+
+    assert isinstance(detector, ReconstructionDetector)
+    with seeded(detector.config.seed):
+        network = detector._network(detector.image_shape)
+    return {name: value.detach().numpy() for name, value in network.named_parameters()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one detector is tried: small settings, and images that suit it."""
+
+    settings: Mapping[str, Any]
+    short: Mapping[str, Any] = field(default_factory=dict)
+    """Settings for tests in which it need not detect."""
+    images: Callable[..., LensImages] = rings
+    """(count, seed, planted=False) -> images."""
+    count: int = 150
+    """Training images."""
+    learns_in_epochs: bool = True
+    weights_before: Callable[[Detector], dict[str, np.ndarray]] | None = untrained
+    least_auc: float = 0.85
+
+
+EPOCHS = {"max_epochs": 4, "batch_size": 16}
+LONG = {"max_epochs": 25, "batch_size": 16, "learning_rate": 4e-3}
+CASES = {
+    "pca": Case({"max_components": 30}, learns_in_epochs=False, weights_before=None),
+    "ocsvm": Case({"n_components": 50}, learns_in_epochs=False, weights_before=None),
+    "dcae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
+    "vae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
+    "aae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
+    "rbm": Case({"hidden": 40, **LONG}, {"hidden": 10, **EPOCHS}),
+}
+SLOW = {"vae", "aae"}
+"""Tried by `make test-all` only."""
+
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Bit-identical results are promised for one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def case(request) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def fitted(case) -> Detector:
+    """Trained once for all tests of this file."""
+    return make(case).fit(case.images(case.count, 0), run=Run(device="cpu"))
+
+
+@pytest.fixture(params=NAMES)
+def short_case(request) -> Case:
+    return CASES[request.param]
+
+
+def make(case: Case, **settings: Any) -> Detector:
+    name = next(name for name in CASES if CASES[name] is case)
+    return create(name, **{**case.settings, **settings})
+
+
+def make_short(case: Case) -> Detector:
+    return make(case, **case.short)
+
+
+def test_every_registered_detector_is_tried():
+    assert set(CASES) == set(DETECTORS) - {"physics"}
+
+
+# -- it learns --------------------------------------------------------------------------------
+
+
+def test_every_parameter_moved(case, fitted):
+    if case.weights_before is None:
+        other = make(case).fit(case.images(case.count, 50))
+        for name, array in other._arrays().items():
+            same = np.shape(array) == np.shape(fitted._arrays()[name])
+            assert not same or not np.array_equal(array, fitted._arrays()[name]), name
+        return
+    after = fitted._arrays()
+    for name, before in case.weights_before(fitted).items():
+        assert np.isfinite(after[name]).all(), name
+        assert not np.array_equal(before, after[name]), f"{name} did not learn"
+
+
+def test_the_loss_fell(case, fitted):
+    if not case.learns_in_epochs:
+        assert fitted.history == []
+        return
+    for kind in ("train_loss", "val_loss"):
+        losses = [row[kind] for row in fitted.history]
+        assert np.mean(losses[-3:]) < losses[0]
+
+
+def test_a_planted_anomaly_is_found(case, fitted):
+    normal = fitted.score(case.images(60, 1))
+    planted = fitted.score(case.images(60, 2, planted=True))
+    assert set(normal.error) == set(planted.error) == {""}
+    assert auc(normal.anomaly_score, planted.anomaly_score).value > case.least_auc
+
+
+def test_equal_classes_give_one_half(case, fitted):
+    first = fitted.anomaly_score(case.images(100, 3))
+    second = fitted.anomaly_score(case.images(100, 4))
+    found = auc(first, second, confidence=0.99)
+    assert found.low < 0.5 < found.high
+
+
+# -- it repeats itself ------------------------------------------------------------------------
+
+
+def test_scores_differ_between_images_and_not_between_calls(case, fitted):
+    import torch
+
+    images = case.images(20, 5)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        first = fitted.anomaly_score(images)
+        torch.manual_seed(2)
+        second = fitted.anomaly_score(images)
+    assert len(np.unique(first)) == 20
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_scores_do_not_depend_on_order_or_batch(case, fitted, size, monkeypatch):
+    images = case.images(20, 5)
+    expected = fitted.score(images)
+    order = np.random.default_rng(0).permutation(20)
+    monkeypatch.setattr(type(fitted), "batch_size", size)
+    shuffled = fitted.score(images[order])
+    np.testing.assert_allclose(shuffled.anomaly_score, expected.anomaly_score[order], rtol=1e-4)
+    for part, values in expected.components.items():
+        np.testing.assert_allclose(shuffled.components[part], values[order], rtol=1e-4)
+
+
+def test_a_bad_image_is_a_row_and_harms_no_other(case, fitted):
+    images = case.images(6, 5)
+    pixels = images.stack().pixels.copy()
+    pixels[2, 3, 3] = np.nan
+    found = fitted.score(pixels)
+    assert [bool(text) for text in found.error] == [False, False, True, False, False, False]
+    assert np.isnan(found.anomaly_score[2])
+    good = [0, 1, 3, 4, 5]
+    np.testing.assert_allclose(
+        found.anomaly_score[good], fitted.anomaly_score(images)[good], rtol=1e-4
+    )
+
+
+def test_reconstructions_have_the_scale_of_the_image(case, fitted):
+    pixels = 1000 * case.images(6, 5).stack().pixels - 300
+    try:
+        made = fitted.reconstruct(pixels)
+    except ModelError:
+        assert np.isnan(fitted.score(pixels).reconstruction_mse).all()
+        return
+    assert made.shape == pixels.shape
+    assert np.abs(made - pixels).mean() < 100
+
+
+# -- it can be kept ---------------------------------------------------------------------------
+
+
+def test_arrays_hold_all_that_was_learned(case, fitted):
+    images = case.images(20, 5)
+    arrays = {name: np.array(array) for name, array in fitted._arrays().items()}
+    for array in arrays.values():
+        assert array.dtype.kind in "fiu"
+        array.flags.writeable = False
+    again = type(fitted)(fitted.config)
+    again.image_shape, again.domain = fitted.image_shape, fitted.domain
+    again._restore(arrays)
+    np.testing.assert_array_equal(again.anomaly_score(images), fitted.anomaly_score(images))
+
+
+def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):
+    images = case.images(20, 5)
+    scores = fitted.anomaly_score(images)
+    model = TrainedModel(fitted, Calibration(scores), {}, card="\n".join(fitted.card_notes()))
+    loaded = load_model(save_model(model, tmp_path / "model")).detector
+    assert type(loaded) is type(fitted)
+    assert loaded.config == fitted.config
+    np.testing.assert_array_equal(loaded.anomaly_score(images), scores)
+
+
+# -- it keeps to normals, to its place and to scikit-learn ------------------------------------
+
+
+def test_anomalies_are_refused(short_case):
+    pixels = short_case.images(20, 6).stack().pixels
+    labels = [0] * 15 + [1] * 5
+    ids = [f"{'sub' if label else 'no_sub'}/{k}.jpg" for k, label in enumerate(labels)]
+    mixed = LensImages.from_arrays(pixels, ids=ids, labels=labels)
+    detector = make_short(short_case)
+    with pytest.raises(DataError, match=r"5 of 20 .*sub/15\.jpg.* train on memory/no_sub instead"):
+        detector.fit(mixed)
+    with pytest.raises(DataError, match="normal images alone"):
+        detector.fit(mixed[:15], validation=mixed[15:])
+    with pytest.raises(ModelError, match="has not been trained"):
+        detector.anomaly_score(mixed)
+
+
+def test_training_leaves_global_generators_alone(short_case):
+    import torch
+
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    make_short(short_case).fit(short_case.images(40, 6), run=Run(device="cpu"))
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+def test_the_seed_decides(short_case):
+    images, fresh = short_case.images(40, 6), short_case.images(10, 7)
+    first, second = (
+        make_short(short_case).fit(images, run=Run(device="cpu")).anomaly_score(fresh)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (41, 64)])
+def test_any_image_size(short_case, shape):
+    if short_case.images is not rings:
+        pytest.skip("its images have the size of its simulation")
+    detector = make_short(short_case).fit(rings(30, 8, shape=shape), run=Run(device="cpu"))
+    assert np.isfinite(detector.anomaly_score(rings(5, 9, shape=shape))).all()
+
+
+class Killed(Exception):
+    """Stands for a power cut."""
+
+
+def test_a_resumed_run_equals_an_unbroken_one(short_case, tmp_path, monkeypatch):
+    if not short_case.learns_in_epochs:
+        pytest.skip("it does not learn in epochs")
+    from lumpylens._lightning import EpochRecord
+
+    images, fresh = short_case.images(40, 6), short_case.images(10, 7)
+    unbroken = make_short(short_case).fit(images, run=Run(tmp_path / "unbroken", device="cpu"))
+    with monkeypatch.context() as patch:
+        end_epoch = EpochRecord.on_train_epoch_end
+
+        def killed_in_the_third(record, trainer, loop):
+            if len(record.history) == 2:
+                raise Killed
+            end_epoch(record, trainer, loop)
+
+        patch.setattr(EpochRecord, "on_train_epoch_end", killed_in_the_third)
+        with pytest.raises(Killed):
+            make_short(short_case).fit(images, run=Run(tmp_path / "broken", device="cpu"))
+    resumed = make_short(short_case).fit(
+        images, run=Run(tmp_path / "broken", device="cpu", resume=True)
+    )
+    assert [row["val_loss"] for row in resumed.history] == [
+        row["val_loss"] for row in unbroken.history
+    ]
+    for name, array in unbroken._arrays().items():
+        np.testing.assert_array_equal(resumed._arrays()[name], array, err_msg=name)
+    np.testing.assert_array_equal(resumed.anomaly_score(fresh), unbroken.anomaly_score(fresh))
+
+
+def test_signs_are_those_of_scikit_learn(case, fitted, monkeypatch):
+    from sklearn.ensemble import IsolationForest
+
+    def flat(images: LensImages) -> np.ndarray:
+        return images.stack().pixels.reshape(len(images), -1)
+
+    normal, planted = case.images(40, 1), case.images(40, 2, planted=True)
+    forest = IsolationForest(n_estimators=30, random_state=0).fit(flat(case.images(100, 0)))
+    monkeypatch.setattr(
+        fitted, "offset_", -float(np.quantile(fitted.anomaly_score(normal), 0.95)), raising=False
+    )
+    for model, given in ((forest, flat), (fitted, lambda images: images)):
+        samples = model.score_samples(given(normal))
+        decisions = model.decision_function(given(normal))
+        assert samples.mean() > model.score_samples(given(planted)).mean()
+        np.testing.assert_allclose(decisions, samples - model.offset_)
+        np.testing.assert_array_equal(model.predict(given(normal)), np.where(decisions < 0, -1, 1))
+    assert (fitted.predict(normal) == 1).mean() >= 0.9
+    np.testing.assert_array_equal(fitted.score_samples(normal), -fitted.anomaly_score(normal))
