@@ -7,6 +7,7 @@ rest: data order, early stopping on normal images, best weights, checkpoints, re
 from __future__ import annotations
 
 import hashlib
+import pickle
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -175,8 +176,13 @@ def train_network(
 
 def _resume(record: Any, checkpoint: Path) -> None:
     """Take the record of the run that wrote `checkpoint`, if it is this one."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = content["callbacks"][record.state_key]
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = content["callbacks"][record.state_key]
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as problem:
+        raise ModelError(
+            f"the checkpoint {checkpoint} cannot be read; delete it or start without resuming"
+        ) from problem
     for key, value in record.identity.items():
         before = state["identity"].get(key)
         if before != value:
