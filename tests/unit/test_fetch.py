@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import http.server
 import io
-import stat
 import subprocess
 import sys
 import tarfile
@@ -17,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lumpylens.data import archive
 from lumpylens.data import fetch as fetching
 from lumpylens.data.fetch import (
     DataSet,
@@ -267,74 +264,16 @@ def test_tampered(images, said, wanted, server, tmp_path):
     refused(wanted, tmp_path / "slc", unpacked(tmp_path / "copy", images or {"a/b.txt": b""}), said)
 
 
-def link(name="no_sub/link.jpg", kind=tarfile.SYMTYPE):
-    info = tarfile.TarInfo(f"{ROOT}/{name}")
-    info.type, info.linkname = kind, "/etc/passwd"
-    return info
-
-
-def zip_link():
-    info = zipfile.ZipInfo(f"{ROOT}/no_sub/link.jpg")
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return info
-
-
-PATHS = ["../no_sub/x.jpg", "/etc/no_sub/x.jpg", "a/../../no_sub/x.jpg", "C:/no_sub/x.jpg"]
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [(zipped(extra=[(name, b"x")]), "leads out of it") for name in PATHS]
-    + [(tarred(extra=[(name, b"x")]), "leads out of it") for name in PATHS]
-    + [
-        (tarred(extra=[("no_sub\\..\\x.jpg", b"x")]), "leads out of it"),
-        (zipped(extra=[(zip_link(), "/etc/passwd")]), "link or a special file"),
-        (tarred(extra=[(link(), b"")]), "link or a special file"),
-        (tarred(extra=[(link(kind=tarfile.LNKTYPE), b"")]), "link or a special file"),
-        (tarred(extra=[(link(kind=tarfile.FIFOTYPE), b"")]), "link or a special file"),
-        (zipped(extra=[("other/sub/1.jpg", b"x")]), "twice"),
-        (tarred(extra=[("other/sub/1.jpg", b"x")]), "twice"),
-    ],
-)
-def test_evil_archives_are_refused(body, said, wanted, server, tmp_path):
-    server.plans = [answer(body)]
-    refused(wanted, tmp_path / "a" / "slc", server.url, said)
-    assert not (tmp_path / "no_sub").exists()
+def test_an_archive_that_leads_outside_is_refused(wanted, server, tmp_path):
+    server.plans = [answer(zipped(extra=[("../../no_sub/x.jpg", b"x")]))]
+    refused(wanted, tmp_path / "a" / "slc", server.url, "leads out of it")
     assert list(tmp_path.rglob("*.jpg")) == []
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
-@pytest.mark.parametrize(
-    ("limit", "value"),
-    [("LARGEST_MEMBER_BYTES", 5000), ("LARGEST_TOTAL_BYTES", 5000), ("MOST_MEMBERS", 5)],
-)
-def test_absurd_sizes_are_refused(pack, limit, value, wanted, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, limit, value)
-    path = tmp_path / "copy"
-    path.write_bytes(pack(extra=[("other/zeros", bytes(6000))]))
-    refused(wanted, tmp_path / "slc", path, "absurd")
-
-
-def test_an_archive_of_enormous_headers_is_refused(wanted, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "LARGEST_TOTAL_BYTES", 50_000)
-    info = tarfile.TarInfo("no_sub/x.jpg")
-    info.pax_headers = {"comment": "x" * 300_000}
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as opened:
-        opened.addfile(info)
-    path = tmp_path / "copy"
-    path.write_bytes(gzip.compress(file.getvalue()))
-    refused(wanted, tmp_path / "slc", path, "absurd size")
-
-
-def test_a_zip_that_lies_about_its_sizes_is_refused(wanted, tmp_path):
-    body = bytearray(zipped({**IMAGES, "sub/0.jpg": bytes(3000)}))
-    at = body.rfind(f"{ROOT}/sub/0.jpg".encode()) - 46
-    assert body[at : at + 4] == b"PK\x01\x02"
-    body[at + 24 : at + 28] = (10).to_bytes(4, "little")
-    path = tmp_path / "copy"
-    path.write_bytes(body)
-    refused(wanted, tmp_path / "slc", path, "cut off or damaged|more than it declares")
+def test_an_image_that_occurs_twice_is_refused(pack, wanted, tmp_path):
+    (tmp_path / "copy").write_bytes(pack(extra=[("other/sub/1.jpg", b"x")]))
+    refused(wanted, tmp_path / "slc", tmp_path / "copy", "twice")
 
 
 def test_an_endless_download_is_stopped(wanted, server, tmp_path, monkeypatch):
