@@ -1,0 +1,210 @@
+"""A small convolutional network that reads the numbers of a lens off its image.
+
+It makes the fit global: refinement by least squares from its answer ends in the right valley.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lumpylens.physics.parameters import INDEX, pack, rotate
+from lumpylens.physics.psf import gaussian_response
+from lumpylens.physics.render import Scene
+
+__all__ = ["ESTIMATED", "BroadPrior", "Encoder", "Eyepiece", "render_examples"]
+
+ESTIMATED = (
+    "log_einstein_radius_px", "shear_1", "shear_2", "source_x", "source_y", "source_eta_1",
+    "source_eta_2", "lens_light_eta_1", "lens_light_eta_2", "log_source_radius_px",
+    "log_source_index", "log_lens_light_radius_px", "log_lens_light_index",
+)  # fmt: skip
+"""What the network reads; the rest of a parameter vector it takes as given."""
+
+SPREAD = (0.35, 0.13, 0.13, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.5, 0.4, 0.5, 0.4)
+"""Scale of each estimated parameter under `BroadPrior`; conditions the regression."""
+
+
+@dataclass(frozen=True)
+class Eyepiece:
+    """How an image is shown to the network.
+
+    Attributes
+    ----------
+    height, width : int
+        Pixels of the image.
+    binning : int
+        Pixels averaged along each axis; 2 keeps the network fast at 150x150.
+    """
+
+    height: int
+    width: int
+    binning: int
+
+    @classmethod
+    def for_shape(cls, shape: tuple[int, int]) -> Eyepiece:
+        """Bin so that the shorter side is at most 64 samples."""
+        return cls(*shape, binning=max(1, math.ceil(min(shape) / 64)))
+
+    @property
+    def scene(self) -> Scene:
+        """The grid on which binned images are rendered."""
+        b = self.binning
+        rows, cols = self.height // b, self.width // b
+        # A side that is no multiple of the binning loses its last pixels.
+        return Scene(
+            rows, cols, offset_x=(cols * b - self.width) / 2,
+            offset_y=(rows * b - self.height) / 2, pixel=b, cusp_radius=6,
+        )  # fmt: skip
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Images (n, H, W) to network input (n, 2, h, w): linear and square-root brightness."""
+        b = self.binning
+        rows, cols = self.height // b, self.width // b
+        trimmed = pixels[:, : rows * b, : cols * b]
+        return self.show(trimmed.reshape(-1, rows, b, cols, b).mean(dim=(2, 4)))
+
+    @staticmethod
+    def show(binned: Tensor) -> Tensor:
+        """Bring binned images (n, h, w) to the range [0, 1] in two stretches."""
+        low = binned.amin(dim=(1, 2), keepdim=True)
+        high = binned.amax(dim=(1, 2), keepdim=True)
+        unit = (binned - low) / (high - low).clamp_min(1e-12)
+        return torch.stack([unit, unit.sqrt()], dim=1)
+
+
+@dataclass(frozen=True)
+class BroadPrior:
+    """Every smooth lens that a cutout may show: the encoder's training set.
+
+    Lengths follow the cutout's half-side. All position angles are equally likely.
+    """
+
+    half_side_px: float
+    elliptical_mass: bool = False
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw parameter vectors, shape (count, COUNT)."""
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(count, generator=generator)
+
+        def spin2(size: Tensor) -> tuple[Tensor, Tensor]:
+            angle = uniform(0, 2 * math.pi)
+            return size * torch.cos(angle), size * torch.sin(angle)
+
+        radius = torch.exp(uniform(math.log(0.12), math.log(0.52))) * self.half_side_px
+        shear, source_eta = spin2(uniform(0, 0.35)), spin2(uniform(0, 0.7))
+        light_eta, offset = spin2(uniform(0, 0.9)), spin2(uniform(0, 1.15))
+        mass_eta = spin2(uniform(0, 0.5) if self.elliptical_mass else torch.zeros(count))
+        return pack(
+            log_einstein_radius_px=torch.log(radius),
+            shear_1=shear[0], shear_2=shear[1],
+            source_x=offset[0], source_y=offset[1],
+            source_eta_1=source_eta[0], source_eta_2=source_eta[1],
+            lens_light_eta_1=light_eta[0], lens_light_eta_2=light_eta[1],
+            log_source_radius_px=torch.log(radius * torch.exp(uniform(-1.9, -0.4))),
+            log_source_index=uniform(math.log(0.7), math.log(3.0)),
+            log_lens_light_radius_px=torch.log(radius * torch.exp(uniform(-1.9, 0.2))),
+            log_lens_light_index=uniform(math.log(1.0), math.log(5.0)),
+            mass_eta_1=mass_eta[0], mass_eta_2=mass_eta[1],
+            centre_x_px=uniform(-1, 1), centre_y_px=uniform(-1, 1),
+            log_psf_sigma_px=uniform(math.log(0.7), math.log(3.0)),
+        )  # fmt: skip
+
+
+def render_examples(
+    parameters: Tensor, eyepiece: Eyepiece, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Noisy network inputs of lenses, and what should be read off them.
+
+    The ratio of the two galaxies' brightness and the noise are drawn from broad ranges; noise
+    is white or, in half of the images, correlated between neighbours as compression leaves it.
+
+    Parameters
+    ----------
+    parameters : Tensor, shape (n, COUNT)
+    eyepiece : Eyepiece
+    generator : torch.Generator
+
+    Returns
+    -------
+    inputs : Tensor, shape (n, 2, h, w)
+    targets : Tensor, shape (n, len(ESTIMATED))
+    """
+    count, scene = len(parameters), eyepiece.scene
+
+    def uniform(low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(count, generator=generator))[:, None, None]
+
+    light = scene.light(parameters)
+    sigma = torch.exp(parameters[:, INDEX["log_psf_sigma_px"]]) / eyepiece.binning
+    square = max(scene.height, scene.width)
+    lens = light.lens / light.lens.amax(dim=(1, 2), keepdim=True)
+    source = light.source / light.source.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    ratio = torch.exp(uniform(math.log(0.1), math.log(3.0)))
+    # A lens light that is nowhere to be seen, in one image of ten.
+    visible = (uniform(0, 1) > 0.1).float()
+    total = nn.functional.pad(
+        lens * visible + ratio * source, (0, square - scene.width, 0, square - scene.height)
+    )
+    blurred = gaussian_response(torch.eye(square), sigma, 8)(total[:, None])[:, 0]
+    image = blurred[:, : scene.height, : scene.width]
+    image = image / image.amax(dim=(1, 2), keepdim=True)
+    noise = torch.randn(image.shape, generator=generator)
+    smooth = nn.functional.avg_pool2d(noise[:, None], 3, 1, 1)[:, 0] * 2
+    mixed = torch.where(uniform(0, 1) < 0.5, noise, smooth)
+    image = image + mixed * torch.exp(uniform(math.log(0.001), math.log(0.04)))
+    targets = parameters[:, [INDEX[name] for name in ESTIMATED]]
+    return eyepiece.show(image), targets
+
+
+class Encoder(nn.Module):
+    """Images to estimated parameters and their uncertainties.
+
+    Parameters
+    ----------
+    input_shape : (int, int)
+        Of the binned images, see `Eyepiece`.
+    width : int
+        Channels of the first layer.
+    """
+
+    def __init__(self, input_shape: tuple[int, int], width: int = 24) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels, size = 2, list(input_shape)
+        for step, kernel in enumerate((5, 3, 3, 3)):
+            out = width * min(2**step, 4)
+            layers += [nn.Conv2d(channels, out, kernel, 2, kernel // 2), nn.BatchNorm2d(out),
+                       nn.GELU()]  # fmt: skip
+            channels, size = out, [(side + 1) // 2 for side in size]
+        layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], 192), nn.GELU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(192, 2 * len(ESTIMATED))
+        self.register_buffer("spread", torch.tensor(SPREAD))
+        self.register_buffer("middle", torch.zeros(len(ESTIMATED)))
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each estimated parameter, shape (n, 13)."""
+        mean, log_sigma = self.head(self.body(inputs)).chunk(2, dim=1)
+        sigma = torch.exp(log_sigma.clamp(-6, 3))
+        return self.middle + mean * self.spread, sigma * self.spread
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean negative log likelihood per parameter of Gaussian estimates."""
+        mean, sigma = self(inputs)
+        deviation = (targets - mean) / sigma
+        return (0.5 * deviation.square() + torch.log(sigma / self.spread)).mean()
+
+
+def turn_examples(inputs: Tensor, targets: Tensor, quarter: int) -> tuple[Tensor, Tensor]:
+    """Turn square inputs and their targets by quarter turns, which the broad prior allows."""
+    full = torch.zeros(len(targets), len(INDEX), dtype=targets.dtype, device=targets.device)
+    at = [INDEX[name] for name in ESTIMATED]
+    full[:, at] = targets
+    angle = torch.full((len(targets),), quarter * math.pi / 2, dtype=targets.dtype)
+    return torch.rot90(inputs, -quarter, (2, 3)), rotate(full, angle.to(targets))[:, at]

@@ -1,0 +1,129 @@
+"""Light of lens galaxy and source: the Sersic profile and its derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Sersic", "sersic", "sersic_coefficient"]
+
+CORE_PX = 1e-2
+"""Softening of the cusp in pixels; the profile's gradient diverges at its centre."""
+
+
+@dataclass(frozen=True)
+class Sersic:
+    """A Sersic profile on a grid, with what its derivatives need.
+
+    Attributes
+    ----------
+    value : Tensor, shape (n, h, w)
+        Surface brightness in units of that at the effective radius.
+    d_log_r : Tensor, shape (n, h, w)
+        Derivative with respect to the logarithm of the elliptical radius.
+    gradient_x, gradient_y : Tensor, shape (n, h, w)
+    d_eta_1, d_eta_2 : Tensor, shape (n, h, w)
+    d_log_index : Tensor or None
+        Only where asked for.
+    """
+
+    value: Tensor
+    d_log_r: Tensor
+    gradient_x: Tensor
+    gradient_y: Tensor
+    d_eta_1: Tensor
+    d_eta_2: Tensor
+    d_log_index: Tensor | None
+
+
+def sersic_coefficient(index: Tensor) -> Tensor:
+    """The b_n of a Sersic profile (Ciotti & Bertin 1999, equation 18)."""
+    return (
+        2 * index - 1 / 3 + 4 / (405 * index) + 46 / (25515 * index**2)
+        + 131 / (1148175 * index**3)
+    )  # fmt: skip
+
+
+def _elliptical_square(
+    x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """q x'^2 + y'^2 / q in the axes of the ellipse, cosh(eta) and sinh(eta) / eta."""
+    eta = torch.sqrt(eta_1.square() + eta_2.square())
+    cosh = torch.cosh(eta)
+    sinhc = torch.where(eta > 1e-3, torch.sinh(eta) / eta.clamp_min(1e-3), 1 + eta.square() / 6)
+    square = (cosh - sinhc * eta_1) * x.square() + (cosh + sinhc * eta_1) * y.square()
+    return square.addcmul_(x * y, -2 * sinhc * eta_2), cosh, sinhc
+
+
+def sersic(
+    x: Tensor,
+    y: Tensor,
+    eta_1: Tensor,
+    eta_2: Tensor,
+    log_radius: Tensor,
+    log_index: Tensor,
+) -> Tensor:
+    """Sersic surface brightness in units of that at the effective radius.
+
+    The elliptical radius is ``sqrt(q x^2 + y^2 / q)``, which keeps the area.
+
+    Parameters
+    ----------
+    x, y : Tensor, shape (n, h, w)
+        Positions relative to the centre, pixels.
+    eta_1, eta_2, log_radius, log_index : Tensor, shape (n, 1, 1)
+    """
+    index = torch.exp(log_index)
+    square, _, _ = _elliptical_square(x, y, eta_1, eta_2)
+    log_r = 0.5 * torch.log(square + CORE_PX**2) - log_radius
+    return torch.exp(sersic_coefficient(index) * (1 - torch.exp(log_r / index)))
+
+
+def sersic_with_derivatives(
+    x: Tensor,
+    y: Tensor,
+    eta_1: Tensor,
+    eta_2: Tensor,
+    log_radius: Tensor,
+    log_index: Tensor,
+    *,
+    index_too: bool = False,
+) -> Sersic:
+    """As `sersic`, with all first derivatives, which share its expensive parts."""
+    index = torch.exp(log_index)
+    b = sersic_coefficient(index)
+    eta = torch.sqrt(eta_1.square() + eta_2.square())
+    square, cosh, sinhc = _elliptical_square(x, y, eta_1, eta_2)
+    square = square + CORE_PX**2
+    log_r = 0.5 * torch.log(square) - log_radius
+    power = torch.exp(log_r / index)
+    value = torch.exp(b * (1 - power))
+    d_log_r = -(b / index) * power * value
+    factor = d_log_r / square  # dS = factor * d(square) / 2
+    gradient_x = factor * ((cosh - sinhc * eta_1) * x - (sinhc * eta_2) * y)
+    gradient_y = factor * ((cosh + sinhc * eta_1) * y - (sinhc * eta_2) * x)
+    # d(sinhc)/d(eta_i) = bend * eta_i; the series serves where the quotient is 0/0.
+    bend = torch.where(
+        eta > 0.05,
+        (eta * cosh - torch.sinh(eta)) / eta.clamp_min(0.05) ** 3,
+        1 / 3 + eta.square() / 30,
+    )
+    plus, minus, cross = x.square() + y.square(), x.square() - y.square(), 2 * x * y
+    tilt = sinhc * plus - bend * (eta_1 * minus + eta_2 * cross)
+    half = 0.5 * factor
+    d_log_index = None
+    if index_too:
+        slope = index * (2 - 4 / (405 * index**2) - 92 / (25515 * index**3)
+                         - 393 / (1148175 * index**4))  # fmt: skip
+        d_log_index = value * (slope * (1 - power) + (b / index) * power * log_r)
+    return Sersic(
+        value=value,
+        d_log_r=d_log_r,
+        gradient_x=gradient_x,
+        gradient_y=gradient_y,
+        d_eta_1=half * (eta_1 * tilt - sinhc * minus),
+        d_eta_2=half * (eta_2 * tilt - sinhc * cross),
+        d_log_index=d_log_index,
+    )

@@ -1,0 +1,265 @@
+"""The decoder: numbers of a smooth lens to the coefficients of its observed image.
+
+`SmoothModel` binds what a population has in common (grid, basis, blur, shared numbers, noise)
+and turns per-image numbers into predictions and their derivatives. The light of lens galaxy and
+source and the background are linear columns; their amplitudes are solved for, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lumpylens.physics.noise import Measurement
+from lumpylens.physics.parameters import INDEX, NAMES
+from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
+from lumpylens.physics.render import Scene
+
+__all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
+
+AMPLITUDES = ("lens_light", "source", "background")
+PSF_NAME = "log_psf_sigma_px"
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Variance of the noise before compression, in squared image units.
+
+    variance = floor + gain * light + offset * background^2 + roughness^2 * light^2
+
+    Attributes
+    ----------
+    floor : float
+        Sky and read-out, and the rounding to whole grey levels.
+    gain : float
+        Photon noise per unit of brightness.
+    offset : float
+        A picture whose darkest pixel was moved to 0 shows its sky noise as its background.
+    roughness : float
+        Error of the model itself, as a fraction of the brightness.
+    """
+
+    floor: float
+    gain: float = 0.0
+    offset: float = 0.0
+    roughness: float = 0.0
+
+    def variance(self, light: Tensor, background: Tensor) -> Tensor:
+        """Variance at brightness `light` above `background` (n, 1, 1)."""
+        light = light.clamp_min(0)
+        return (
+            self.floor
+            + self.gain * light
+            + self.offset * background.square()
+            + (self.roughness * light).square()
+        )
+
+
+@dataclass(frozen=True)
+class Linearisation:
+    """Prediction and derivatives at one point per image.
+
+    Attributes
+    ----------
+    predicted : Tensor, shape (n, c, c)
+    tangents : Tensor, shape (n, k + 3, c, c)
+        Derivatives with respect to the free parameters, then to the amplitudes.
+    source_gradient : tuple of Tensor, shape (n, h, w)
+        Gradient of the unblurred source, times its amplitude, where each ray ends.
+    """
+
+    predicted: Tensor
+    tangents: Tensor
+    source_gradient: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class SmoothModel:
+    """What all images of a population share.
+
+    Attributes
+    ----------
+    scene : Scene
+    measurement : Measurement
+    shared : Tensor, shape (COUNT,)
+        A value for every parameter; used for those that are not free.
+    free : tuple of str
+        Parameters that vary from image to image.
+    noise : NoiseLevel
+    psf_radius : int
+        Half-width of the Gaussian kernel, pixels.
+    """
+
+    scene: Scene
+    measurement: Measurement
+    shared: Tensor
+    free: tuple[str, ...]
+    noise: NoiseLevel
+    psf_radius: int = 8
+
+    def with_shared(self, shared: Tensor) -> SmoothModel:
+        """The same with other shared numbers."""
+        return replace(self, shared=shared)
+
+    @cached_property
+    def free_index(self) -> list[int]:
+        """Positions of the free parameters in a full vector."""
+        return [INDEX[name] for name in self.free]
+
+    def expand(self, values: Tensor) -> Tensor:
+        """Free parameters (n, k) to full vectors (n, COUNT)."""
+        full = self.shared.to(values).repeat(len(values), 1)
+        full[:, self.free_index] = values
+        return full
+
+    def reduce(self, full: Tensor) -> Tensor:
+        """Full vectors (n, COUNT) to free parameters (n, k)."""
+        return full[:, self.free_index]
+
+    # -- instrument -------------------------------------------------------------------------
+
+    def responses(self, full: Tensor, psf: Tensor | None) -> tuple[Response, Response]:
+        """Maps from lens light and from source light to coefficients.
+
+        The source is sampled at pixel centres, and the average over the pixel, which
+        sub-sampling gives the lens light, is a little more blur.
+        """
+        basis = self.measurement.basis.to(full)
+        if psf is not None:
+            both = kernel_response(basis, psf.to(full))
+            return both, both
+        sigma = torch.exp(full[:, INDEX[PSF_NAME]])
+        if PSF_NAME not in self.free:
+            sigma = sigma[:1]
+        wider = (sigma.square() + self.scene.sampling_variance).sqrt()
+        return (
+            gaussian_response(basis, sigma, self.psf_radius),
+            gaussian_response(basis, wider, self.psf_radius),
+        )
+
+    def constant(self, like: Tensor) -> Tensor:
+        """Coefficients (1, c, c) of a background of 1."""
+        return self.measurement.constant.to(like)[None]
+
+    def columns(
+        self, values: Tensor, psf: Tensor | None = None, extra: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Coefficients (n, 3, c, c) of lens light, source and background of amplitude 1.
+
+        Parameters
+        ----------
+        values : Tensor, shape (n, k)
+            Free parameters.
+        psf : Tensor, shape (n, p, p), optional
+            Given point-spread functions, instead of the Gaussian.
+        extra : pair of Tensor, shape (n, h, w), optional
+            Deflection of perturbers.
+        """
+        full = self.expand(values)
+        light = self.scene.light(full, extra)
+        to_lens, to_source = self.responses(full, psf)
+        lens, source = to_lens(light.lens[:, None]), to_source(light.source[:, None])
+        flat = self.constant(values).expand(len(values), -1, -1)[:, None]
+        return torch.cat([lens, source, flat], dim=1)
+
+    def predict(
+        self,
+        values: Tensor,
+        amplitudes: Tensor,
+        psf: Tensor | None = None,
+        extra: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Coefficients (n, c, c) of lenses with the given numbers and amplitudes (n, 3)."""
+        return torch.einsum("nk,nkab->nab", amplitudes, self.columns(values, psf, extra))
+
+    def sigma(self, predicted: Tensor, amplitudes: Tensor, noise: Tensor | None) -> Tensor:
+        """Standard deviation (n, c, c) of the noise of each coefficient.
+
+        Parameters
+        ----------
+        predicted : Tensor, shape (n, c, c)
+        amplitudes : Tensor, shape (n, 3)
+        noise : Tensor, shape (n, H, W), or None
+            Given noise maps, compared pixels only.
+        """
+        if noise is not None:
+            return self.measurement.crop(noise)
+        background = amplitudes[:, 2, None, None]
+        light = self.measurement.local_mean(predicted) - background
+        variance = self.noise.variance(light, background)
+        return (variance + self.measurement.rounding_variance(predicted, variance)).sqrt()
+
+    # -- derivatives ------------------------------------------------------------------------
+
+    def linearise(
+        self,
+        values: Tensor,
+        amplitudes: Tensor,
+        psf: Tensor | None = None,
+        also: Sequence[str] = (),
+    ) -> Linearisation:
+        """Prediction and derivatives.
+
+        Parameters
+        ----------
+        values : Tensor, shape (n, k)
+        amplitudes : Tensor, shape (n, 3)
+        psf : Tensor, shape (n, p, p), optional
+        also : sequence of str
+            Shared parameters whose derivatives are wanted too; they come after the free ones.
+        """
+        full = self.expand(values)
+        names = (*self.free, *also)
+        made = self.scene.tangents(full, names)
+        to_lens, to_source = self.responses(full, psf)
+        lens_names, source_names = list(made.lens), list(made.source)
+        lens = to_lens(torch.stack([made.light.lens, *made.lens.values()], dim=1))
+        source = to_source(torch.stack([made.light.source, *made.source.values()], dim=1))
+        a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
+        flat = self.constant(values).expand(len(values), -1, -1)
+        zero = torch.zeros_like(flat)
+        rows = []
+        for name in names:
+            if name == PSF_NAME:
+                rows.append(self._psf_tangent(full, made.light.lens, made.light.source, amplitudes))
+                continue
+            row = zero
+            if name in made.lens:
+                row = row + a_lens * lens[:, 1 + lens_names.index(name)]
+            if name in made.source:
+                row = row + a_source * source[:, 1 + source_names.index(name)]
+            rows.append(row)
+        predicted = a_lens * lens[:, 0] + a_source * source[:, 0] + background * flat
+        tangents = torch.stack([*rows, lens[:, 0], source[:, 0], flat], dim=1)
+        gx, gy = made.source_gradient
+        return Linearisation(predicted, tangents, (a_source * gx, a_source * gy))
+
+    def _psf_tangent(
+        self, full: Tensor, lens: Tensor, source: Tensor, amplitudes: Tensor
+    ) -> Tensor:
+        """Derivative with respect to the logarithm of a Gaussian blur's width."""
+        basis = self.measurement.basis.to(full)
+        sigma = torch.exp(full[:, INDEX[PSF_NAME]])
+
+        def matrix(log_sigma: Tensor, variance: float) -> Tensor:
+            width = (torch.exp(2 * log_sigma) + variance).sqrt()
+            return torch.matmul(basis, gaussian_matrix(basis.shape[1], width, self.psf_radius))
+
+        total = torch.zeros(())
+        for light, variance, column in ((lens, 0.0, 0), (source, self.scene.sampling_variance, 1)):
+            blur, change = torch.func.jvp(
+                lambda s, v=variance: matrix(s, v), (sigma.log(),), (torch.ones_like(sigma),)
+            )
+            half = change @ light @ blur.mT
+            other = blur @ light @ change.mT
+            total = total + amplitudes[:, column, None, None] * (half + other)
+        return total
+
+
+def names_not_free(free: Sequence[str]) -> tuple[str, ...]:
+    """Parameters outside `free`, in order."""
+    return tuple(name for name in NAMES if name not in free)

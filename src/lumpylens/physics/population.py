@@ -1,0 +1,229 @@
+"""What normal images have in common: shared numbers, noise and the spread of the rest.
+
+Empirical Bayes: all normal images are fitted, the population is learned from the fits, and the
+fits are repeated under it until it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from lumpylens.physics.inference import Data, Fit, Prior, evidence, normal_matrix
+from lumpylens.physics.model import NoiseLevel, SmoothModel
+from lumpylens.physics.noise import compare
+from lumpylens.physics.parameters import INDEX
+
+__all__ = [
+    "Population", "SharedTest", "learn_noise", "learn_population", "shared_step", "test_sharing",
+]  # fmt: skip
+
+CHUNK = 64
+"""Images whose tangents are held at once: 64 x 20 x 8,100 numbers are 40 MB."""
+
+LONGEST_STEP = 0.2
+"""Largest change of a shared number in one step, in its logarithm or in pixels."""
+
+
+def chunks(data: Data, fitted: Fit) -> list[tuple[Data, Fit]]:
+    """Split a collection into parts of at most `CHUNK` images."""
+    parts = torch.arange(len(data)).split(CHUNK)
+    return [(data.select(part), fitted.select(part)) for part in parts]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Information about shared numbers, per image, with the image's own numbers projected out.
+
+    Attributes
+    ----------
+    gradient : Tensor of float64, shape (n, s)
+    information : Tensor of float64, shape (n, s, s)
+    """
+
+    gradient: Tensor
+    information: Tensor
+
+
+def profile(
+    model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str], *, newton: bool
+) -> Profile:
+    """Profile the likelihood over each image's own numbers.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Shared parameters.
+    newton : bool
+        Use the curvature that keeps a step from overshooting instead of the expected
+        information that a test needs.
+    """
+    count, extra = len(model.free), len(names)
+    own = [*range(count), *range(count + extra, count + extra + 3)]
+    shared = list(range(count, count + extra))
+    gradients, informations = [], []
+    for part, fit_part in chunks(data, fitted):
+        line = model.linearise(fit_part.values, fit_part.amplitudes, part.psf, also=names)
+        seen = evidence(model, part, line.predicted, fit_part.amplitudes)
+        weight = torch.maximum(seen.information, seen.curvature) if newton else seen.information
+        hessian = normal_matrix(line, weight).double()
+        gradient = torch.matmul(line.tangents.flatten(2), seen.score.flatten(1)[..., None])
+        gradient = gradient[..., 0].double()
+        hessian[:, :count, :count] += prior.precision.double()
+        gradient[:, :count] -= ((fit_part.values - prior.mean) @ prior.precision).double()
+        cross = hessian[:, own][:, :, shared]
+        right = torch.cat([cross, gradient[:, own, None]], dim=2)
+        solved = torch.linalg.solve(hessian[:, own][:, :, own], right)
+        informations.append(hessian[:, shared][:, :, shared] - cross.mT @ solved[:, :, :-1])
+        gradients.append(gradient[:, shared] - (cross.mT @ solved[:, :, -1:])[..., 0])
+    return Profile(torch.cat(gradients), torch.cat(informations))
+
+
+def shared_step(
+    model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str]
+) -> tuple[SmoothModel, float]:
+    """One Newton step of the shared numbers `names`, given the fits of many images.
+
+    Returns
+    -------
+    SmoothModel
+    float
+        Largest change, in logarithms or pixels.
+    """
+    seen = profile(model, data, fitted, prior, names, newton=True)
+    hessian, gradient = seen.information.sum(dim=0), seen.gradient.sum(dim=0)
+    ridge = 1e-8 * torch.diag(hessian.diagonal())
+    step = torch.linalg.solve(hessian + ridge, gradient).clamp(-LONGEST_STEP, LONGEST_STEP)
+    shared = model.shared.clone()
+    shared[[INDEX[name] for name in names]] += step.to(shared)
+    return model.with_shared(shared), float(step.abs().max())
+
+
+@dataclass(frozen=True)
+class SharedTest:
+    """Whether a number is common to all normal images.
+
+    Attributes
+    ----------
+    spread : float
+        Estimated standard deviation between images, beyond the errors of the fits.
+    significance : float
+        How many standard errors the variance between images lies above zero.
+    """
+
+    spread: float
+    significance: float
+
+
+def test_sharing(
+    model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str]
+) -> dict[str, SharedTest]:
+    """Score test of each shared number for a spread between images.
+
+    With gradient g and information h of one image, g / h is that image's departure from the
+    shared value and 1 / h its error; under a common value the departures have mean square 1 / h.
+    The comparison is weighted by h^2, the locally most powerful choice.
+    """
+    seen = profile(model, data, fitted, prior, names, newton=False)
+    found = {}
+    for k, name in enumerate(names):
+        g, h = seen.gradient[:, k], seen.information[:, k, k].clamp_min(1e-9)
+        # Trimmed: a few misfits are no evidence of a spread.
+        keep = g.square() / h < torch.quantile(g.square() / h, 0.98)
+        excess, scale = (g.square() - h)[keep].sum(), h.square()[keep].sum()
+        error = (2 * h.square()[keep].sum()).sqrt()
+        spread = float((excess / scale).clamp_min(0).sqrt())
+        found[name] = SharedTest(spread, float(excess / error))
+    return found
+
+
+def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
+    """Maximum-likelihood noise level of fitted normal images."""
+    predicted = torch.cat(
+        [model.predict(f.values, f.amplitudes, d.psf) for d, f in chunks(data, fitted)]
+    )
+    steps = model.measurement.steps
+
+    def energy(logs: np.ndarray) -> float:
+        trial = replace(model, noise=NoiseLevel(*(float(v) for v in np.exp(logs))))
+        sigma = trial.sigma(predicted, fitted.amplitudes, None)
+        total = compare(data.observed, predicted, sigma, steps).deviance
+        if steps is None:
+            total = total + 2 * torch.log(sigma)
+        # The median image: a misfit is not noise.
+        return float(total.flatten(1).sum(dim=1).median())
+
+    start = np.log([max(v, 1e-4) for v in NOISE_START])
+    best = minimize(
+        energy, start, method="Nelder-Mead",
+        options={"maxfev": 120, "xatol": 0.05, "fatol": 0.5,
+                 "initial_simplex": start + np.vstack([np.zeros(4), np.eye(4)])},
+    )  # fmt: skip
+    return NoiseLevel(*(float(v) for v in np.exp(best.x)))
+
+
+@dataclass(frozen=True)
+class Population:
+    """Gaussian distribution of the free parameters of normal images.
+
+    Attributes
+    ----------
+    mean : Tensor of float64, shape (k,)
+    covariance : Tensor of float64, shape (k, k)
+        Intrinsic: the errors of the fits are taken out.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    def prior(self, inflation: float = 1.0) -> Prior:
+        """As a prior for fits, its covariance inflated."""
+        precision = torch.linalg.inv(self.covariance * inflation)
+        return Prior(self.mean.float(), precision.float())
+
+
+def learn_population(
+    values: Tensor, errors: Tensor, floor: Tensor, iterations: int = 200
+) -> Population:
+    """Mean and intrinsic covariance of parameters known with errors.
+
+    Expectation-maximisation for ``values_i ~ N(mean, covariance + errors_i)`` (Bovy, Hogg &
+    Roweis 2011, equations 17 to 21, with one component).
+
+    Parameters
+    ----------
+    values : Tensor, shape (n, k)
+        Estimates under a flat prior.
+    errors : Tensor, shape (n, k, k)
+        Their covariances.
+    floor : Tensor, shape (k,)
+        Smallest intrinsic standard deviation of each parameter.
+    """
+    values, errors = values.double(), errors.double()
+    # Outliers would widen the population they are to be judged by.
+    middle = values.median(dim=0).values
+    width = 1.4826 * (values - middle).abs().median(dim=0).values
+    keep = ((values - middle).abs() < 6 * width + 6 * floor.double()).all(dim=1)
+    values, errors = values[keep], errors[keep]
+    mean, covariance = values.mean(dim=0), torch.cov(values.T)
+    least = torch.diag(floor.double().square())
+    for _ in range(iterations):
+        gain = covariance @ torch.linalg.inv(covariance + errors)
+        expected = mean + torch.einsum("nij,nj->ni", gain, values - mean)
+        left = covariance - gain @ covariance
+        mean = expected.mean(dim=0)
+        off = expected - mean
+        covariance = (left + off[:, :, None] * off[:, None, :]).mean(dim=0) + 1e-12 * least
+    raised = covariance.diagonal().clamp_min(0)
+    short = (floor.double().square() - raised).clamp_min(0)
+    return Population(mean, covariance + torch.diag(short))
+
+
+def with_noise(model: SmoothModel, noise: NoiseLevel) -> SmoothModel:
+    """The same model with another noise level."""
+    return replace(model, noise=noise)

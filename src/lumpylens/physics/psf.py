@@ -1,0 +1,126 @@
+"""The instrument's blur, and the change of basis to the coefficients that are compared.
+
+A blur that is a sum of separable terms is a sum of matrix products ``rows @ image @ columns^T``,
+and so is a block cosine transform after it. Both are folded into one pair of matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Response", "gaussian_response", "kernel_response"]
+
+
+@dataclass(frozen=True)
+class Response:
+    """Linear map from light on the sky to coefficients.
+
+    Attributes
+    ----------
+    rows : Tensor, shape (n or 1, terms, c, h)
+    columns : Tensor, shape (n or 1, terms, c, w)
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __call__(self, light: Tensor) -> Tensor:
+        """Map light of shape (n, k, h, w) to coefficients of shape (n, k, c, c)."""
+        out = self._term(light, 0)
+        for term in range(1, self.rows.shape[1]):
+            out = out + self._term(light, term)
+        return out
+
+    def _term(self, light: Tensor, term: int) -> Tensor:
+        rows, columns = self.rows[:, term], self.columns[:, term]
+        if rows.shape[0] == 1:
+            # One matrix for all images: two large products instead of n small ones.
+            return torch.matmul(torch.matmul(rows[0], light), columns[0].transpose(0, 1))
+        return torch.matmul(torch.matmul(rows[:, None], light), columns[:, None].transpose(-1, -2))
+
+    def transposed(self, coefficients: Tensor) -> Tensor:
+        """The adjoint map: coefficients (n, k, c, c) to the sky (n, k, h, w)."""
+        back = Response(self.rows.transpose(-1, -2), self.columns.transpose(-1, -2))
+        return back(coefficients)
+
+    def select(self, index: Tensor) -> Response:
+        """Rows of a batch."""
+        if self.rows.shape[0] == 1:
+            return self
+        return Response(self.rows[index], self.columns[index])
+
+
+def gaussian_matrix(size: int, sigma: Tensor, radius: int) -> Tensor:
+    """Banded matrices that blur `size` samples with a sampled, truncated, normalised Gaussian.
+
+    Parameters
+    ----------
+    size : int
+    sigma : Tensor, shape (n,)
+        In samples.
+    radius : int
+        Samples beyond which the kernel is cut.
+
+    Returns
+    -------
+    Tensor, shape (n, size, size)
+    """
+    at = torch.arange(size, dtype=sigma.dtype, device=sigma.device)
+    distance = at[:, None] - at[None, :]
+    near = distance.abs() <= radius
+    kernel = torch.exp(-0.5 * (distance / sigma[:, None, None]).square()) * near
+    taps = torch.arange(-radius, radius + 1, dtype=sigma.dtype, device=sigma.device)
+    total = torch.exp(-0.5 * (taps / sigma[:, None]).square()).sum(dim=1)
+    return kernel / total[:, None, None]
+
+
+def gaussian_response(basis: Tensor, sigma: Tensor, radius: int) -> Response:
+    """A Gaussian point-spread function, then a change of basis.
+
+    Parameters
+    ----------
+    basis : Tensor, shape (c, h)
+        Applied to rows and columns; the identity compares pixels.
+    sigma : Tensor, shape (n,) or (1,)
+        Standard deviation in pixels.
+    radius : int
+        Kernel half-width in pixels.
+    """
+    blur = torch.matmul(basis, gaussian_matrix(basis.shape[1], sigma, radius))[:, None]
+    return Response(blur, blur)
+
+
+def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> Response:
+    """A point-spread function given as pixels, then a change of basis.
+
+    The kernel is replaced by the fewest separable terms (its singular vectors) that keep the
+    root-mean-square error below `tolerance` of its norm.
+
+    Parameters
+    ----------
+    basis : Tensor, shape (c, h)
+    kernel : Tensor, shape (n, k, k)
+        Odd-sized; normalised here.
+    tolerance : float
+    """
+    if kernel.shape[-1] % 2 == 0 or kernel.shape[-2] % 2 == 0:
+        raise ValueError(f"a point-spread function needs odd sides, got {tuple(kernel.shape)}")
+    kernel = kernel / kernel.sum(dim=(-1, -2), keepdim=True)
+    left, values, right = torch.linalg.svd(kernel, full_matrices=False)
+    lost = values.square().flip(-1).cumsum(-1).flip(-1).sqrt() / values.norm(dim=-1, keepdim=True)
+    terms = int((lost > tolerance).sum(dim=-1).max())
+    scale = values[:, None, :terms].sqrt()
+    size = basis.shape[1]
+
+    def banded(taps: Tensor) -> Tensor:
+        half = taps.shape[1] // 2
+        at = torch.arange(size, device=basis.device)
+        offset = at[:, None] - at[None, :] + half
+        inside = (offset >= 0) & (offset < taps.shape[1])
+        picked = taps.transpose(1, 2)[:, :, offset.clamp(0, taps.shape[1] - 1)]
+        return torch.matmul(basis, picked * inside)
+
+    return Response(banded(left[:, :, :terms] * scale), banded(right.mT[:, :, :terms] * scale))

@@ -1,0 +1,283 @@
+"""From the numbers of a smooth lens to its image and the image's derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lumpylens.physics.deflection import external_shear, halo
+from lumpylens.physics.light import sersic, sersic_with_derivatives
+from lumpylens.physics.parameters import INDEX, NAMES
+
+__all__ = ["Light", "Scene", "Tangents"]
+
+Deflection = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Light:
+    """Unblurred light of unit amplitude, shape (n, h, w) each."""
+
+    lens: Tensor
+    source: Tensor
+
+
+@dataclass(frozen=True)
+class Tangents:
+    """Unblurred light and its derivatives.
+
+    Attributes
+    ----------
+    light : Light
+    names : tuple of str
+        The parameters, in the order of the arrays below.
+    lens, source : dict of str to Tensor, shape (n, h, w)
+        Derivative of each component with respect to each parameter that moves it.
+    source_gradient : tuple of Tensor, shape (n, h, w)
+        Gradient of the source's brightness at the point each ray comes from.
+    """
+
+    light: Light
+    names: tuple[str, ...]
+    lens: dict[str, Tensor]
+    source: dict[str, Tensor]
+    source_gradient: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A grid of pixels, and the rendering of smooth lenses on it.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels rendered.
+    offset_x, offset_y : float
+        Position of the grid's centre relative to the image's, in pixels of the image.
+    pixel : float
+        Side of a rendered pixel in pixels of the image.
+    cusp_samples : int
+        The lens light is averaged over this many sub-pixels squared, near its centre.
+    cusp_radius : int
+        Half-width of the patch that is sub-sampled, in rendered pixels.
+    """
+
+    height: int
+    width: int
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+    pixel: float = 1.0
+    cusp_samples: int = 4
+    cusp_radius: int = 8
+    _grids: dict[tuple[torch.dtype, str], tuple[Tensor, Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def grid(self, like: Tensor) -> Deflection:
+        """Positions x and y of the pixel centres, shape (1, h, w), in pixels."""
+        key = (like.dtype, str(like.device))
+        if key not in self._grids:
+            x = torch.arange(self.width, dtype=torch.float64) - (self.width - 1) / 2
+            y = torch.arange(self.height, dtype=torch.float64) - (self.height - 1) / 2
+            grid_y, grid_x = torch.meshgrid(
+                y * self.pixel + self.offset_y, x * self.pixel + self.offset_x, indexing="ij"
+            )
+            self._grids[key] = (grid_x[None].to(like), grid_y[None].to(like))
+        return self._grids[key]
+
+    @property
+    def sampling_variance(self) -> float:
+        """Variance, in px^2, of the box over which a pixel averages when sub-sampled."""
+        return self.pixel**2 * (1 - 1 / self.cusp_samples**2) / 12
+
+    def rays(
+        self, parameters: Tensor, extra: Deflection | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Source-plane positions relative to the source, and the halo's deflection.
+
+        Parameters
+        ----------
+        parameters : Tensor, shape (n, COUNT)
+        extra : pair of Tensor, shape (n, h, w), optional
+            Deflection of whatever else is there.
+
+        Returns
+        -------
+        u, v, alpha_x, alpha_y : Tensor, shape (n, h, w)
+        """
+        x, y = self.grid(parameters)
+        p = columns(parameters)
+        x, y = x - p["centre_x_px"], y - p["centre_y_px"]
+        radius = torch.exp(p["log_einstein_radius_px"])
+        ax, ay = self._halo(x, y, p, radius)
+        gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
+        u = x - ax - gx - radius * p["source_x"]
+        v = y - ay - gy - radius * p["source_y"]
+        if extra is not None:
+            u, v = u - extra[0], v - extra[1]
+        return u, v, ax, ay
+
+    def _halo(
+        self, x: Tensor, y: Tensor, p: dict[str, Tensor], radius: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if not (p["mass_eta_1"].any() or p["mass_eta_2"].any()):
+            scale = radius * torch.rsqrt(x.square() + y.square() + 1e-12)
+            return x * scale, y * scale
+        ax, ay = halo(x, y, p["mass_eta_1"], p["mass_eta_2"])
+        return radius * ax, radius * ay
+
+    def light(self, parameters: Tensor, extra: Deflection | None = None) -> Light:
+        """Light of unit amplitude.
+
+        Parameters
+        ----------
+        parameters : Tensor, shape (n, COUNT)
+        extra : pair of Tensor, shape (n, h, w), optional
+            Deflection of perturbers.
+        """
+        p = columns(parameters)
+        u, v, _, _ = self.rays(parameters, extra)
+        source = sersic(
+            u, v, p["source_eta_1"], p["source_eta_2"],
+            p["log_source_radius_px"], p["log_source_index"],
+        )  # fmt: skip
+        x, y = self.grid(parameters)
+        lens = sersic(x - p["centre_x_px"], y - p["centre_y_px"], *_lens_shape(p))
+        if self.cusp_samples > 1:
+            rows, cols, sub_x, sub_y = self._cusp(parameters)
+            fine = sersic(sub_x - p["centre_x_px"], sub_y - p["centre_y_px"], *_lens_shape(p))
+            lens[:, rows, cols] = self._average(fine, rows, cols)
+        return Light(lens, source)
+
+    def tangents(self, parameters: Tensor, names: Sequence[str]) -> Tangents:
+        """Light and its derivatives with respect to the parameters called `names`.
+
+        ``log_psf_sigma_px`` acts after the light and is left to the caller.
+        """
+        wanted = set(names)
+        p = columns(parameters)
+        radius = torch.exp(p["log_einstein_radius_px"])
+        u, v, ax, ay = self.rays(parameters)
+        shape = sersic_with_derivatives(
+            u, v, p["source_eta_1"], p["source_eta_2"], p["log_source_radius_px"],
+            p["log_source_index"], index_too="log_source_index" in wanted,
+        )  # fmt: skip
+        sx, sy = shape.gradient_x, shape.gradient_y
+        x, y = self.grid(parameters)
+        x, y = x - p["centre_x_px"], y - p["centre_y_px"]
+        moves = {
+            "log_einstein_radius_px": lambda: -(
+                sx * (ax + radius * p["source_x"]) + sy * (ay + radius * p["source_y"])
+            ),
+            "shear_1": lambda: sy * y - sx * x,
+            "shear_2": lambda: -(sx * y + sy * x),
+            "source_x": lambda: -radius * sx,
+            "source_y": lambda: -radius * sy,
+            "source_eta_1": lambda: shape.d_eta_1,
+            "source_eta_2": lambda: shape.d_eta_2,
+            "log_source_radius_px": lambda: -shape.d_log_r,
+            "log_source_index": lambda: shape.d_log_index,
+        }
+        source = {name: make() for name, make in moves.items() if name in wanted}
+        source |= self._mass_tangents(parameters, wanted, sx, sy)
+        lens_light, lens = self._lens_tangents(parameters, wanted, x, y)
+        return Tangents(Light(lens_light, shape.value), tuple(names), lens, source, (sx, sy))
+
+    def _mass_tangents(
+        self, parameters: Tensor, wanted: set[str], sx: Tensor, sy: Tensor
+    ) -> dict[str, Tensor]:
+        """Derivatives through the halo's shape and centre, by forward-mode differentiation."""
+        found = {}
+        for name in ("mass_eta_1", "mass_eta_2", "centre_x_px", "centre_y_px"):
+            if name not in wanted:
+                continue
+            direction = torch.zeros_like(parameters)
+            direction[:, INDEX[name]] = 1
+            _, (du, dv, _, _) = torch.func.jvp(self._elliptical_rays, (parameters,), (direction,))
+            found[name] = sx * du + sy * dv
+        return found
+
+    def _elliptical_rays(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x, y = self.grid(parameters)
+        p = columns(parameters)
+        x, y = x - p["centre_x_px"], y - p["centre_y_px"]
+        radius = torch.exp(p["log_einstein_radius_px"])
+        ax, ay = halo(x, y, p["mass_eta_1"], p["mass_eta_2"])
+        gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
+        return x - radius * ax - gx, y - radius * ay - gy, ax, ay
+
+    def _lens_tangents(
+        self, parameters: Tensor, wanted: set[str], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        p = columns(parameters)
+        index_too = "log_lens_light_index" in wanted
+        coarse = sersic_with_derivatives(x, y, *_lens_shape(p), index_too=index_too)
+        parts = {
+            "value": coarse.value,
+            "lens_light_eta_1": coarse.d_eta_1,
+            "lens_light_eta_2": coarse.d_eta_2,
+            "log_lens_light_radius_px": -coarse.d_log_r,
+            "centre_x_px": -coarse.gradient_x,
+            "centre_y_px": -coarse.gradient_y,
+        }
+        if coarse.d_log_index is not None:
+            parts["log_lens_light_index"] = coarse.d_log_index
+        if self.cusp_samples > 1:
+            rows, cols, sub_x, sub_y = self._cusp(parameters)
+            fine = sersic_with_derivatives(
+                sub_x - p["centre_x_px"], sub_y - p["centre_y_px"], *_lens_shape(p),
+                index_too=index_too,
+            )  # fmt: skip
+            patches = {
+                "value": fine.value,
+                "lens_light_eta_1": fine.d_eta_1,
+                "lens_light_eta_2": fine.d_eta_2,
+                "log_lens_light_radius_px": -fine.d_log_r,
+                "centre_x_px": -fine.gradient_x,
+                "centre_y_px": -fine.gradient_y,
+                "log_lens_light_index": fine.d_log_index,
+            }
+            for name, image in parts.items():
+                patch = patches[name]
+                if patch is not None and (name == "value" or name in wanted):
+                    image[:, rows, cols] = self._average(patch, rows, cols)
+        value = parts.pop("value")
+        return value, {name: image for name, image in parts.items() if name in wanted}
+
+    def _cusp(self, like: Tensor) -> tuple[slice, slice, Tensor, Tensor]:
+        """The patch around the image's centre, and its sub-pixel positions."""
+        s = self.cusp_samples
+        mid_row = round((self.height - 1) / 2 - self.offset_y / self.pixel)
+        mid_col = round((self.width - 1) / 2 - self.offset_x / self.pixel)
+        rows = slice(max(mid_row - self.cusp_radius, 0), mid_row + self.cusp_radius)
+        cols = slice(max(mid_col - self.cusp_radius, 0), mid_col + self.cusp_radius)
+        x, y = self.grid(like)
+        step = (torch.arange(s, dtype=torch.float64) - (s - 1) / 2) / s * self.pixel
+        step = step.to(like)
+        near_x, near_y = x[0, 0, cols], y[0, rows, 0]
+        fine_x = (near_x[:, None] + step).reshape(1, 1, -1)
+        fine_y = (near_y[:, None] + step).reshape(1, -1, 1)
+        shape = (1, fine_y.shape[1], fine_x.shape[2])
+        return rows, cols, fine_x.expand(shape), fine_y.expand(shape)
+
+    def _average(self, fine: Tensor, rows: slice, cols: slice) -> Tensor:
+        s = self.cusp_samples
+        height, width = fine.shape[1] // s, fine.shape[2] // s
+        return fine.reshape(-1, height, s, width, s).mean(dim=(2, 4))
+
+
+def columns(parameters: Tensor) -> dict[str, Tensor]:
+    """Named parameters, each of shape (n, 1, 1) to broadcast over images."""
+    return {name: parameters[:, i, None, None] for i, name in enumerate(NAMES)}
+
+
+def _lens_shape(p: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        p["lens_light_eta_1"],
+        p["lens_light_eta_2"],
+        p["log_lens_light_radius_px"],
+        p["log_lens_light_index"],
+    )
