@@ -292,7 +292,8 @@ def demo(
     from lumpylens.demo import demo
 
     made = demo(out=out, seed=seed, progress=not quiet)
-    _say(made, as_json, [f"{key}: {value}" for key, value in made.items()])
+    lines = [f"AUC of lenses that the model never saw: {made['auc']:.3f}"]
+    _say(made, as_json, lines + [f"{key}: {made[key]}" for key in ("model", "scores", "report")])
     return 0
 
 

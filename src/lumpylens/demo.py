@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lumpylens.data.images import LensImages
 from lumpylens.evaluate import evaluate
 from lumpylens.npz import check_npz_place, write_npz
 from lumpylens.score import score
@@ -58,7 +59,7 @@ def demo(
     score(model, places["lumpy"], out=folder / "scores.csv", progress=progress)
     evaluation = evaluate(
         model,
-        normal=places["fresh"],
+        normal=LensImages.open(places["smooth"]) + LensImages.open(places["fresh"]),
         anomalous=places["lumpy"],
         out=folder / "report",
         progress=progress,

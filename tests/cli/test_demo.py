@@ -1,0 +1,22 @@
+"""The demo goes from nothing to a report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import lumpylens
+
+
+@pytest.mark.slow
+def test_demo_finds_the_lumpy_lenses_and_says_where_the_report_is(tmp_path):
+    made = lumpylens.demo(out=tmp_path / "demo", progress=False)
+    assert made["auc"] > 0.6
+    assert "report.html" in made["report"]
+    metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text())
+    assert metrics["auc"] == made["auc"]
+    assert metrics["n_failed_normal"] == metrics["n_failed_anomalous"] == 0
+    assert set(metrics["splits"]) >= {"train", "test"}
+    assert len(lumpylens.score(made["model"], tmp_path / "demo" / "lumpy.npz")) == 150
+    lumpylens.demo(out=tmp_path / "demo", progress=False)
