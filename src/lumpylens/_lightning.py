@@ -18,50 +18,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lumpylens._batches import Batches, loader
 from lumpylens.errors import ModelError
 from lumpylens.training import CHECKPOINT, TrainableNetwork
 
 if TYPE_CHECKING:
     from lumpylens.detectors.base import Run
-
-
-class InMemory(Dataset[Any]):
-    """Tensors indexed by whole batches of positions."""
-
-    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
-        self.tensors = tensors
-
-    def __getitem__(self, positions: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor[positions] for tensor in self.tensors)
-
-
-class Batches(Sampler[Tensor]):
-    """Positions of each batch: a function of seed and epoch, shared out among processes."""
-
-    def __init__(self, count: int, size: int, seed: int | None) -> None:
-        self.count, self.size, self.seed = count, size, seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return -(-self.count // self.size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.seed is None:
-            yield from torch.arange(self.count).split(self.size)
-            return
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        rank, world = 0, 1
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        # Equal sizes, since batch normalisation cannot learn from a last batch of one image.
-        for batch in np.array_split(order, len(self)):
-            yield torch.from_numpy(batch[rank::world])
 
 
 class Loop(pl.LightningModule):
@@ -270,14 +233,18 @@ def fit(
     held_out = Batches(len(validation[0]), batch_size, None)
     loop = Loop(network, max_epochs * len(order), augment)
     network.train()
-    several = run.devices * run.nodes > 1
+    strategy = "auto"
+    if run.devices * run.nodes > 1:
+        # A loss of an adversarial network does not reach every weight.
+        adversarial = len(network.optimisers(loop.total_steps)) > 1
+        strategy = "ddp_find_unused_parameters_true" if adversarial else "ddp"
     with _quiet():
         trainer = pl.Trainer(
             accelerator="gpu" if on_gpu else "cpu",
             devices=run.devices,
             num_nodes=run.nodes,
-            # A loss of an adversarial network does not reach every weight.
-            strategy="ddp_find_unused_parameters_true" if several else "auto",
+            strategy=strategy,
+            sync_batchnorm=on_gpu and strategy != "auto",
             precision=run.precision,  # type: ignore[arg-type]
             max_epochs=max_epochs,
             callbacks=[record],
@@ -291,19 +258,11 @@ def fit(
         )
         trainer.fit(
             loop,
-            _loader(train, order),
-            _loader(validation, held_out),
+            loader(train, order),
+            loader(validation, held_out),
             ckpt_path=checkpoint,
             weights_only=True,
         )
-
-
-def _loader(tensors: tuple[Tensor, ...], batches: Batches) -> DataLoader[Any]:
-    # Its own generator: a loader draws a number when it starts, and not equally often in a
-    # resumed run.
-    return DataLoader(
-        InMemory(tensors), sampler=batches, batch_size=None, generator=torch.Generator()
-    )
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from lumpylens.detectors.base import (
     reconstruction_mse,
     to_unit_range,
 )
+from lumpylens.errors import DataError
 
 __all__ = ["PCAConfig", "PCADetector", "principal_components"]
 
@@ -92,6 +93,8 @@ def principal_components(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], float]:
     """Mean, components (k, D), their variances (k,), and the variance of all pixels together.
 
+    Directions in which the images do not differ are left out.
+
     Parameters
     ----------
     unit : ndarray, shape (n, D)
@@ -99,6 +102,11 @@ def principal_components(
         Number of components wanted; at most n - 1 and D are there.
     seed : int
         Of the randomised decomposition (Halko et al. 2011).
+
+    Raises
+    ------
+    DataError
+        If the images do not differ at all.
     """
     from sklearn.decomposition import PCA
 
@@ -106,13 +114,14 @@ def principal_components(
     # The randomised solver needs room beside what it is asked for.
     solver = "randomized" if 2 * count < min(unit.shape) else "full"
     found = PCA(count, svd_solver=solver, random_state=seed).fit(unit)
+    variances = found.explained_variance_.astype(np.float64)
     total = float(unit.var(axis=0, ddof=1, dtype=np.float64).sum())
-    return (
-        found.mean_.astype(np.float32),
-        found.components_.astype(np.float32),
-        found.explained_variance_.astype(np.float64),
-        total,
-    )
+    # Rounding of float32 pixels leaves some 1e-14 of variance in each.
+    some = variances > 1e-12 * unit.shape[1]
+    if not some.any():
+        raise DataError("the training images are all alike: there is nothing to learn from them")
+    mean, components = found.mean_.astype(np.float32), found.components_.astype(np.float32)
+    return mean, components[some], variances[some], total
 
 
 def held_out_log_likelihood(

@@ -23,7 +23,6 @@ class RBMConfig(ReconstructionConfig):
     """Settings of `rbm`."""
 
     hidden: int = Field(1000, ge=1, description="Hidden units")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam; peak of the one-cycle schedule")
 
 
 class RBMNetwork(ReconstructionNetwork):
@@ -96,9 +95,8 @@ class RBMDetector(ReconstructionDetector):
             "step of contrastive divergence, Adam with a one-cycle schedule.",
             "Departures: small initial weights and biases from the mean image after Hinton 2012 "
             "(in the authors' code all are standard normal); visible units give their probability, "
-            "only hidden ones are drawn; peak learning rate 1e-4 (there 2e-3, at which every "
-            "step moves a hidden unit's input by several units); scores are mean-field and "
-            "deterministic (there a random draw of black and white pixels); training stops early "
-            "on held-out normal images and keeps the best weights.",
+            "only hidden ones are drawn; scores are mean-field and deterministic (there a random "
+            "draw of black and white pixels); training stops early on held-out normal images and "
+            "keeps the best weights.",
             *super().card_notes(),
         ]
