@@ -45,7 +45,7 @@ def shared_bins(normal: Array, anomalous: Array) -> Bins:
     both = np.concatenate([normal, anomalous])
     low, high = np.percentile(both, [0.2, 99.8])
     spread = float(np.subtract(*np.percentile(normal, [75, 25])))
-    width = max(spread, abs(float(np.median(normal))))
+    width = max(spread, abs(float(np.median(normal))), 1e-6 * float(high - low))
     forward: Callable[[Array], Array]
     backward: Callable[[Array], Array]
     if both.min() > 0 and high > 10 * low:
@@ -58,12 +58,13 @@ def shared_bins(normal: Array, anomalous: Array) -> Bins:
     low, high = (float(end) for end in forward(np.array([low, high])))
     least, most = (float(end) for end in forward(np.array([both.min(), both.max()])))
     room = high - low
-    if room == 0:
-        least, most = low - 0.5, high + 0.5
     if room > 0 and low - least > room:
         least = low - 0.05 * room
     if room > 0 and most - high > room:
         most = high + 0.05 * room
+    largest = max(abs(least), abs(most))
+    if most - least <= 1e-9 * largest or largest < 1e-290:
+        least, most = least - 0.5 * max(largest, 1), most + 0.5 * max(largest, 1)
     count = int(np.clip(np.sqrt(len(both)), 15, 60))
     edges = np.asarray(backward(np.linspace(least, most, count + 1)), dtype=np.float64)
     # rounding leaves the extremes inside

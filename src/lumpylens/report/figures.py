@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,9 +21,18 @@ from numpy.typing import NDArray
 from lumpylens.calibrate import Calibration
 from lumpylens.metrics import FPRS, RocCurve
 from lumpylens.report.bins import shared_bins
-from lumpylens.report.style import Theme, legend, new_axes
+from lumpylens.report.style import LEGEND_INCHES, Theme, legend, new_axes
 
-__all__ = ["audit", "calibration", "distribution", "roc", "roc_low", "roc_parts", "training"]
+__all__ = [
+    "CalibrationRates",
+    "audit",
+    "calibration",
+    "distribution",
+    "roc",
+    "roc_low",
+    "roc_parts",
+    "training",
+]
 
 Array = NDArray[np.float64]
 
@@ -44,7 +54,9 @@ def distribution(
     """
     bins = shared_bins(values["normal"], values["anomalous"])
     edges = bins.edges
-    figure, axes = new_axes(theme, label, "fraction of the class in each bin")
+    figure, axes = new_axes(
+        theme, label, "fraction of the class in each bin", top_inches=LEGEND_INCHES
+    )
     lowest, highest = 1.0, 0.0
     for name, column in values.items():
         share = np.histogram(np.clip(column, edges[0], edges[-1]), edges)[0] / len(column)
@@ -184,7 +196,7 @@ def _band(axes: Axes, theme: Theme, curve: RocCurve, grid: Array) -> None:
 
 def training(theme: Theme, history: Sequence[Mapping[str, float]]) -> Figure:
     """Losses by epoch, with the epoch whose weights were kept."""
-    figure, axes = new_axes(theme, "epoch", "loss")
+    figure, axes = new_axes(theme, "epoch", "loss", top_inches=LEGEND_INCHES)
     epochs = [row.get("epoch", k) for k, row in enumerate(history, 1)]
     names = [name for name in history[0] if name.endswith("loss")]
     said = {"train_loss": "training images", "val_loss": "validation images (normal)"}
@@ -223,7 +235,11 @@ def audit(theme: Theme, bars: Sequence[tuple[str, str, Mapping[str, float]]]) ->
         ``auc_high``. Those below 0.5 are mirrored: lower values are as telling as higher ones.
     """
     figure, axes = new_axes(
-        theme, "AUC (below 0.5 mirrored)", "", size=(5.6, 0.9 + 0.33 * len(bars))
+        theme,
+        "AUC (below 0.5 mirrored)",
+        "",
+        height_inches=0.7 + 0.32 * len(bars),
+        left_inches=0.25 + 0.082 * max(len(name) for _, name, _ in bars),
     )
     looks = {
         "score": (theme.accent, 1),
@@ -256,29 +272,58 @@ def mirrored(area: Mapping[str, float]) -> tuple[float, float, float]:
     return value, max(low, 0.5), high
 
 
-def calibration(theme: Theme, model: Calibration, p_values: Array) -> Figure:
+def calibration(theme: Theme, rates: CalibrationRates) -> Figure:
     """Realised against stated false-positive rate of unseen normal images."""
-    figure, axes = new_axes(theme, "stated false-positive rate", "realised on unseen normal images")
-    n = len(model)
-    ranks = np.unique(np.geomspace(1, n, 60).astype(int))
-    stated = ranks / (n + 1)
-    expected = [model.expected_false_alarms(rate, len(p_values)) for rate in stated]
-    low, high = np.array(expected).T / len(p_values)
-    realised = np.array([(p_values <= rate * (1 + 1e-12)).mean() for rate in stated])
-    floor = 0.5 / len(p_values)
-    axes.fill_between(
-        stated, np.maximum(low, floor), np.maximum(high, floor), color=theme.quiet, alpha=0.25,
-        linewidth=0, label="expected (95 %)",
-    )  # fmt: skip
-    axes.plot(stated, stated, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
-    axes.plot(
-        stated, np.maximum(realised, floor), color=theme.normal, linewidth=2, label="realised"
+    figure, axes = new_axes(
+        theme,
+        "stated false-positive rate",
+        "realised on unseen normal images",
+        top_inches=LEGEND_INCHES,
     )
+    floor = 0.5 / rates.n_normal
+    low, high, realised = (
+        np.maximum(values, floor) for values in (rates.low, rates.high, rates.realised)
+    )
+    axes.fill_between(
+        rates.stated, low, high, color=theme.quiet, alpha=0.25, linewidth=0,
+        label="expected (95 %)",
+    )  # fmt: skip
+    axes.plot(rates.stated, rates.stated, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
+    axes.plot(rates.stated, realised, color=theme.normal, linewidth=2, label="realised")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(stated[0], 1)
+    axes.set_xlim(rates.stated[0], 1)
     axes.set_ylim(floor, 1.1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
     legend(axes, theme)
     return figure
+
+
+@dataclass(frozen=True)
+class CalibrationRates:
+    """Stated and realised false-positive rates of normal images, shape (k,).
+
+    Attributes
+    ----------
+    stated, realised : ndarray
+    low, high : ndarray
+        Range of 95 % of the realised rates, where the images are like the calibration images.
+    n_normal : int
+    """
+
+    stated: Array
+    realised: Array
+    low: Array
+    high: Array
+    n_normal: int
+
+    @classmethod
+    def of(cls, model: Calibration, p_values: Array) -> CalibrationRates:
+        """At p-values that are evenly spread over the logarithm."""
+        n = len(model)
+        stated = np.unique(np.geomspace(1, n, 30).astype(int)) / (n + 1)
+        expected = [model.expected_false_alarms(float(rate), len(p_values)) for rate in stated]
+        low, high = np.array(expected, dtype=np.float64).T / len(p_values)
+        realised = np.array([(p_values <= rate * (1 + 1e-12)).mean() for rate in stated])
+        return cls(stated, realised, low, high, len(p_values))

@@ -192,11 +192,8 @@ def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
 
     p_values = rows["normal"].p_value[np.isfinite(rows["normal"].p_value)]
     if len(p_values):
-        save_both(
-            lambda t: figures.calibration(t, evaluation.calibration, p_values),
-            folder,
-            "calibration",
-        )
+        rates = figures.CalibrationRates.of(evaluation.calibration, p_values)
+        save_both(lambda t: figures.calibration(t, rates), folder, "calibration")
         said["calibration"] = (
             "Realised against stated false-positive rate, with its expected range."
         )

@@ -15,9 +15,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["DARK", "LIGHT", "Theme", "legend", "new_axes", "save_both"]
+__all__ = ["DARK", "LEGEND_INCHES", "LIGHT", "Theme", "legend", "new_axes", "save_both"]
 
 SIZE_INCHES = (5.6, 3.9)
+LEGEND_INCHES = 0.32
+"""Room above the axes for a legend."""
 DOTS_PER_INCH = 200
 
 
@@ -62,11 +64,28 @@ DARK = Theme(
 
 
 def new_axes(
-    theme: Theme, x_label: str, y_label: str, size: tuple[float, float] = SIZE_INCHES
+    theme: Theme,
+    x_label: str,
+    y_label: str,
+    *,
+    height_inches: float = SIZE_INCHES[1],
+    left_inches: float = 0.72,
+    top_inches: float = 0.1,
 ) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, quiet enough to let the data speak."""
-    figure = Figure(figsize=size, layout="constrained")
-    axes: Axes = figure.add_subplot()
+    """A figure with one pair of axes, quiet enough to let the data speak.
+
+    Margins are fixed, so that figures side by side line up (and are drawn once, not twice).
+    """
+    width = SIZE_INCHES[0]
+    figure = Figure(figsize=(width, height_inches))
+    axes: Axes = figure.add_axes(
+        (
+            left_inches / width,
+            0.55 / height_inches,
+            1 - (left_inches + 0.2) / width,
+            1 - (0.55 + top_inches) / height_inches,
+        )
+    )
     axes.set_xlabel(x_label, color=theme.ink, fontsize=11)
     axes.set_ylabel(y_label, color=theme.ink, fontsize=11)
     for side in ("top", "right"):

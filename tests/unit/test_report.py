@@ -1,0 +1,270 @@
+"""The report: everything it shows is there, escaped, and lies beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mean_image import MeanImage, blobs
+from numpy.typing import NDArray
+from PIL import Image
+
+from lumpylens.calibrate import Calibration
+from lumpylens.data.images import LensImages
+from lumpylens.data.splits import split
+from lumpylens.evaluate import Evaluation, evaluate
+from lumpylens.examples import Example
+from lumpylens.report import page, write_report
+from lumpylens.report.bins import shared_bins
+from lumpylens.report.figures import power_of_ten
+from lumpylens.report.strips import residual_range, write_strip
+from lumpylens.store import TrainedModel
+
+NASTY = """<script>alert("x")</script>&'.jpg"""
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    normal = blobs(400, seed=0)
+    parts = split(LensImages.from_arrays(normal))
+    detector = MeanImage().fit(parts.train, validation=parts.validation)
+    seen = {part: digests for part, digests in parts.digests.items() if part != "test"}
+    model = TrainedModel(detector, Calibration(detector.anomaly_score(parts.calibration)), seen)
+    anomalous = blobs(40, seed=1, bump=0.3)
+    anomalous[-1] = 0
+    names = [f"{k} {NASTY}" for k in range(len(anomalous))]
+    return evaluate(
+        model,
+        normal=normal,
+        anomalous=LensImages.from_arrays(anomalous, ids=names),
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lumpylens.report.style.DOTS_PER_INCH", 40)
+        return write_report(evaluation, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the drawing, which takes most of the time."""
+    monkeypatch.setattr(page, "save_both", lambda draw, folder, name: None)
+    monkeypatch.setattr(page, "write_strip", lambda example, span, path: None)
+
+
+def pixels_of(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGBA"))
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside of styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "link", "img", "br", "source"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if "style" not in self.open else ""
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_page_is_well_formed_and_asks_nobody_for_anything(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    found = Page(text)
+    assert found.open == []
+    assert found.all("script") == []
+    assert not re.search(r"(https?:)?//\w", text)
+    assert "@import" not in text
+    assert "url(" not in text
+    named = [a["src"] for a in found.all("img")] + [a["srcset"] for a in found.all("source")]
+    assert all(not name.startswith("/") and (report.parent / name).is_file() for name in named)
+    used = {Path(name).name for name in named}
+    assert {entry.name for entry in (report.parent / "images").iterdir()} == used
+
+
+def test_page_shows_every_figure_in_light_and_dark(report: Path) -> None:
+    names = {"loss", "score", "roc", "roc-low", "roc-parts", "audit", "calibration", "training"}
+    pictures = {entry.stem for entry in (report.parent / "images").iterdir()}
+    assert {name for name in pictures if not name.startswith("example")} == {
+        f"{name}{ground}" for name in names for ground in ("", "-dark")
+    }
+    light, dark = (
+        pixels_of(report.parent / "images" / f"roc{ground}.png") for ground in ("", "-dark")
+    )
+    assert light.shape == dark.shape
+    assert light[0, 0, 3] == 0, "the ground is transparent"
+    assert light[light[..., 3] == 255][:, :3].mean() < dark[dark[..., 3] == 255][:, :3].mean()
+
+
+def test_page_can_be_read_without_seeing_it(report: Path) -> None:
+    found = Page(report.read_text(encoding="utf-8"))
+    assert all(image["alt"] for image in found.all("img"))
+    levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert found.all("html")[0]["lang"] == "en"
+    assert all("scope" in cell for cell in found.all("th"))
+    anchors = {a["href"][1:] for a in found.all("a") if a["href"].startswith("#")}
+    ids = {attributes["id"] for _, attributes in found.tags if "id" in attributes}
+    assert anchors <= ids
+    assert {t["aria-describedby"] for t in found.all("table") if "aria-describedby" in t} <= ids
+    # what scrolls sideways can be reached by keyboard
+    scrolled = [a for a in found.all("div") if a.get("class") == "scroll"]
+    assert scrolled
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolled)
+
+
+def test_page_says_the_numbers(report: Path, evaluation: Evaluation) -> None:
+    m, text = evaluation.metrics, Page(report.read_text(encoding="utf-8")).text
+    for number in (
+        page.rate(m["auc"]),
+        page.interval(m),
+        page.rate(m["tpr_at_fpr"]["0.05"]),
+        page.rate(m["audit"]["free_mass"]["auc"]),
+        page.rate(m["splits"]["train"]["auc"]),
+    ):
+        assert number in text
+    assert "1 anomalous image could not be scored" in text
+    assert "The classes differ in something that is not lensing" in text
+    assert "give no p-value below 1/" in text
+    assert f"numpy {np.__version__}" in text
+
+
+def test_names_of_images_are_text(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert NASTY not in text
+    assert NASTY in Page(text).text
+
+
+def test_what_a_detector_lacks_is_said(
+    evaluation: Evaluation, tmp_path: Path, no_pictures: None
+) -> None:
+    m = {**evaluation.metrics, "splits": {}, "wasserstein": None, "model": {
+        **evaluation.metrics["model"], "n_seen": {}}}  # fmt: skip
+    m["audit"] = {**m["audit"], "free_mass": None, "trivial": {}}
+    bare = {
+        name: replace(
+            table,
+            components={
+                **table.components, "reconstruction_mse": np.full(len(table), np.nan)
+            },
+            p_value=np.full(len(table), np.nan),
+        )
+        for name, table in evaluation.tables.items()
+    }  # fmt: skip
+    shown = {
+        group: tuple(replace(e, reconstruction=None, p_value=float("nan")) for e in members)
+        for group, members in evaluation.examples.items()
+    }
+    least = replace(evaluation, metrics=m, tables=bare, history=[], examples=shown)
+    found = Page(write_report(least, tmp_path).read_text(encoding="utf-8"))
+    assert found.open == []
+    for sentence in ("makes no reconstructions", "not trained in epochs"):
+        assert sentence in found.text
+    for missing in ("Training and validation data", "total mass"):
+        assert missing not in found.text
+    assert not re.search(r"\b(nan|None|inf)\b", found.text)
+
+
+def test_figures_of_a_perfect_and_of_a_useless_score_are_drawn(tmp_path: Path) -> None:
+    from lumpylens.metrics import roc_curve
+    from lumpylens.report import figures
+    from lumpylens.report.style import LIGHT
+
+    for shift in (0.0, 1e6):
+        values = {"normal": np.arange(20.0), "anomalous": np.arange(30.0) + shift}
+        curve = roc_curve(values["normal"], values["anomalous"])
+        for figure in (
+            figures.roc_low(LIGHT, curve),
+            figures.distribution(LIGHT, values, "score", ("FPR 1%", 5.0)),
+        ):
+            figure.savefig(tmp_path / "figure.png", dpi=40)
+            assert pixels_of(tmp_path / "figure.png")[..., 3].any()
+
+
+samples = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
+
+
+@given(samples, samples)
+def test_every_value_is_in_a_shared_bin_or_said_to_be_beyond(
+    normal: list[float], anomalous: list[float]
+) -> None:
+    both = np.array(normal + anomalous)
+    bins = shared_bins(np.array(normal), np.array(anomalous))
+    assert (np.diff(bins.edges) > 0).all()
+    # up to rounding at the edges
+    slack = 1e-6 * (bins.edges[-1] - bins.edges[0])
+    low, high = bins.edges[0], bins.edges[-1]
+    assert (both < low - slack).sum() <= bins.below <= (both < low).sum()
+    assert (both > high + slack).sum() <= bins.above <= (both > high).sum()
+    assert bins.below + bins.above <= 0.004 * len(both) + 2
+
+
+def test_the_axis_follows_the_range() -> None:
+    rng = np.random.default_rng(0)
+    normal = rng.normal(10, 1, 1000)
+    assert shared_bins(normal, normal + 3).scale == "linear"
+    assert shared_bins(np.exp(normal), np.exp(normal + 3)).scale == "log"
+    assert shared_bins(normal - 10, normal * 100).scale == "asinh"
+    odd = shared_bins(normal, np.append(normal + 3, 1e9))
+    assert odd.scale == "linear"
+    assert 1 <= odd.above <= 8
+    assert odd.edges[-1] < 30
+
+
+def test_strips_hold_three_panels_on_one_scale(tmp_path: Path) -> None:
+    image = blobs(1, seed=3)[0]
+    example = Example("a", True, 1, 2.0, 0.1, image, image + 0.01)
+    assert residual_range([example]) == pytest.approx(0.01 / np.ptp(image), rel=1e-4)
+    write_strip(example, residual_range([example]), tmp_path / "three.png")
+    pixels = pixels_of(tmp_path / "three.png")
+    height, width = pixels.shape[:2]
+    assert height >= 150
+    assert 3 < width / height < 3.3
+    # the image is fainter than its reconstruction everywhere: blue
+    rest = pixels[:, -height:]
+    assert (rest[..., 2] > rest[..., 0]).all()
+    write_strip(replace(example, reconstruction=None), 1.0, tmp_path / "one.png")
+    assert pixels_of(tmp_path / "one.png").shape[:2] == (height, height)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.5, "0.500"), (0.99, "0.990"), (0.9934, "0.9934"), (0.99978, "0.99978"), (1.0, "1.000"),
+     (0.0, "0.000"), (0.0041, "0.0041"), (None, "–")],
+)  # fmt: skip
+def test_rates_show_their_distance_to_the_end(value: Any, said: str) -> None:
+    assert page.rate(value) == said
+
+
+def test_numbers_are_written_as_a_person_writes_them() -> None:
+    assert page.number(2.661e-06, 3) == "2.66&times;10<sup>-6</sup>"
+    assert page.number(12.3456) == "12.35"
+    assert page.number(None) == page.number(float("nan")) == "&ndash;"
+    assert power_of_ten(5e-05) == r"$5{\times}10^{-5}$"
