@@ -1,0 +1,160 @@
+"""A supervised classifier, for the line below the benchmark's table.
+
+It is trained on labels, so it is no detector: it is not registered, not saved and not shipped. It
+says how much of the difference between two classes is there to be found by someone who has seen
+both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from lumpylens.data.images import LensImages
+from lumpylens.detectors.base import Run, to_unit_range
+from lumpylens.training import TrainableNetwork, seeded, torch_device, train_network
+
+__all__ = ["SupervisedReference", "supervised_reference"]
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class SupervisedReference:
+    """What a supervised classifier says of images that it has not seen.
+
+    Attributes
+    ----------
+    normal, anomalous : ndarray of float64, shape (n,)
+        Log-odds of being anomalous, of the test images of each class.
+    training_normal, training_anomalous : int
+        Labelled images used in training and to choose the epoch.
+    epoch : int
+        The one with the lowest loss on held-out training images.
+    """
+
+    normal: NDArray[np.float64]
+    anomalous: NDArray[np.float64]
+    training_normal: int
+    training_anomalous: int
+    epoch: int
+
+
+class Classifier(TrainableNetwork):
+    """Three convolutional stages of 16, 32 and 64 channels, and one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        before = 1
+        for channels, kernel in ((16, 5), (32, 3), (64, 3)):
+            stages += [
+                nn.Conv2d(before, channels, kernel, stride=2, padding=kernel // 2),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            ]
+            before = channels
+        self.layers = nn.Sequential(
+            *stages, nn.AdaptiveAvgPool2d(5), nn.Flatten(), nn.Linear(64 * 25, 1), nn.Flatten(0)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-odds, shape (n,), of images on the [0, 1] scale, shape (n, H, W)."""
+        log_odds: Tensor = self.layers(images.unsqueeze(1))
+        return log_odds
+
+    def optimisers(self, total_steps: int) -> list[tuple[Optimizer, LRScheduler | None]]:
+        """Adam with a one-cycle schedule."""
+        adam = Adam(self.parameters(), lr=3e-3, weight_decay=1e-4)
+        return [(adam, OneCycleLR(adam, max_lr=3e-3, total_steps=total_steps))]
+
+    def losses(self, batch: tuple[Tensor, Tensor]) -> Iterator[Tensor]:
+        """Cross-entropy."""
+        yield self.validation_loss(batch)
+
+    def validation_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Cross-entropy."""
+        images, labels = batch
+        return binary_cross_entropy_with_logits(self(images), labels)
+
+
+def supervised_reference(
+    train_normal: LensImages,
+    train_anomalous: LensImages,
+    test_normal: LensImages,
+    test_anomalous: LensImages,
+    *,
+    seed: int = 0,
+    epochs: int = 20,
+    run: Run | None = None,
+) -> SupervisedReference:
+    """Train a small classifier on labelled images and score others with it.
+
+    Every tenth training image of each class is held out and chooses the epoch.
+
+    Parameters
+    ----------
+    train_normal, train_anomalous : LensImages
+        Readable images of one shape.
+    test_normal, test_anomalous : LensImages
+        Others of the same shape; the caller sees to it that none is among those above.
+    seed : int
+    epochs : int
+    run : Run, optional
+        Device and progress.
+
+    Returns
+    -------
+    SupervisedReference
+
+    Raises
+    ------
+    DataError
+        If an image cannot be read or has another shape.
+    """
+    run = run or Run()
+    normal, anomalous = _unit(train_normal), _unit(train_anomalous)
+    shape = (normal.shape[1], normal.shape[2])
+    images = torch.cat([normal, anomalous])
+    labels = torch.cat([torch.zeros(len(normal)), torch.ones(len(anomalous))])
+    held_out = torch.cat([torch.arange(len(part)) % 10 == 9 for part in (normal, anomalous)])
+    with seeded(seed):
+        network = Classifier()
+    history = train_network(
+        network,
+        (images[~held_out], labels[~held_out]),
+        (images[held_out], labels[held_out]),
+        run=run,
+        max_epochs=epochs,
+        batch_size=BATCH,
+        patience=epochs,
+        seed=seed,
+        settings={"detector": "supervised reference"},
+    )
+    network.to(torch_device(run.device))
+    return SupervisedReference(
+        normal=_log_odds(network, _unit(test_normal, shape)),
+        anomalous=_log_odds(network, _unit(test_anomalous, shape)),
+        training_normal=len(normal),
+        training_anomalous=len(anomalous),
+        epoch=1 + int(np.argmin([row["val_loss"] for row in history])),
+    )
+
+
+def _unit(images: LensImages, shape: tuple[int, int] | None = None) -> Tensor:
+    return torch.from_numpy(to_unit_range(images.stack(shape=shape).pixels))
+
+
+def _log_odds(network: Classifier, images: Tensor) -> NDArray[np.float64]:
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        parts = [network(batch.to(device)).double().cpu() for batch in images.split(BATCH)]
+    return np.asarray(torch.cat(parts))
