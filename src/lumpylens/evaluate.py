@@ -229,12 +229,13 @@ def survey(
         What `trivial_statistics` gives.
     """
     digests: list[bytes] = []
-    rows: list[dict[str, float]] = []
-    for item in images:
+    trivial = {name: np.full(len(images), np.nan) for name in TRIVIAL_STATISTICS}
+    for position, item in enumerate(images):
         step()
         digests.append(b"" if item.error or item.image is None else pixel_digest(item.image))
-        rows.append(trivial_statistics(item))
-    return digests, {name: np.array([row[name] for row in rows]) for name in TRIVIAL_STATISTICS}
+        for name, value in trivial_statistics(item).items():
+            trivial[name][position] = value
+    return digests, trivial
 
 
 def sort_out(

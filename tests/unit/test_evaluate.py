@@ -289,3 +289,19 @@ def test_repr_says_the_headline(evaluation: Evaluation) -> None:
     text = repr(evaluation)
     assert f"AUC {evaluation.auc:.4f}" in text
     assert "mean-image" in text
+
+
+def test_real_images_pass_and_their_files_are_audited(real_data: Path) -> None:
+    folders = {name: real_data / "slc" / "lenses" / name for name in ("no_sub", "sub")}
+    normal, anomalous = (LensImages.open(folder)[:150] for folder in folders.values())
+    parts = split(normal)
+    detector = MeanImage().fit(parts.train, validation=parts.validation)
+    model = TrainedModel(
+        detector,
+        Calibration(detector.anomaly_score(parts.calibration)),
+        {part: digests for part, digests in parts.digests.items() if part != "test"},
+    )
+    m = run(model, normal, anomalous).metrics
+    assert m["n_normal"] + m["n_seen_normal"] == m["n_given_normal"] == 150
+    assert m["n_failed_normal"] == m["n_failed_anomalous"] == 0
+    assert "file_bytes" in m["audit"]["trivial"]

@@ -112,6 +112,19 @@ def test_binomial_interval_is_clopper_pearson() -> None:
     assert high == pytest.approx([0.30850, 0.81291, 1], abs=1e-5)
 
 
+def test_band_of_very_many_scores_is_never_too_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    pair = rng.normal(size=900), rng.normal(2, 1, size=1100)
+    exact = roc_curve(*pair)
+    monkeypatch.setattr("lumpylens.metrics.LARGEST_EXACT", 100)
+    thinned = roc_curve(*pair)
+    for name in ("fpr", "tpr"):
+        sides = [(getattr(c, f"{name}_low"), getattr(c, f"{name}_high")) for c in (exact, thinned)]
+        assert (sides[1][0] <= sides[0][0]).all()
+        assert (sides[1][1] >= sides[0][1]).all()
+        assert np.abs(np.subtract(*sides)).max() < 0.015
+
+
 def test_wasserstein_is_the_shift_and_is_standardised_by_the_normals() -> None:
     normal = np.random.default_rng(0).normal(size=500)
     spread = np.subtract(*np.percentile(normal, [75, 25]))
