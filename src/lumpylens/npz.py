@@ -29,7 +29,7 @@ def check_npz_place(path: str | Path) -> None:
 
 
 def write_npz(images: LensImages, path: str | Path) -> Path:
-    """Write images, ids and labels, and noise maps, PSFs and pixel scale where there are any.
+    """Write images, ids and labels, and noise maps, PSFs and the rest where there are any.
 
     Pixels come back bit for bit, 8-bit pictures as such.
 
@@ -68,6 +68,9 @@ def write_npz(images: LensImages, path: str | Path) -> Path:
     for name in ("noise", "psf", "pixel_scale_arcsec"):
         if (values := getattr(batch, name)) is not None:
             arrays[name] = values
+    tables = [item.jpeg_table for item in images if item.jpeg_table is not None]
+    if len(tables) == len(images) and all(np.array_equal(each, tables[0]) for each in tables):
+        arrays["jpeg_table"] = tables[0]
     with whole_file(place) as beside, beside.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
     return place

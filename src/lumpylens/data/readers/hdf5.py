@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageSource
 from lumpylens.data.readers.files import DataFiles, one_line
-from lumpylens.data.readers.stacks import Stack, choose_images, open_stacks
+from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
 from lumpylens.errors import DataError
 
 __all__ = ["open_hdf5"]
@@ -23,8 +23,8 @@ def open_hdf5(files: DataFiles) -> ImageSource:
     """Open HDF5 files.
 
     The images are the dataset called ``images``, in any group, or the only one with two axes or
-    more. ``ids``, ``labels``, ``noise`` and ``psf`` are taken from beside it, and the attribute
-    ``pixel_scale_arcsec`` from it, its group or the file.
+    more. ``ids``, ``labels``, ``noise``, ``psf`` and ``jpeg_table`` are taken from beside it, and
+    the attribute ``pixel_scale_arcsec`` from it, its group or the file.
     """
     return open_stacks(files, read_hdf5)
 
@@ -50,7 +50,8 @@ def read_hdf5(path: Path) -> Stack:
     images = datasets[name]
     group = name.rpartition("/")[0]
     beside = {
-        key: datasets.get(f"{group}/{key}".lstrip("/")) for key in ("ids", "labels", "noise", "psf")
+        key: datasets.get(f"{group}/{key}".lstrip("/"))
+        for key in ("ids", "labels", "noise", "psf", "jpeg_table")
     }
     scale = next(
         (
@@ -67,6 +68,7 @@ def read_hdf5(path: Path) -> Stack:
         ids=_values(beside["ids"]),
         labels=_values(beside["labels"]),
         pixel_scale_arcsec=scale,
+        jpeg_table=checked_table(_values(beside["jpeg_table"])),
     )
 
 

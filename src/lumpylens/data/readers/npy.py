@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageSource
 from lumpylens.data.readers.files import DataFiles
-from lumpylens.data.readers.stacks import Stack, choose_images, open_stacks
+from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
 from lumpylens.errors import DataError
 
 __all__ = ["open_numpy"]
@@ -67,6 +67,7 @@ def read_npz(path: Path) -> Stack:
         members = {name[:-4]: PackedArray(path, name, archive) for name in names}
     images = members[choose_images({name: member.shape for name, member in members.items()})]
     scale = members.get("pixel_scale_arcsec")
+    table = members.get("jpeg_table")
     return Stack(
         images,
         noise=members.get("noise"),
@@ -74,6 +75,7 @@ def read_npz(path: Path) -> Stack:
         ids=members["ids"].values if "ids" in members else None,
         labels=members["labels"].values if "labels" in members else None,
         pixel_scale_arcsec=None if scale is None else float(scale.values.item()),
+        jpeg_table=checked_table(None if table is None else table.values),
     )
 
 

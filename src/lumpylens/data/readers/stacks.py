@@ -29,9 +29,9 @@ from lumpylens.data.readers.files import (
 from lumpylens.data.readers.sources import FailedSource, joined
 from lumpylens.errors import DataError
 
-__all__ = ["Stack", "StackSource", "choose_images", "open_stacks"]
+__all__ = ["Stack", "StackSource", "checked_table", "choose_images", "open_stacks"]
 
-COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec")
+COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec", "jpeg_table")
 
 MOST_IMAGES = 2**23
 """In one file; a damaged header may claim any number."""
@@ -62,6 +62,8 @@ class Stack:
     psf : shape (h, w) or (..., h, w)
     ids, labels : ndarray or None
     pixel_scale_arcsec : float or None
+    jpeg_table : ndarray of int, shape (8, 8), or None
+        Of the JPEG files that the pixels were decoded from.
     complete : int or None
         Number of images that the file really holds, if it is cut off.
     """
@@ -72,6 +74,7 @@ class Stack:
     ids: NDArray[Any] | None = None
     labels: NDArray[Any] | None = None
     pixel_scale_arcsec: float | None = None
+    jpeg_table: NDArray[np.int_] | None = None
     complete: int | None = None
 
     @property
@@ -144,6 +147,7 @@ class StackSource:
             label=label,
             stretched=stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
             pixel_scale_arcsec=self.pixel_scale_arcsec if scale is None else scale,
+            jpeg_table=stack.jpeg_table,
         )
 
 
@@ -234,6 +238,17 @@ def _label(item: Any) -> int:
     if isinstance(item, (bytes, str)):
         return CLASS_LABELS.get(item.decode() if isinstance(item, bytes) else item, UNKNOWN)
     return int(item) if item in (0, 1) else UNKNOWN
+
+
+def checked_table(values: NDArray[Any] | None) -> NDArray[np.int_] | None:
+    """A quantisation table, or `DataError` if it is none."""
+    if values is None:
+        return None
+    if values.shape != (8, 8) or values.dtype.kind not in "iu" or values.min() < 1:
+        raise DataError(
+            f"jpeg_table is no 8x8 table of whole numbers from 1: {values.dtype} {values.shape}"
+        )
+    return values.astype(int)
 
 
 def choose_images(shapes: Mapping[str, Sequence[int]]) -> str:
