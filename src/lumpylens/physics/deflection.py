@@ -48,9 +48,7 @@ def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Te
     return torch.where(elliptical, ax, x / radius), torch.where(elliptical, ay, y / radius)
 
 
-def external_shear(
-    x: Tensor, y: Tensor, shear_1: Tensor, shear_2: Tensor
-) -> tuple[Tensor, Tensor]:
+def external_shear(x: Tensor, y: Tensor, shear_1: Tensor, shear_2: Tensor) -> tuple[Tensor, Tensor]:
     """Deflection of an external shear about the origin."""
     return shear_1 * x + shear_2 * y, shear_2 * x - shear_1 * y
 

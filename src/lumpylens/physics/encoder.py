@@ -61,19 +61,17 @@ class Eyepiece:
         )  # fmt: skip
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Images (n, H, W) to network input (n, 2, h, w): linear and square-root brightness."""
+        """Images (n, H, W) to what the network sees: binned, on the [0, 1] scale, (n, h, w)."""
         b = self.binning
         rows, cols = self.height // b, self.width // b
         trimmed = pixels[:, : rows * b, : cols * b]
-        return self.show(trimmed.reshape(-1, rows, b, cols, b).mean(dim=(2, 4)))
+        return to_unit(trimmed.reshape(-1, rows, b, cols, b).mean(dim=(2, 4)))
 
-    @staticmethod
-    def show(binned: Tensor) -> Tensor:
-        """Bring binned images (n, h, w) to the range [0, 1] in two stretches."""
-        low = binned.amin(dim=(1, 2), keepdim=True)
-        high = binned.amax(dim=(1, 2), keepdim=True)
-        unit = (binned - low) / (high - low).clamp_min(1e-12)
-        return torch.stack([unit, unit.sqrt()], dim=1)
+
+def to_unit(images: Tensor) -> Tensor:
+    """Bring each image (n, h, w) to the range [0, 1]."""
+    low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
+    return (images - low) / (high - low).clamp_min(1e-12)
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class BroadPrior:
 def render_examples(
     parameters: Tensor, eyepiece: Eyepiece, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Noisy network inputs of lenses, and what should be read off them.
+    """Noisy, binned images of lenses, and what should be read off them.
 
     The ratio of the two galaxies' brightness and the noise are drawn from broad ranges; noise
     is white or, in half of the images, correlated between neighbours as compression leaves it.
@@ -132,7 +130,8 @@ def render_examples(
 
     Returns
     -------
-    inputs : Tensor, shape (n, 2, h, w)
+    images : Tensor, shape (n, h, w)
+        On the [0, 1] scale of each.
     targets : Tensor, shape (n, len(ESTIMATED))
     """
     count, scene = len(parameters), eyepiece.scene
@@ -159,7 +158,7 @@ def render_examples(
     mixed = torch.where(uniform(0, 1) < 0.5, noise, smooth)
     image = image + mixed * torch.exp(uniform(math.log(0.001), math.log(0.04)))
     targets = parameters[:, [INDEX[name] for name in ESTIMATED]]
-    return eyepiece.show(image), targets
+    return to_unit(image), targets
 
 
 class Encoder(nn.Module):
@@ -190,7 +189,9 @@ class Encoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each estimated parameter, shape (n, 13)."""
-        mean, log_sigma = self.head(self.body(inputs)).chunk(2, dim=1)
+        # The square root lifts faint arcs beside a bright lens galaxy.
+        stretches = torch.stack([inputs, inputs.sqrt()], dim=1)
+        mean, log_sigma = self.head(self.body(stretches)).chunk(2, dim=1)
         sigma = torch.exp(log_sigma.clamp(-6, 3))
         return self.middle + mean * self.spread, sigma * self.spread
 
@@ -207,4 +208,4 @@ def turn_examples(inputs: Tensor, targets: Tensor, quarter: int) -> tuple[Tensor
     at = [INDEX[name] for name in ESTIMATED]
     full[:, at] = targets
     angle = torch.full((len(targets),), quarter * math.pi / 2, dtype=targets.dtype)
-    return torch.rot90(inputs, -quarter, (2, 3)), rotate(full, angle.to(targets))[:, at]
+    return torch.rot90(inputs, -quarter, (1, 2)), rotate(full, angle.to(targets))[:, at]

@@ -10,7 +10,7 @@ from torch import Tensor
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, compare
 
-__all__ = ["Data", "Fit", "Prior", "fit", "solve_amplitudes"]
+__all__ = ["Data", "Fit", "Prior", "fit", "observe", "solve_amplitudes"]
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,16 @@ class Data:
 
     Attributes
     ----------
-    observed : Tensor, shape (n, c, c)
-        From `Measurement.observe`.
+    observed : Tensor, shape (n, a)
+        Compared coefficients.
+    weight : Tensor, shape (n, a)
+        Rough inverse variance of each, before anything is known of the image's light.
     noise : Tensor, shape (n, H, W), or None
     psf : Tensor, shape (n, p, p), or None
     """
 
     observed: Tensor
+    weight: Tensor
     noise: Tensor | None = None
     psf: Tensor | None = None
 
@@ -36,9 +39,28 @@ class Data:
         """Some of the images."""
         return Data(
             self.observed[index],
+            self.weight[index],
             None if self.noise is None else self.noise[index],
             None if self.psf is None else self.psf[index],
         )
+
+
+def observe(
+    model: SmoothModel, pixels: Tensor, noise: Tensor | None = None, psf: Tensor | None = None
+) -> Data:
+    """Prepare images (n, H, W) for comparison with a model."""
+    measurement = model.measurement
+    full = measurement.observe(pixels)
+    if noise is not None:
+        weight = measurement.crop(noise).square().reciprocal()
+    else:
+        light = measurement.local_mean(full)
+        low = torch.quantile(light.flatten(1), 0.1, dim=1)[:, None, None].clamp_min(0)
+        variance = model.noise.variance(light - low, low)
+        if measurement.steps is not None:
+            variance = variance + measurement.steps.to(full).square() / 12
+        weight = variance.reciprocal()
+    return Data(measurement.select(full), measurement.select(weight), noise, psf)
 
 
 @dataclass(frozen=True)
@@ -95,39 +117,38 @@ class Fit:
 
 def solve_amplitudes(model: SmoothModel, data: Data, values: Tensor) -> Tensor:
     """Least-squares amplitudes (n, 3) of the light columns, lens and source not negative."""
-    columns = model.columns(values, data.psf)
-    weight = rough_weight(model, data)
-    gram = torch.einsum("niab,nab,njab->nij", columns, weight, columns)
-    right = torch.einsum("niab,nab,nab->ni", columns, weight, data.observed)
+    columns = model.measurement.select(model.columns(values, data.psf))
+    weighted = columns * data.weight[:, None]
+    gram = torch.matmul(weighted, columns.mT)
+    right = torch.matmul(weighted, data.observed[..., None])
     ridge = 1e-6 * torch.diagonal(gram, dim1=1, dim2=2)
-    solved = torch.linalg.solve(gram + torch.diag_embed(ridge), right)
-    solved[:, :2] = solved[:, :2].clamp_min(1e-6)
-    return solved
+    solved = torch.linalg.solve(gram + torch.diag_embed(ridge), right)[..., 0]
+    return torch.cat([solved[:, :2].clamp_min(1e-6), solved[:, 2:]], dim=1)
 
 
-def rough_weight(model: SmoothModel, data: Data) -> Tensor:
-    """Inverse variance of each coefficient before anything is known of the image's light."""
-    light = data.observed
-    low = torch.quantile(light.flatten(1), 0.1, dim=1)[:, None, None]
-    if data.noise is not None:
-        return model.measurement.crop(data.noise).square().reciprocal()
-    if model.measurement.steps is None:
-        return model.noise.variance(light - low, low.clamp_min(0)).reciprocal()
-    variance = model.noise.variance(model.measurement.local_mean(light), torch.zeros_like(low))
-    return 1 / (variance + model.measurement.steps.to(light).square() / 12)
-
-
-def evidence(model: SmoothModel, data: Data, predicted: Tensor, amplitudes: Tensor) -> Evidence:
+def evidence(model: SmoothModel, data: Data, line: Linearisation) -> Evidence:
     """Compare a prediction with the data under the model's noise."""
-    sigma = model.sigma(predicted.detach(), amplitudes, data.noise)
-    steps = model.measurement.steps
-    return compare(data.observed, predicted, sigma, None if steps is None else steps.to(predicted))
+    steps = model.measurement.active_steps
+    return compare(
+        data.observed, line.predicted, line.sigma, None if steps is None else steps.to(line.sigma)
+    )
+
+
+def total_deviance(model: SmoothModel, line: Linearisation, seen: Evidence) -> Tensor:
+    """-2 ln likelihood of each image, shape (n,).
+
+    A rounded datum has a probability, which knows its noise; a continuous one a density, whose
+    normalisation must be added where the noise follows the predicted light.
+    """
+    total = seen.deviance.sum(dim=1)
+    if model.measurement.steps is None:
+        total = total + 2 * torch.log(line.sigma).sum(dim=1)
+    return total
 
 
 def normal_matrix(line: Linearisation, information: Tensor) -> Tensor:
     """J' W J, shape (n, k + 3, k + 3)."""
-    flat = line.tangents.flatten(2)
-    return torch.matmul(flat * information.flatten(1)[:, None], flat.mT)
+    return torch.matmul(line.tangents * information[:, None], line.tangents.mT)
 
 
 def fit(
@@ -167,12 +188,12 @@ def fit(
     count = start.shape[1]
     values = start.clone()
     damping = torch.full((len(values),), 1e-3, dtype=values.dtype, device=values.device)
-    line = model.linearise(values, amplitudes, data.psf)
-    seen = evidence(model, data, line.predicted, amplitudes)
-    deviance = seen.deviance.flatten(1).sum(dim=1)
+    line = model.linearise(values, amplitudes, data.psf, data.noise)
+    seen = evidence(model, data, line)
+    deviance = total_deviance(model, line, seen)
     best = Fit(values, amplitudes, deviance, deviance + prior.energy(values))
     for step in range(steps):
-        gradient = torch.matmul(line.tangents.flatten(2), seen.score.flatten(1)[..., None])[..., 0]
+        gradient = torch.matmul(line.tangents, seen.score[..., None])[..., 0]
         hessian = normal_matrix(line, torch.maximum(seen.information, seen.curvature))
         gradient[:, :count] -= (best.values - prior.mean) @ prior.precision
         hessian[:, :count, :count] += prior.precision
@@ -181,9 +202,9 @@ def fit(
         trial_amplitudes = best.amplitudes + move[:, count:]
         trial_amplitudes[:, :2] = trial_amplitudes[:, :2].clamp_min(1e-6)
         last = step == steps - 1
-        trial_line = model.linearise(trial_values, trial_amplitudes, data.psf)
-        trial_seen = evidence(model, data, trial_line.predicted, trial_amplitudes)
-        trial_deviance = trial_seen.deviance.flatten(1).sum(dim=1)
+        trial_line = model.linearise(trial_values, trial_amplitudes, data.psf, data.noise)
+        trial_seen = evidence(model, data, trial_line)
+        trial_deviance = total_deviance(model, trial_line, trial_seen)
         trial = Fit(
             trial_values, trial_amplitudes, trial_deviance,
             trial_deviance + prior.energy(trial_values),
@@ -193,10 +214,11 @@ def fit(
         damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
         if last:
             break
-        keep = won[:, None, None]
+        keep = won[:, None]
         line = Linearisation(
             torch.where(keep, trial_line.predicted, line.predicted),
-            torch.where(keep[:, None], trial_line.tangents, line.tangents),
+            torch.where(keep, trial_line.sigma, line.sigma),
+            torch.where(keep[..., None], trial_line.tangents, line.tangents),
             line.source_gradient,
         )
         seen = Evidence(

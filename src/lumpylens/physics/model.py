@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.noise import Measurement
-from lumpylens.physics.parameters import INDEX, NAMES
+from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
 from lumpylens.physics.render import Scene
 
@@ -65,14 +65,17 @@ class Linearisation:
 
     Attributes
     ----------
-    predicted : Tensor, shape (n, c, c)
-    tangents : Tensor, shape (n, k + 3, c, c)
+    predicted : Tensor, shape (n, a)
+    sigma : Tensor, shape (n, a)
+        Standard deviation of the noise there.
+    tangents : Tensor, shape (n, k + 3, a)
         Derivatives with respect to the free parameters, then to the amplitudes.
     source_gradient : tuple of Tensor, shape (n, h, w)
         Gradient of the unblurred source, times its amplitude, where each ray ends.
     """
 
     predicted: Tensor
+    sigma: Tensor
     tangents: Tensor
     source_gradient: tuple[Tensor, Tensor]
 
@@ -122,24 +125,35 @@ class SmoothModel:
 
     # -- instrument -------------------------------------------------------------------------
 
+    @cached_property
+    def basis(self) -> Tensor:
+        """From rendered rows to coefficients, shape (c, h): pixels may be rendered binned."""
+        binning = round(self.scene.pixel)
+        return self.measurement.basis.reshape(-1, self.scene.height, binning).sum(dim=2)
+
     def responses(self, full: Tensor, psf: Tensor | None) -> tuple[Response, Response]:
         """Maps from lens light and from source light to coefficients.
 
         The source is sampled at pixel centres, and the average over the pixel, which
         sub-sampling gives the lens light, is a little more blur.
         """
-        basis = self.measurement.basis.to(full)
+        basis = self.basis.to(full)
         if psf is not None:
             both = kernel_response(basis, psf.to(full))
             return both, both
-        sigma = torch.exp(full[:, INDEX[PSF_NAME]])
+        sigma = torch.exp(full[:, INDEX[PSF_NAME]]) / self.scene.pixel
         if PSF_NAME not in self.free:
             sigma = sigma[:1]
-        wider = (sigma.square() + self.scene.sampling_variance).sqrt()
+        wider = (sigma.square() + self.source_variance).sqrt()
         return (
             gaussian_response(basis, sigma, self.psf_radius),
             gaussian_response(basis, wider, self.psf_radius),
         )
+
+    @property
+    def source_variance(self) -> float:
+        """Variance of the pixel average that the source lacks, in rendered pixels squared."""
+        return self.scene.sampling_variance / self.scene.pixel**2
 
     def constant(self, like: Tensor) -> Tensor:
         """Coefficients (1, c, c) of a background of 1."""
@@ -177,7 +191,7 @@ class SmoothModel:
         return torch.einsum("nk,nkab->nab", amplitudes, self.columns(values, psf, extra))
 
     def sigma(self, predicted: Tensor, amplitudes: Tensor, noise: Tensor | None) -> Tensor:
-        """Standard deviation (n, c, c) of the noise of each coefficient.
+        """Standard deviation (n, a) of the noise of each compared coefficient.
 
         Parameters
         ----------
@@ -186,12 +200,14 @@ class SmoothModel:
         noise : Tensor, shape (n, H, W), or None
             Given noise maps, compared pixels only.
         """
+        measurement = self.measurement
         if noise is not None:
-            return self.measurement.crop(noise)
+            return measurement.select(measurement.crop(noise))
         background = amplitudes[:, 2, None, None]
-        light = self.measurement.local_mean(predicted) - background
+        light = measurement.local_mean(predicted) - background
         variance = self.noise.variance(light, background)
-        return (variance + self.measurement.rounding_variance(predicted, variance)).sqrt()
+        variance = variance + measurement.rounding_variance(predicted, variance)
+        return measurement.select(variance).sqrt()
 
     # -- derivatives ------------------------------------------------------------------------
 
@@ -200,6 +216,7 @@ class SmoothModel:
         values: Tensor,
         amplitudes: Tensor,
         psf: Tensor | None = None,
+        noise: Tensor | None = None,
         also: Sequence[str] = (),
     ) -> Linearisation:
         """Prediction and derivatives.
@@ -209,11 +226,13 @@ class SmoothModel:
         values : Tensor, shape (n, k)
         amplitudes : Tensor, shape (n, 3)
         psf : Tensor, shape (n, p, p), optional
+        noise : Tensor, shape (n, H, W), optional
         also : sequence of str
             Shared parameters whose derivatives are wanted too; they come after the free ones.
         """
         full = self.expand(values)
         names = (*self.free, *also)
+        pick = self.measurement.select
         made = self.scene.tangents(full, names)
         to_lens, to_source = self.responses(full, psf)
         lens_names, source_names = list(made.lens), list(made.source)
@@ -221,36 +240,41 @@ class SmoothModel:
         source = to_source(torch.stack([made.light.source, *made.source.values()], dim=1))
         a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
         flat = self.constant(values).expand(len(values), -1, -1)
-        zero = torch.zeros_like(flat)
+        predicted = a_lens * lens[:, 0] + a_source * source[:, 0] + background * flat
+        lens, source = pick(lens), pick(source)
         rows = []
         for name in names:
             if name == PSF_NAME:
-                rows.append(self._psf_tangent(full, made.light.lens, made.light.source, amplitudes))
+                blur = self._psf_tangent(full, made.light.lens, made.light.source, amplitudes)
+                rows.append(pick(blur))
                 continue
-            row = zero
+            row = torch.zeros_like(lens[:, 0])
             if name in made.lens:
-                row = row + a_lens * lens[:, 1 + lens_names.index(name)]
+                row = row + a_lens[:, 0] * lens[:, 1 + lens_names.index(name)]
             if name in made.source:
-                row = row + a_source * source[:, 1 + source_names.index(name)]
+                row = row + a_source[:, 0] * source[:, 1 + source_names.index(name)]
             rows.append(row)
-        predicted = a_lens * lens[:, 0] + a_source * source[:, 0] + background * flat
-        tangents = torch.stack([*rows, lens[:, 0], source[:, 0], flat], dim=1)
         gx, gy = made.source_gradient
-        return Linearisation(predicted, tangents, (a_source * gx, a_source * gy))
+        return Linearisation(
+            predicted=pick(predicted),
+            sigma=self.sigma(predicted, amplitudes, noise),
+            tangents=torch.stack([*rows, lens[:, 0], source[:, 0], pick(flat)], dim=1),
+            source_gradient=(a_source * gx, a_source * gy),
+        )
 
     def _psf_tangent(
         self, full: Tensor, lens: Tensor, source: Tensor, amplitudes: Tensor
     ) -> Tensor:
         """Derivative with respect to the logarithm of a Gaussian blur's width."""
-        basis = self.measurement.basis.to(full)
-        sigma = torch.exp(full[:, INDEX[PSF_NAME]])
+        basis = self.basis.to(full)
+        sigma = torch.exp(full[:, INDEX[PSF_NAME]]) / self.scene.pixel
 
         def matrix(log_sigma: Tensor, variance: float) -> Tensor:
             width = (torch.exp(2 * log_sigma) + variance).sqrt()
             return torch.matmul(basis, gaussian_matrix(basis.shape[1], width, self.psf_radius))
 
         total = torch.zeros(())
-        for light, variance, column in ((lens, 0.0, 0), (source, self.scene.sampling_variance, 1)):
+        for light, variance, column in ((lens, 0.0, 0), (source, self.source_variance, 1)):
             blur, change = torch.func.jvp(
                 lambda s, v=variance: matrix(s, v), (sigma.log(),), (torch.ones_like(sigma),)
             )
@@ -258,8 +282,3 @@ class SmoothModel:
             other = blur @ light @ change.mT
             total = total + amplitudes[:, column, None, None] * (half + other)
         return total
-
-
-def names_not_free(free: Sequence[str]) -> tuple[str, ...]:
-    """Parameters outside `free`, in order."""
-    return tuple(name for name in NAMES if name not in free)

@@ -68,12 +68,13 @@ def profile(
     shared = list(range(count, count + extra))
     gradients, informations = [], []
     for part, fit_part in chunks(data, fitted):
-        line = model.linearise(fit_part.values, fit_part.amplitudes, part.psf, also=names)
-        seen = evidence(model, part, line.predicted, fit_part.amplitudes)
+        line = model.linearise(
+            fit_part.values, fit_part.amplitudes, part.psf, part.noise, also=names
+        )
+        seen = evidence(model, part, line)
         weight = torch.maximum(seen.information, seen.curvature) if newton else seen.information
         hessian = normal_matrix(line, weight).double()
-        gradient = torch.matmul(line.tangents.flatten(2), seen.score.flatten(1)[..., None])
-        gradient = gradient[..., 0].double()
+        gradient = torch.matmul(line.tangents, seen.score[..., None])[..., 0].double()
         hessian[:, :count, :count] += prior.precision.double()
         gradient[:, :count] -= ((fit_part.values - prior.mean) @ prior.precision).double()
         cross = hessian[:, own][:, :, shared]
@@ -143,22 +144,28 @@ def test_sharing(
 
 
 def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
-    """Maximum-likelihood noise level of fitted normal images."""
+    """Maximum-likelihood noise level of fitted normal images.
+
+    The sum over images is trimmed of the worst tenth: a misfit is not noise.
+    """
     predicted = torch.cat(
         [model.predict(f.values, f.amplitudes, d.psf) for d, f in chunks(data, fitted)]
     )
-    steps = model.measurement.steps
+    compared, steps = model.measurement.select(predicted), model.measurement.active_steps
 
     def energy(logs: np.ndarray) -> float:
         trial = replace(model, noise=NoiseLevel(*(float(v) for v in np.exp(logs))))
         sigma = trial.sigma(predicted, fitted.amplitudes, None)
-        total = compare(data.observed, predicted, sigma, steps).deviance
+        each = compare(data.observed, compared, sigma, steps).deviance.sum(dim=1)
         if steps is None:
-            total = total + 2 * torch.log(sigma)
-        # The median image: a misfit is not noise.
-        return float(total.flatten(1).sum(dim=1).median())
+            each = each + 2 * torch.log(sigma).sum(dim=1)
+        return float(each.sort().values[: max(1, 9 * len(each) // 10)].mean())
 
-    start = np.log([max(v, 1e-4) for v in NOISE_START])
+    # From the brightness of the images: a start within a few steps of the answer on any scale.
+    peak = float(predicted.amax(dim=(1, 2)).median()) / (1 if steps is None else 8)
+    start = np.log(np.array([1e-6, 1e-4, 1.0, 1e-6]) * [peak**2, peak, 1.0, 1.0])
+    now = np.array([model.noise.floor, model.noise.gain, model.noise.offset, model.noise.roughness])
+    start = np.where(now > 1e-9 * max(peak, 1), np.log(np.maximum(now, 1e-300)), start)
     best = minimize(
         energy, start, method="Nelder-Mead",
         options={"maxfev": 120, "xatol": 0.05, "fatol": 0.5,
@@ -222,8 +229,3 @@ def learn_population(
     raised = covariance.diagonal().clamp_min(0)
     short = (floor.double().square() - raised).clamp_min(0)
     return Population(mean, covariance + torch.diag(short))
-
-
-def with_noise(model: SmoothModel, noise: NoiseLevel) -> SmoothModel:
-    """The same model with another noise level."""
-    return replace(model, noise=noise)

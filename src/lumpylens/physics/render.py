@@ -169,8 +169,8 @@ class Scene:
         x, y = self.grid(parameters)
         x, y = x - p["centre_x_px"], y - p["centre_y_px"]
         moves = {
-            "log_einstein_radius_px": lambda: -(
-                sx * (ax + radius * p["source_x"]) + sy * (ay + radius * p["source_y"])
+            "log_einstein_radius_px": lambda: (
+                -(sx * (ax + radius * p["source_x"]) + sy * (ay + radius * p["source_y"]))
             ),
             "shear_1": lambda: sy * y - sx * x,
             "shear_2": lambda: -(sx * y + sy * x),

@@ -1,0 +1,231 @@
+"""A test for small deflections that no smooth model makes, and a map of where they are.
+
+To first order a perturber at x with squared Einstein radius m changes the image by m D_x with
+D_x = -PSF * (grad S . alpha_x) (Koopmans 2005, equation 9), where alpha_x is the deflection of a
+unit point mass. All that the smooth model could absorb is projected out of data and D_x alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lumpylens.physics.deflection import softened_point
+from lumpylens.physics.inference import Data, Fit, evidence
+from lumpylens.physics.model import SmoothModel
+from lumpylens.physics.psf import Response, gaussian_response
+
+__all__ = ["Field", "Perturbers", "filter_perturbers", "misfit_columns"]
+
+SEEN = 0.02
+"""A position is masked where less than this part of a perturber's signal is left after the
+smooth model has taken its share: there the linear answer divides noise by nothing."""
+
+SCALE = 1e-3
+"""Squared Einstein radius of a perturber that the weights are made for, in units of the
+halo's: a thousandth of the lens's mass. A convention, tuned on nothing."""
+
+FAINT_GREY = 4.0
+"""Grey levels below which neighbouring rounding errors are alike."""
+
+
+@dataclass(frozen=True)
+class Perturbers:
+    """Positions at which a perturber is looked for.
+
+    Attributes
+    ----------
+    x, y : Tensor, shape (m,)
+        Relative to the image's centre, pixels.
+    softening : float
+        Of the point mass, pixels.
+    """
+
+    x: Tensor
+    y: Tensor
+    softening: float = 0.5
+
+    @classmethod
+    def disc(cls, radius: float, spacing: float) -> Perturbers:
+        """A square grid of positions inside a circle about the centre."""
+        half = math.ceil(radius / spacing)
+        line = (torch.arange(2 * half) - half + 0.5) * spacing
+        x, y = (grid.flatten() for grid in torch.meshgrid(line, line, indexing="xy"))
+        inside = x.square() + y.square() <= radius**2
+        return cls(x[inside], y[inside])
+
+    def deflections(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Deflection (m, h, w) of each at positions (1, h, w), for a unit Einstein radius."""
+        return softened_point(x - self.x[:, None, None], y - self.y[:, None, None], self.softening)
+
+
+@dataclass(frozen=True)
+class Field:
+    """What the data say of small deflections.
+
+    Attributes
+    ----------
+    projected : Tensor, shape (n, m)
+        D' P r for each position: data weighted by what the smooth model leaves of D.
+    covariance : Tensor, shape (n, m, m)
+        D' P D, its covariance under noise.
+    visible : Tensor of bool, shape (n, m)
+        Where enough of D is left.
+    mass_scale : Tensor, shape (n,)
+        Squared Einstein radius that the weights are made for, px^2.
+    misfit : Tensor, shape (n,)
+        Deviance that a last linear step of the smooth model, with its misfit columns, removes.
+    information : Tensor, shape (n, k, k)
+        Fisher information of the free parameters, amplitudes eliminated.
+    """
+
+    projected: Tensor
+    covariance: Tensor
+    visible: Tensor
+    mass_scale: Tensor
+    misfit: Tensor
+    information: Tensor
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """D' P D of single positions, shape (n, m)."""
+        return torch.diagonal(self.covariance, dim1=1, dim2=2)
+
+    def snr(self) -> Tensor:
+        """Signal-to-noise ratio of a perturber at each position, shape (n, m); positive = mass."""
+        ratio = self.projected * self.variance.clamp_min(1e-20).rsqrt()
+        return ratio.masked_fill(~self.visible, 0)
+
+    def sensitivity(self) -> Tensor:
+        """Squared Einstein radius, px^2, that would be seen at 5 sigma; infinite where masked."""
+        least = 5 * self.variance.clamp_min(1e-20).rsqrt()
+        return least.masked_fill(~self.visible, math.inf)
+
+    def mass(self) -> Tensor:
+        """Linear estimate of the squared Einstein radius at each position, px^2."""
+        estimate = self.projected / self.variance.clamp_min(1e-20)
+        return estimate.masked_fill(~self.visible, 0)
+
+    def score(self) -> Tensor:
+        """How far the deflections exceed noise, in standard deviations; shape (n,).
+
+        The positions are correlated, so the test is taken to the independent directions k of
+        their covariance (its eigenvectors, with eigenvalues l_k): the weighted mean of
+        snr_k^2 - 1 over its standard deviation under noise, with weights
+        s^2 l_k / (1 + s^2 l_k), the share of a deflection field of scale s in direction k.
+        For small s this is the locally most powerful test of a random field of perturbers.
+        """
+        values, vectors = torch.linalg.eigh(self.covariance.double())
+        values = values.clamp_min(1e-9)
+        along = torch.matmul(vectors.mT, self.projected.double()[..., None])[..., 0]
+        share = self.mass_scale.double()[:, None].square() * values
+        weight = share / (1 + share)
+        excess = (weight * (along.square() / values - 1)).sum(dim=1)
+        return excess / (2 * weight.square()).sum(dim=1).sqrt()
+
+
+def misfit_columns(model: SmoothModel, fitted: Fit) -> Tensor:
+    """Directions, shape (n, j, a), in which a simple instrument model errs.
+
+    They are projected out like the parameters, so that neither they nor anything alike passes
+    for a perturber: the blur's wings (the lens light under a blur twice as wide), a departure
+    from linear brightness (the square root of the image), and for 8-bit images the staircase
+    of rounding where the image is faint (sine and cosine of 2 pi times the brightness).
+    """
+    full = model.expand(fitted.values)
+    light = model.scene.light(full)
+    amplitudes = fitted.amplitudes[:, :, None, None]
+    lens, source = amplitudes[:, 0] * light.lens, amplitudes[:, 1] * light.source
+    eye = torch.eye(model.scene.height).to(full)
+    sigma = torch.exp(full[:1, -1]) / model.scene.pixel
+    radius = model.psf_radius
+    picture = gaussian_response(eye, sigma, radius)((lens + source)[:, None])
+    wings = gaussian_response(eye, 2 * sigma, 2 * radius)(lens[:, None])
+    made = [wings, picture.clamp_min(0).sqrt()]
+    if model.measurement.steps is not None:
+        grey = picture + amplitudes[:, 2:]
+        faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
+        made += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
+    basis = model.basis.to(full)
+    both = Response(basis[None, None], basis[None, None])
+    return model.measurement.select(both(torch.cat(made, dim=1)))
+
+
+def filter_perturbers(
+    model: SmoothModel, data: Data, fitted: Fit, perturbers: Perturbers, *, binning: int = 2
+) -> Field:
+    """Run the filter on fitted images.
+
+    Parameters
+    ----------
+    model : SmoothModel
+    data : Data
+        n images.
+    fitted : Fit
+        Under a flat prior: a prior would leave its own pull in the residual.
+    perturbers : Perturbers
+    binning : int
+        Pixels over which deflections are averaged along each axis; the blur hides the rest.
+    """
+    line = model.linearise(fitted.values, fitted.amplitudes, data.psf, data.noise)
+    seen = evidence(model, data, line)
+    responses = perturber_responses(model, fitted, data, line.source_gradient, perturbers, binning)
+    count = len(model.free)
+    tangents = torch.cat([line.tangents, misfit_columns(model, fitted)], dim=1)
+    weight, score = seen.information[:, None], seen.score[..., None]
+    own = torch.matmul(tangents * weight, tangents.mT).double()
+    cross = torch.matmul(tangents * weight, responses.mT).double()
+    gradient = torch.matmul(tangents, score).double()
+    # A unit diagonal and a small ridge: columns differ by orders of magnitude, and two of them
+    # may coincide in an image.
+    scale = torch.diagonal(own, dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
+    eye = torch.eye(own.shape[1], dtype=own.dtype, device=own.device)
+    unit = own * scale[:, :, None] * scale[:, None] + 1e-6 * eye
+    right = torch.cat([cross, gradient], dim=2) * scale[..., None]
+    solved = torch.linalg.solve(unit, right) * scale[..., None]
+    before = torch.matmul(responses * weight, responses.mT).double()
+    covariance = before - torch.matmul(cross.mT, solved[..., :-1])
+    projected = torch.matmul(responses, score).double() - torch.matmul(cross.mT, solved[..., -1:])
+    total = torch.diagonal(before, dim1=1, dim2=2)
+    left = torch.diagonal(covariance, dim1=1, dim2=2)
+    amplitudes = own[:, count : count + 3]
+    information = own[:, :count, :count] - amplitudes[:, :, :count].mT @ torch.linalg.solve(
+        amplitudes[:, :, count : count + 3], amplitudes[:, :, :count]
+    )
+    return Field(
+        projected=projected[..., 0].to(score),
+        covariance=covariance.to(score),
+        visible=(left > SEEN * total).to(score.device),
+        mass_scale=SCALE * torch.exp(2 * model.expand(fitted.values)[:, 0]),
+        misfit=(gradient * solved[..., -1:]).sum(dim=(1, 2)).to(score),
+        information=information,
+    )
+
+
+def perturber_responses(
+    model: SmoothModel,
+    fitted: Fit,
+    data: Data,
+    source_gradient: tuple[Tensor, Tensor],
+    perturbers: Perturbers,
+    binning: int,
+) -> Tensor:
+    """D_x of every position, shape (n, m, a)."""
+    height, width = model.scene.height // binning, model.scene.width // binning
+
+    def binned(image: Tensor) -> Tensor:
+        return image.reshape(-1, height, binning, width, binning).mean(dim=(2, 4))
+
+    x, y = model.scene.grid(fitted.values)
+    ax, ay = perturbers.deflections(binned(x), binned(y))
+    gx, gy = (binned(part)[:, None] for part in source_gradient)
+    _, response = model.responses(model.expand(fitted.values), data.psf)
+    coarse = Response(
+        response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
+        response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
+    )
+    return model.measurement.select(-coarse(gx * ax + gy * ay))
