@@ -49,22 +49,30 @@ class SupervisedReference:
 
 
 class Classifier(TrainableNetwork):
-    """Three convolutional stages of 16, 32 and 64 channels, and one linear layer."""
+    """Three convolutional stages of 16, 32 and 64 channels on 2x2-binned pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self, image_shape: tuple[int, int]) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        before = 1
-        for channels, kernel in ((16, 5), (32, 3), (64, 3)):
+        stages: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)]
+        for before, channels in ((1, 16), (16, 32), (32, 64)):
             stages += [
-                nn.Conv2d(before, channels, kernel, stride=2, padding=kernel // 2),
+                nn.Conv2d(before, channels, 3, padding=1),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(),
+                nn.MaxPool2d(2, ceil_mode=True),
             ]
-            before = channels
+        # Not averaged over the image: a difference of a pixel in radius must survive.
+        cells = -(-image_shape[0] // 16) * -(-image_shape[1] // 16)
         self.layers = nn.Sequential(
-            *stages, nn.AdaptiveAvgPool2d(5), nn.Flatten(), nn.Linear(64 * 25, 1), nn.Flatten(0)
+            *stages,
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(64 * cells, 64),
+            nn.ReLU(),
+            nn.Linear(64, 1),
+            nn.Flatten(0),
         )
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
         """Log-odds, shape (n,), of images on the [0, 1] scale, shape (n, H, W)."""
@@ -93,7 +101,7 @@ def supervised_reference(
     test_anomalous: LensImages,
     *,
     seed: int = 0,
-    epochs: int = 20,
+    epochs: int = 30,
     run: Run | None = None,
 ) -> SupervisedReference:
     """Train a small classifier on labelled images and score others with it.
@@ -127,7 +135,7 @@ def supervised_reference(
     labels = torch.cat([torch.zeros(len(normal)), torch.ones(len(anomalous))])
     held_out = torch.cat([torch.arange(len(part)) % 10 == 9 for part in (normal, anomalous)])
     with seeded(seed):
-        network = Classifier()
+        network = Classifier(shape)
     history = train_network(
         network,
         (images[~held_out], labels[~held_out]),
@@ -138,6 +146,7 @@ def supervised_reference(
         patience=epochs,
         seed=seed,
         settings={"detector": "supervised reference"},
+        augment=_flipped,
     )
     network.to(torch_device(run.device))
     return SupervisedReference(
@@ -147,6 +156,13 @@ def supervised_reference(
         training_anomalous=len(anomalous),
         epoch=1 + int(np.argmin([row["val_loss"] for row in history])),
     )
+
+
+def _flipped(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Turn the batch over along either axis at random: a mirror image keeps its class."""
+    images, labels = batch
+    axes = [axis for axis in (1, 2) if torch.rand(()) < 0.5]
+    return images.flip(axes), labels
 
 
 def _unit(images: LensImages, shape: tuple[int, int] | None = None) -> Tensor:
