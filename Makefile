@@ -34,7 +34,7 @@ lint: $(VENV)/dev.stamp
 challenge: $(VENV)/test.stamp
 	data='$(DATA)'; data=$${data:-$$($(BIN)/lumpylens fetch slc)} && \
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
-		$(if $(DETECTORS),--detectors $(DETECTORS)) --name challenge --out results
+		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

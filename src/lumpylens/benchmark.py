@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lumpylens.benchmark_run import Job, by_class
+from lumpylens.benchmark_run import REFERENCE, Job, by_class
 from lumpylens.benchmark_table import PUBLISHED, markdown
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
@@ -28,8 +28,6 @@ from lumpylens.writing import check_writable, whole_file
 
 __all__ = ["benchmark"]
 
-AVERAGED = ("training_seconds", "images_per_second", "peak_memory_mb", "model_mb")
-
 
 def benchmark(
     data: str | Path,
@@ -38,6 +36,7 @@ def benchmark(
     seeds: Sequence[int] = (0,),
     out: str | Path = "results",
     name: str = "benchmark",
+    reference: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -58,6 +57,8 @@ def benchmark(
     out : str or Path
         Folder for ``NAME.md`` and ``NAME.json``.
     name : str
+    reference : bool
+        Below the table, show a classifier that is trained on labels of both classes.
     device : {"auto", "cpu", "cuda"}
     progress : bool
         Show progress on standard error.
@@ -66,7 +67,7 @@ def benchmark(
     -------
     dict
         What ``NAME.json`` holds: ``rows``, one per detector, best first; ``runs``, ``failed``,
-        ``trivial``, ``published``, and what was measured where.
+        ``trivial``, ``reference``, ``published``, and what was measured where.
 
     Raises
     ------
@@ -84,32 +85,22 @@ def benchmark(
     normal, anomalous = by_class(data)
     images = fingerprint(normal + anomalous, progress)
     runs = []
-    for detector in names:
+    for detector in [*names, REFERENCE] if reference else names:
         for seed in seeds:
             identity = {
                 "images": images,
                 "lumpylens": version("lumpylens"),
-                "settings": {**settings[detector], "seed": seed},
+                "settings": {**settings.get(detector, {}), "seed": seed},
             }
-            place = folder / "runs" / name / f"{detector}-{seed}.json"
+            place = folder / "runs" / name / f"{detector.replace(' ', '-')}-{seed}.json"
             job = Job(str(data), detector, seed, device, progress, str(place))
             runs.append(one_run(job, identity))
     result = summary(runs) | {
         "name": name,
         "data": short_path(data),
-        "command": shlex.join(
-            [
-                "lumpylens",
-                "benchmark",
-                short_path(data),
-                "--detectors",
-                ",".join(names),
-                "--seeds",
-                ",".join(map(str, seeds)),
-                "--name",
-                name,
-            ]
-        ),
+        "command": f"lumpylens benchmark {shlex.quote(short_path(data))} "
+        f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
+        + (" --reference" if reference else ""),
         "n_given_normal": len(normal),
         "n_given_anomalous": len(anomalous),
         "seeds": list(seeds),
@@ -167,7 +158,8 @@ def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One row per detector, best first, over its seeds."""
-    good = [run for run in runs if "failed" not in run]
+    good = [run for run in runs if "failed" not in run and run["detector"] != REFERENCE]
+    learned = [run for run in runs if "failed" not in run and run["detector"] == REFERENCE]
     failed = [
         {key: run[key] for key in ("detector", "seed", "failed")} for run in runs if "failed" in run
     ]
@@ -187,13 +179,33 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "n_normal": first_metrics["n_normal"],
         "n_anomalous": first_metrics["n_anomalous"],
         "trivial": first_metrics["audit"]["trivial"],
+        "reference": common(learned) if learned else None,
         "machine": sorted({run["device"] for run in good}),
         "runs": [{**run, "metrics": brief(run["metrics"])} for run in good],
     }
 
 
 def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the seeds of one detector; the interval is that of the mean AUC."""
+    """Means over the seeds of one detector."""
+    metrics = [run["metrics"] for run in runs]
+    return {
+        **common(runs),
+        "auc_by_part": {
+            part: mean([each["splits"].get(part, {}).get("auc") for each in metrics])
+            for part in ("train", "test")
+        },
+        "wasserstein": mean([each["wasserstein"] for each in metrics]),
+        "audit": {
+            part: mean([each["audit"]["components"][part]["auc"] for each in metrics])
+            for part in metrics[0]["audit"]["components"]
+        },
+        "n_failed": max(each["n_failed_normal"] + each["n_failed_anomalous"] for each in metrics),
+        **{key: mean([run[key] for run in runs]) for key in ("images_per_second", "model_mb")},
+    }
+
+
+def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What detectors and reference have in common; the interval is that of the mean AUC."""
     metrics = [run["metrics"] for run in runs]
     areas = [each["auc"] for each in metrics]
     low, high = auc_interval(
@@ -207,20 +219,12 @@ def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "auc_low": low,
         "auc_high": high,
         "auc_by_seed": areas,
-        "auc_by_part": {
-            part: mean([each["splits"].get(part, {}).get("auc") for each in metrics])
-            for part in ("train", "test")
-        },
         "tpr_at_fpr": {
             f"{fpr:g}": mean([each["tpr_at_fpr"][f"{fpr:g}"] for each in metrics]) for fpr in FPRS
         },
-        "wasserstein": mean([each["wasserstein"] for each in metrics]),
-        "audit": {
-            part: mean([each["audit"]["components"][part]["auc"] for each in metrics])
-            for part in metrics[0]["audit"]["components"]
-        },
-        "n_failed": max(each["n_failed_normal"] + each["n_failed_anomalous"] for each in metrics),
-        **{key: mean([run[key] for run in runs]) for key in AVERAGED},
+        "n_normal": metrics[0]["n_normal"],
+        "n_anomalous": metrics[0]["n_anomalous"],
+        **{key: mean([run[key] for run in runs]) for key in ("training_seconds", "peak_memory_mb")},
     }
 
 

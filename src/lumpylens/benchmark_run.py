@@ -22,7 +22,10 @@ from lumpylens.errors import DataError, LumpylensError
 if TYPE_CHECKING:
     from lumpylens.detectors import Detector
 
-__all__ = ["Job", "by_class", "run"]
+__all__ = ["REFERENCE", "Job", "by_class", "run"]
+
+REFERENCE = "supervised reference"
+"""In place of a detector's name: the classifier that is trained on labels."""
 
 TIMED = 512
 """Images scored to measure the speed: enough for a second or so."""
@@ -37,6 +40,7 @@ class Job:
     data : str
         Images of both classes.
     detector : str
+        Name of a detector, or `REFERENCE`.
     seed : int
     device : str
     progress : bool
@@ -84,6 +88,8 @@ def run(job: Job) -> dict[str, Any]:
     from lumpylens.store import load_model
     from lumpylens.train import train
 
+    if job.detector == REFERENCE:
+        return run_reference(job)
     normal, anomalous = by_class(job.data)
     options: dict[str, Any] = {"device": job.device, "progress": job.progress}
     with tempfile.TemporaryDirectory() as scratch:
@@ -101,6 +107,32 @@ def run(job: Job) -> dict[str, Any]:
         "images_per_second": speed(model.detector, anomalous[:TIMED]),
         "peak_memory_mb": peak_memory_mb(),
         "model_mb": size / 1e6,
+        "device": machine(job.device),
+    }
+
+
+def run_reference(job: Job) -> dict[str, Any]:
+    """Train the classifier on the labelled training parts, and measure it on the test parts."""
+    from lumpylens.data.splits import split
+    from lumpylens.detectors import Run
+    from lumpylens.metrics import separation
+    from lumpylens.reference import supervised_reference
+
+    start = time.perf_counter()
+    parts = [split(images) for images in by_class(job.data)]
+    found = supervised_reference(
+        *(part.train + part.validation for part in parts),
+        *(part.test for part in parts),
+        seed=job.seed,
+        run=Run(device=job.device, progress=job.progress),
+    )
+    return {
+        "detector": REFERENCE,
+        "seed": job.seed,
+        "metrics": separation(found.normal, found.anomalous),
+        "n_train": found.training_normal + found.training_anomalous,
+        "training_seconds": time.perf_counter() - start,
+        "peak_memory_mb": peak_memory_mb(),
         "device": machine(job.device),
     }
 

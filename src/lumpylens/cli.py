@@ -97,7 +97,7 @@ def simulate(
     check_npz_place(out)
     from lumpylens.simulate import simulate
 
-    images = simulate(preset, n, seed=seed, substructure=substructure)
+    images = simulate(preset, n, seed=seed, substructure=substructure, progress=not quiet)
     write_npz(images, out)
     _say({"file": str(out), "images": len(images)}, as_json, [f"{len(images)} images in {out}"])
     return 0
@@ -235,6 +235,9 @@ def benchmark(
     name: Annotated[
         str, typer.Option("--name", help="The table is NAME.md and NAME.json.")
     ] = "benchmark",
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Add a classifier that is trained on labels.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -256,11 +259,12 @@ def benchmark(
         seeds=numbers,
         out=out,
         name=name,
+        reference=reference,
         device=device,
         progress=not quiet,
     )
     _say(result, as_json, [(out / f"{name}.md").read_text(encoding="utf-8")])
-    return 0
+    return SOME_FAILED if result["failed"] else 0
 
 
 @app.command()

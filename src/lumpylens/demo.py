@@ -50,10 +50,11 @@ def demo(
     places = {name: folder / f"{name}.npz" for name in ("smooth", "fresh", "lumpy")}
     for place in places.values():
         check_npz_place(place)
-    write_npz(simulate(POPULATION, N_LEARNED, seed=seed), places["smooth"])
-    write_npz(simulate(POPULATION, N_FRESH, seed=seed + 1), places["fresh"])
-    lumpy = simulate(POPULATION, N_FRESH, seed=seed + 2, substructure=SUBSTRUCTURE)
-    write_npz(lumpy, places["lumpy"])
+    for k, (name, n, lumps) in enumerate(
+        (("smooth", N_LEARNED, None), ("fresh", N_FRESH, None), ("lumpy", N_FRESH, SUBSTRUCTURE))
+    ):
+        images = simulate(POPULATION, n, seed=seed + k, substructure=lumps, progress=progress)
+        write_npz(images, places[name])
 
     model = train(places["smooth"], DETECTOR, out=folder / "model", seed=seed, progress=progress)
     score(model, places["lumpy"], out=folder / "scores.csv", progress=progress)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lumpylens import benchmark as run_benchmark
-from lumpylens.benchmark_run import Job, by_class, main, run
+from lumpylens.benchmark_run import REFERENCE, Job, by_class, main, run
 from lumpylens.errors import DataError, ModelError
+from lumpylens.metrics import separation
 
 benchmark_module = sys.modules["lumpylens.benchmark"]
 
@@ -41,6 +42,8 @@ def made(one, monkeypatch):
         job = json.loads(input)
         asked.append((job["detector"], job["seed"]))
         found = {**one, "detector": job["detector"], "seed": job["seed"]}
+        if job["detector"] == REFERENCE:
+            found["metrics"] = separation([0.0, 1.0, 2.0], [1.5, 2.5, 3.5])
         if job["detector"] == "rbm":
             found = {"detector": "rbm", "seed": job["seed"], "failed": "it diverged"}
         with open(job["result"], "w") as file:
@@ -107,6 +110,25 @@ def test_the_table_has_a_line_for_each_detector_and_the_published_numbers(lenses
     assert "Means over 3 seeds" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| `pca` |")}
     assert widths == {13, 5}
+
+
+def test_the_supervised_reference_stands_below_the_line(lenses, made, tmp_path):
+    result = call(lenses, tmp_path, "pca", seeds=[0, 1], reference=True)
+    assert made == [("pca", 0), ("pca", 1), (REFERENCE, 0), (REFERENCE, 1)]
+    assert [row["detector"] for row in result["rows"]] == ["pca"]
+    assert result["reference"]["n_normal"] == 3
+    above, below = (tmp_path / "benchmark.md").read_text().split("\n---\n")
+    assert "with their labels" in below
+    assert "supervised reference" not in above
+    assert call(lenses, tmp_path, "pca")["reference"] is None
+
+
+@pytest.mark.slow
+def test_the_supervised_reference_learns_from_some_and_is_measured_on_others(lenses):
+    found = run(Job(str(lenses), REFERENCE, 0, "cpu", False, ""))
+    assert found["metrics"]["auc"] > 0.8
+    assert found["n_train"] + found["metrics"]["n_normal"] + found["metrics"]["n_anomalous"] < 260
+    json.dumps(found)
 
 
 def test_mistakes_are_named_before_any_run(lenses, made, tmp_path):
