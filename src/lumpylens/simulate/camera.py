@@ -1,8 +1,9 @@
-"""From a lens to its image: blur, photons, and what the file format makes of them."""
+"""From a lens to its image: blur, noise, and what the file format makes of them."""
 
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from lumpylens.data.cutout import LensImage
+from lumpylens.data.readers.pictures import decode
 from lumpylens.physics.deflection import point_masses
 from lumpylens.physics.psf import Response, gaussian_response
 from lumpylens.physics.render import Scene
@@ -32,20 +35,24 @@ class _Optics:
 
 
 @lru_cache(maxsize=8)
-def _optics(size: int, sigma: float) -> _Optics:
-    scene = Scene(size, size)
-    pixels, radius = torch.eye(size), _kernel_radius(sigma)
-    # The source is sampled at pixel centres; averaging over a pixel is a little more blur.
-    wider = (sigma**2 + scene.sampling_variance) ** 0.5
-    return _Optics(
-        scene,
-        gaussian_response(pixels, torch.tensor([sigma]), radius),
-        gaussian_response(pixels, torch.tensor([wider]), radius),
-    )
+def _optics(size: int, sigma: float, samples: int) -> _Optics:
+    if samples == 1:
+        scene = Scene(size, size, cusp_samples=2)
+        # The source is sampled at pixel centres; averaging over a pixel is a little more blur.
+        sigmas = (sigma, math.sqrt(sigma**2 + scene.sampling_variance))
+    else:
+        scene = Scene(size * samples, size * samples, pixel=1 / samples, cusp_samples=1)
+        sigmas = (sigma, sigma)
+    binning = torch.eye(size).repeat_interleave(samples, dim=1) / samples
+    blurs = []
+    for width in sigmas:
+        blur = gaussian_response(torch.eye(size), torch.tensor([width]), _kernel_radius(width))
+        blurs.append(Response(blur.rows @ binning, blur.columns @ binning))
+    return _Optics(scene, *blurs)
 
 
 def _kernel_radius(sigma: float) -> int:
-    return max(int(np.ceil(PSF_SIGMAS * sigma)), 1)
+    return max(math.ceil(PSF_SIGMAS * sigma), 1)
 
 
 def point_spread(sigma_px: float) -> NDArray[np.float32]:
@@ -59,9 +66,13 @@ def point_spread(sigma_px: float) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-def brightness(lens: Lens, size_px: int) -> NDArray[np.float32]:
-    """Blurred, noiseless image without background, shape (size_px, size_px)."""
-    optics = _optics(size_px, lens.psf_sigma_px)
+def brightness(lens: Lens, size_px: int, samples: int = 1) -> NDArray[np.float32]:
+    """Blurred, noiseless image of a lens, shape (size_px, size_px).
+
+    One lens at a time: its arrays fit the processor's cache, which is faster than a batch, and
+    no number depends on what else is made.
+    """
+    optics = _optics(size_px, lens.psf_sigma_px, samples)
     parameters = lens.parameters()
     extra = None
     if lens.perturbers:
@@ -78,41 +89,45 @@ def brightness(lens: Lens, size_px: int) -> NDArray[np.float32]:
 def photograph(
     lens: Lens, population: Population, name: str, label: int, random: np.random.Generator
 ) -> LensImage:
-    """Take an image of a lens."""
-    clean = brightness(lens, population.size_px).astype(np.float64)
-    expected = (clean + population.sky) * lens.exposure
-    counts = random.poisson(expected).astype(np.float64)
-    if population.read_noise:
-        counts += population.read_noise * random.standard_normal(counts.shape)
-    seen = counts / lens.exposure - population.sky
+    """Take an image of a lens, called `name` and labelled `label`."""
+    seen = brightness(lens, population.size_px, population.samples)
+    if population.photons is not None:
+        counts = random.poisson(seen.astype(np.float64) * population.photons)
+        seen = (counts / population.photons).astype(np.float32)
+    noise = random.standard_normal(seen.shape, dtype=np.float32)
+    seen = seen + np.float32(population.sky) + np.float32(lens.noise) * noise
+    if population.rectified:
+        seen = np.abs(seen)
     if population.output == "jpeg":
         return _picture(seen, population.jpeg_quality, name, label)
-    # As an observer does, from the counts; nowhere below what the sky alone gives.
-    variance = np.maximum(counts, population.sky * lens.exposure) + population.read_noise**2
+    variance = np.full_like(seen, lens.noise**2)
+    if population.photons is not None:
+        # As an observer has it, from the image; blurred once more, since a map made of single
+        # pixels would trust those that scattered down more than those that scattered up.
+        light = gaussian_filter(seen, lens.psf_sigma_px) - np.float32(population.sky)
+        variance += np.maximum(light, 0) / np.float32(population.photons)
     return LensImage.checked(
         name,
         seen,
-        noise=np.sqrt(variance) / lens.exposure,
+        noise=np.sqrt(variance),
         psf=point_spread(lens.psf_sigma_px),
         pixel_scale_arcsec=population.pixel_scale_arcsec,
         label=label,
     )
 
 
-def _picture(seen: NDArray[np.float64], quality: int, name: str, label: int) -> LensImage:
+def _picture(seen: NDArray[np.float32], quality: int, name: str, label: int) -> LensImage:
     low, high = seen.min(), seen.max()
-    # As matplotlib maps a range to 256 colours: equal bins, the top edge in the last.
-    grey = np.minimum(np.floor(256 * (seen - low) / (high - low)), 255).astype(np.uint8)
+    grey = np.rint(255 * (seen - low) / (high - low)).astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(grey).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as picture:
-        table = np.array(picture.quantization[0]).reshape(8, 8)  # type: ignore[attr-defined]
-        pixels = np.asarray(picture)
+    content = stream.getvalue()
+    picture = decode(content)
     return LensImage.checked(
         name,
-        pixels,
+        picture.pixels,
         label=label,
-        stretched=True,
-        jpeg_table=table,
-        file_bytes=stream.tell(),
+        stretched=picture.stretched,
+        jpeg_table=picture.jpeg_table,
+        file_bytes=len(content),
     )

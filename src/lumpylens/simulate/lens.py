@@ -34,8 +34,8 @@ class Lens:
     lens_light_axis_ratio, lens_light_angle_deg, lens_light_radius_px : float
     lens_light_index, lens_light_brightness : float
     psf_sigma_px : float
-    exposure : float
-        Photons per unit of brightness.
+    noise : float
+        Standard deviation of the Gaussian noise, in the unit of the brightnesses.
     perturbers : tuple of Perturber
     """
 
@@ -58,7 +58,7 @@ class Lens:
     lens_light_index: float
     lens_light_brightness: float
     psf_sigma_px: float
-    exposure: float
+    noise: float
     perturbers: tuple[Perturber, ...] = ()
 
     def parameters(self) -> Tensor:
@@ -124,7 +124,7 @@ def draw_lens(population: Population, random: np.random.Generator) -> Lens:
         lens_light_index=population.lens_light_index,
         lens_light_brightness=between(population.lens_light_brightness),
         psf_sigma_px=population.psf_sigma_px,
-        exposure=between(population.exposure),
+        noise=population.noise * math.exp(population.noise_spread * random.standard_normal()),
     )
 
 

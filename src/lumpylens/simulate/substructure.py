@@ -39,6 +39,8 @@ class Substructure:
     count : int
     mass_fraction : float
         Sum of the squared Einstein radii, in units of the lens's squared Einstein radius.
+    einstein_radius_px : float, optional
+        Of each mass, instead of `mass_fraction`.
     radial_range : (float, float)
         Distances from the lens in its Einstein radii; uniform in distance and azimuth.
     at_px : (float, float), optional
@@ -50,6 +52,7 @@ class Substructure:
 
     count: int = 25
     mass_fraction: float = 0.08
+    einstein_radius_px: float | None = None
     radial_range: tuple[float, float] = (0.0, 0.83)
     at_px: tuple[float, float] | None = None
     compensated: bool = False
@@ -60,6 +63,8 @@ class Substructure:
             raise DataError(f"substructure needs at least one mass, got count={self.count}")
         if not 0 < self.mass_fraction < 1:
             raise DataError(f"mass_fraction lies between 0 and 1, got {self.mass_fraction:g}")
+        if self.einstein_radius_px is not None and not 0 < self.einstein_radius_px < math.inf:
+            raise DataError(f"einstein_radius_px is positive, got {self.einstein_radius_px:g}")
         low, high = self.radial_range
         if not 0 <= low <= high < math.inf:
             raise DataError(f"radial_range is a pair (nearest, farthest), got {self.radial_range}")
@@ -82,8 +87,15 @@ class Substructure:
         float
             Einstein radius that is left to the halo, pixels.
         tuple of Perturber
+
+        Raises
+        ------
+        DataError
+            If a halo cannot compensate its perturbers.
         """
-        each = einstein_radius_px * math.sqrt(self.mass_fraction / self.count)
+        each = self.einstein_radius_px
+        if each is None:
+            each = einstein_radius_px * math.sqrt(self.mass_fraction / self.count)
         low, high = self.radial_range
         made = []
         for _ in range(self.count):
@@ -100,7 +112,13 @@ class Substructure:
             for one in made
             if math.hypot(one.x_px, one.y_px) < einstein_radius_px
         )
-        return einstein_radius_px - inside / einstein_radius_px, tuple(made)
+        left = einstein_radius_px - inside / einstein_radius_px
+        if left <= 0:
+            raise DataError(
+                f"the masses within the Einstein radius ({einstein_radius_px:.3g} px) are heavier "
+                "than the halo that should give them up"
+            )
+        return left, tuple(made)
 
 
 SUBSTRUCTURES = {
