@@ -152,7 +152,7 @@ def train(
     images, normal = model.info["images"], model.info["normal"]
     lines = [
         f"{detector} learned from {images['train']} of {images['found']} images "
-        f"in {model.info['seconds']} s: {out}"
+        f"in {model.info['seconds']:.1f} s: {out}"
     ]
     if images["unreadable"]:
         lines.append(f"{images['unreadable']} images could not be read")

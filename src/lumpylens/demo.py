@@ -16,7 +16,7 @@ __all__ = ["demo"]
 DETECTOR = "pca"
 POPULATION = "slc"
 SUBSTRUCTURE = "points"
-N_LEARNED, N_FRESH = 600, 150
+N_LEARNED, N_FRESH = 400, 120
 """Smooth lenses to learn from, and lenses of each kind to test with: as many as fit the time."""
 
 

@@ -124,7 +124,7 @@ def train(
             **{part: len(getattr(parts, part)) for part in parts.digests},
         },
         "normal": _on_normals(learner, fresh, rate),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - started, 3),
         "versions": installed_versions(),
     }
     model = TrainedModel(
@@ -269,7 +269,7 @@ def _card(model: TrainedModel) -> str:
         "p-value.",
         "## How it was made",
         f"```\n{info['command']}\n```",
-        f"{info['seconds']} s; {versions}.",
+        f"{info['seconds']:.1f} s; {versions}.",
         "| setting | value |\n|---|---|\n" + settings,
     ]
     return "\n\n".join(line for line in lines if line) + "\n"

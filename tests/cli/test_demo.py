@@ -18,5 +18,5 @@ def test_demo_finds_the_lumpy_lenses_and_says_where_the_report_is(tmp_path):
     assert metrics["auc"] == made["auc"]
     assert metrics["n_failed_normal"] == metrics["n_failed_anomalous"] == 0
     assert set(metrics["splits"]) >= {"train", "test"}
-    assert len(lumpylens.score(made["model"], tmp_path / "demo" / "lumpy.npz")) == 150
+    assert len(lumpylens.score(made["model"], tmp_path / "demo" / "lumpy.npz")) == 120
     lumpylens.demo(out=tmp_path / "demo", progress=False)
