@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lumpylens.physics.model import Linearisation, SmoothModel
-from lumpylens.physics.noise import Evidence, compare
+from lumpylens.physics.noise import Evidence, compare, expected_deviance
 
-__all__ = ["Data", "Fit", "Prior", "fit", "observe", "solve_amplitudes"]
+__all__ = [
+    "Data", "Fit", "Prior", "Stage", "fit", "join", "observe", "solve_amplitudes", "staged_fit",
+]  # fmt: skip
+
+POOR = 3.0
+"""Times the expected deviance beyond which a fit is tried again. No normal image of the
+challenge that was fitted well comes near it."""
 
 
 @dataclass(frozen=True)
@@ -241,12 +248,69 @@ def _damped_step(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
     return step.to(gradient) * scale
 
 
-def restart(first: Fit, second: Fit, poor: Tensor) -> Fit:
-    """`first` with its `poor` images replaced where `second`, fitted to those, is better."""
-    chosen = first.select(poor).better_of(second)
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a fit: with which model, for how many steps."""
+
+    model: SmoothModel
+    steps: int
+
+
+def staged_fit(
+    stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior, retry: Prior | None = None
+) -> Fit:
+    """Fit in stages, from a tolerant model to the exact one, and once more where that was poor.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        The noise of early ones is exaggerated: far from the answer, rounded data pull all ways.
+    data : Data
+    start : Tensor, shape (n, k)
+    prior : Prior
+        Of the fit.
+    retry : Prior, optional
+        Where images of the population lie. Images whose deviance is more than `POOR` times what
+        noise explains are fitted again from its mean and under it, then under `prior`; the
+        better answer stays.
+    """
+    first = _run(stages, data, start, prior)
+    if retry is None:
+        return first
+    model = stages[-1].model
+    line = model.linearise(first.values, first.amplitudes, data.psf, data.noise)
+    expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
+    observed = evidence(model, data, line).deviance.sum(dim=1)
+    poor = torch.nonzero(observed > POOR * expected.sum(dim=1))[:, 0]
+    if len(poor) == 0:
+        return first
+    part = data.select(poor)
+    middle = retry.mean.expand(len(poor), -1)
+    near = _run(stages[:-1], part, middle, retry)
+    second = fit(model, part, near.values, prior, steps=stages[-1].steps,
+                 amplitudes=near.amplitudes)  # fmt: skip
+    return _replace(first, poor, first.select(poor).better_of(second))
+
+
+def _run(stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior) -> Fit:
+    found = fit(stages[0].model, data, start, prior, steps=stages[0].steps)
+    for stage in stages[1:]:
+        found = fit(stage.model, data, found.values, prior, steps=stage.steps,
+                    amplitudes=found.amplitudes)  # fmt: skip
+    return found
+
+
+def _replace(whole: Fit, index: Tensor, part: Fit) -> Fit:
     merged = {}
-    for name in first.__dataclass_fields__:
-        whole = getattr(first, name).clone()
-        whole[poor] = getattr(chosen, name)
-        merged[name] = whole
-    return replace(first, **merged)
+    for name in whole.__dataclass_fields__:
+        merged[name] = getattr(whole, name).clone()
+        merged[name][index] = getattr(part, name)
+    return Fit(**merged)
+
+
+def join(parts: Sequence[Fit]) -> Fit:
+    """One fit of all images from those of its parts."""
+    return Fit(*(torch.cat([getattr(p, name) for p in parts]) for name in FIT_FIELDS))
+
+
+FIT_FIELDS = tuple(Fit.__dataclass_fields__)

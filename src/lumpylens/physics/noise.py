@@ -16,7 +16,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-__all__ = ["Evidence", "Measurement", "block_cosine_basis", "compare", "jpeg_steps"]
+__all__ = [
+    "Evidence", "Measurement", "block_cosine_basis", "compare", "expected_deviance", "jpeg_steps",
+]  # fmt: skip
 
 BLOCK = 8
 """Side of the blocks of baseline JPEG (ITU-T T.81, section A.1.1)."""
@@ -117,13 +119,30 @@ class Measurement:
         region = self.crop(pixels)
         if self.steps is None:
             return region
+        raw, shift = self._transform(region)
+        steps = self.steps.to(region)
+        return torch.round(raw / steps) * steps + shift
+
+    def off_lattice(self, pixels: Tensor) -> Tensor:
+        """Mean distance, shape (n,), of an image's coefficients from multiples of their steps.
+
+        In grey levels; nearly zero for images compressed with these steps.
+        """
+        if self.steps is None:
+            return torch.zeros(len(pixels))
+        raw, _ = self._transform(self.crop(pixels))
+        steps = self.steps.to(raw)
+        # Coefficients within half a step of zero are the same in any image of low contrast.
+        large = raw.abs() > 0.75 * steps
+        missed = (raw - torch.round(raw / steps) * steps).abs() * large
+        return missed.sum(dim=(1, 2)) / large.sum(dim=(1, 2)).clamp_min(1)
+
+    def _transform(self, region: Tensor) -> tuple[Tensor, Tensor]:
         basis = self.basis.to(region)
         # The file's transform is of grey levels minus 128, which moves the mean coefficient
         # alone: by 128 * 8 grey levels.
         shift = self.constant.to(region) * 128.0
-        raw = torch.matmul(torch.matmul(basis, region), basis.T) - shift
-        steps = self.steps.to(region)
-        return torch.round(raw / steps) * steps + shift
+        return torch.matmul(torch.matmul(basis, region), basis.T) - shift, shift
 
     @cached_property
     def constant(self) -> Tensor:
@@ -226,6 +245,36 @@ def compare(
     return Evidence(score, information, curvature.masked_fill(inside, 0), deviance.clamp_min(0))
 
 
+def expected_deviance(
+    predicted: Tensor, sigma: Tensor, steps: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the deviance of each datum if the prediction is right.
+
+    Arguments as in `compare`. For rounded data the interval around the prediction and what lies
+    on either side are told apart, as in the information.
+    """
+    if steps is None:
+        return torch.ones_like(predicted), torch.full_like(predicted, 2.0)
+    mean, square = torch.zeros_like(predicted), torch.zeros_like(predicted)
+    for part in _interval_probabilities(predicted, sigma, steps):
+        deviance = -2 * torch.log(part.clamp_min(1e-30))
+        mean = mean + part * deviance
+        square = square + part * deviance.square()
+    return mean, (square - mean.square()).clamp_min(0)
+
+
+def _interval_probabilities(
+    predicted: Tensor, sigma: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a value below, inside and above the rounding interval around the prediction."""
+    low = (torch.round(predicted / steps) - 0.5) * steps
+    root = math.sqrt(2)
+    # erfc, since the textbook form (1 + erf) / 2 is zero in float32 five sigma out.
+    below = 0.5 * torch.special.erfc((predicted - low) / sigma / root)
+    above = 0.5 * torch.special.erfc((low + steps - predicted) / sigma / root)
+    return below, (1 - below - above).clamp_min(1e-30), above
+
+
 def _scaled_tail(t: Tensor) -> Tensor:
     return torch.special.erfcx(t / math.sqrt(2))
 
@@ -239,12 +288,9 @@ def _interval_information(predicted: Tensor, sigma: Tensor, steps: Tensor) -> Te
     """
     low = (torch.round(predicted / steps) - 0.5) * steps
     t1, t2 = (low - predicted) / sigma, (low + steps - predicted) / sigma
-    root = math.sqrt(2)
-    # erfc, since the textbook form (1 + erf) / 2 is zero in float32 five sigma out.
-    p1, p3 = 0.5 * torch.special.erfc(-t1 / root), 0.5 * torch.special.erfc(t2 / root)
+    p1, p2, p3 = _interval_probabilities(predicted, sigma, steps)
     f1, f2 = torch.exp(-0.5 * t1.square()), torch.exp(-0.5 * t2.square())
     tiny = 1e-30
-    p2 = (1 - p1 - p3).clamp_min(tiny)
     terms = f1.square() / p1.clamp_min(tiny) + f2.square() / p3.clamp_min(tiny)
     narrow = (terms + (f1 - f2).square() / p2) / (2 * math.pi) / sigma.square()
     wide = 1 / (sigma.square() + steps.square() / 12)

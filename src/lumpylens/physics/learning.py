@@ -1,0 +1,230 @@
+"""Learning a population of smooth lenses from its normal images: fit, learn, refit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lumpylens.physics.batches import map_chunks
+from lumpylens.physics.inference import Data, Fit, Prior, Stage, fit, join, staged_fit
+from lumpylens.physics.model import NoiseLevel, SmoothModel
+from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, SHAREABLE
+from lumpylens.physics.population import (
+    Population,
+    learn_noise,
+    learn_population,
+    shared_step,
+    test_sharing,
+)
+from lumpylens.physics.region import scene_of
+
+__all__ = ["broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model"]
+
+GREY = 255.0
+"""Brightness of the peak in the units that fits work in."""
+
+VARIES = 0.05
+"""A number is common to a population if it varies by less than this between normal images
+(5 % in a length or an index, 0.05 pixels, 0.05 in ellipticity) beyond the errors of the fits."""
+
+ROUNDS = 5
+SETTLED = 3e-3
+"""Rounds of fit and learning at most, and the largest change of a shared number that ends them."""
+
+INFORMATION = 0.9995
+"""Part of the information on source positions that the compared coefficients hold."""
+
+BROAD = {"log_einstein_radius_px": 0.35, "shear_1": 0.15, "shear_2": 0.15,
+         "source_x": 0.6, "source_y": 0.6, "centre_x_px": 1.0, "centre_y_px": 1.0}  # fmt: skip
+BROAD_OTHER = 0.4
+"""Standard deviations of the prior of single fits: weak, so that estimates are the data's own."""
+
+
+def broad_prior(model: SmoothModel) -> Prior:
+    """A weak prior about the shared numbers and an average lens."""
+    width = torch.tensor([BROAD.get(name, BROAD_OTHER) for name in model.free])
+    mean = model.shared[model.free_index].clone()
+    for name in GEOMETRY[1:]:
+        mean[model.free.index(name)] = 0.0
+    return Prior(mean.to(width), torch.diag(width.square().reciprocal()))
+
+
+def start_model(model: SmoothModel, estimates: Tensor) -> SmoothModel:
+    """Begin with the median of what the encoder read off the normal images.
+
+    Parameters
+    ----------
+    estimates : Tensor, shape (n, COUNT)
+    """
+    return model.with_shared(estimates.median(dim=0).values)
+
+
+def stages_of(model: SmoothModel, shape: tuple[int, int]) -> list[Stage]:
+    """A tolerant stage, binned where the image is compressed, and the exact one."""
+    tolerant = NoiseLevel(floor=4.0, gain=0.003, roughness=0.05)
+    if model.measurement.steps is None:
+        return [Stage(replace(model, noise=tolerant), 6), Stage(model, 5)]
+    scene = scene_of(model.measurement, shape, pixel=2)
+    rough = replace(model, scene=scene, noise=tolerant, psf_radius=model.psf_radius // 2 + 1)
+    return [Stage(rough, 5), Stage(model, 4)]
+
+
+def fit_all(
+    model: SmoothModel,
+    shape: tuple[int, int],
+    data: Data,
+    start: Tensor,
+    retry: Prior | None,
+    step: Callable[[int], None] | None = None,
+) -> Fit:
+    """Fit every image of a collection from starting points (n, COUNT)."""
+    stages, prior = stages_of(model, shape), broad_prior(model)
+
+    def one(part: Tensor) -> Fit:
+        done = staged_fit(stages, data.select(part), model.reduce(start[part]), prior, retry)
+        if step is not None:
+            step(len(part))
+        return done
+
+    return join(map_chunks(one, len(data)))
+
+
+def refit(model: SmoothModel, data: Data, before: Fit, steps: int = 3) -> Fit:
+    """Go on from earlier fits under a changed model."""
+    prior = broad_prior(model)
+
+    def one(part: Tensor) -> Fit:
+        values, amplitudes = before.values[part], before.amplitudes[part]
+        return fit(model, data.select(part), values, prior, steps=steps, amplitudes=amplitudes)
+
+    return join(map_chunks(one, len(data)))
+
+
+def learn_instrument(
+    model: SmoothModel,
+    shape: tuple[int, int],
+    observe: Callable[[SmoothModel], Data],
+    estimates: Tensor,
+    report: Callable[[str], None],
+) -> tuple[SmoothModel, list[dict[str, float]]]:
+    """Learn shared numbers, noise, and which numbers are shared, from some normal images.
+
+    Parameters
+    ----------
+    model : SmoothModel
+        From `start_model`.
+    shape : (int, int)
+        Of the whole images.
+    observe : callable
+        Prepares the images for comparison with a model.
+    estimates : Tensor, shape (n, COUNT)
+        The encoder's.
+    report : callable
+        Told of progress in words.
+    """
+    given_psf = observe(model).psf is not None
+    rounds: list[dict[str, float]] = []
+    fitted: Fit | None = None
+    for turn in range(ROUNDS):
+        data = observe(model)
+        if fitted is None:
+            fitted = fit_all(model, shape, data, estimates, None)
+        shared = [n for n in SHAREABLE if n not in model.free and not n.startswith("mass")]
+        if given_psf:
+            shared.remove("log_psf_sigma_px")
+        change = 0.0
+        for _ in range(2):
+            good, kept = well_fitted(data, fitted)
+            model, change = shared_step(model, good, kept, broad_prior(model), shared)
+            fitted = refit(model, data, fitted)
+        good, kept = well_fitted(data, fitted)
+        model = replace(model, noise=learn_noise(model, good, kept))
+        fitted = refit(model, data, fitted)
+        rounds.append(_record(turn, model, fitted, change))
+        report(f"round {turn + 1}: shared numbers moved by {change:.4f}")
+        if turn == 1:
+            model, fitted = _free_what_varies(model, data, fitted, estimates, shared)
+        if turn >= 2 and change < SETTLED:
+            break
+    data = observe(model)
+    return informative(model, data, refit(model, data, fitted) if fitted else fitted), rounds
+
+
+def _record(turn: int, model: SmoothModel, fitted: Fit, change: float) -> dict[str, float]:
+    noise = model.noise
+    return {
+        "epoch": float(turn + 1),
+        "train_loss": float(fitted.deviance.median()),
+        "change": change,
+        "noise_floor": noise.floor,
+        "noise_gain": noise.gain,
+        "noise_offset": noise.offset,
+        "noise_roughness": noise.roughness,
+        **{name: float(model.shared[INDEX[name]]) for name in SHAREABLE},
+    }
+
+
+def _free_what_varies(
+    model: SmoothModel, data: Data, fitted: Fit, estimates: Tensor, shared: Sequence[str]
+) -> tuple[SmoothModel, Fit]:
+    """Free the numbers that differ between normal images, by the score test."""
+    good, kept = well_fitted(data, fitted)
+    candidates = [*shared, "mass_eta_1", "mass_eta_2"]
+    tests = test_sharing(model, good, kept, broad_prior(model), candidates)
+    varying = [n for n, t in tests.items() if t.spread > VARIES and t.significance > 5]
+    if "mass_eta_1" in varying or "mass_eta_2" in varying:
+        varying = [*(n for n in varying if not n.startswith("mass")), "mass_eta_1", "mass_eta_2"]
+    if not varying:
+        return model, fitted
+    free = tuple(n for n in NAMES if n in model.free or n in varying)
+    wider = replace(model, free=free)
+    full = model.expand(fitted.values)
+    start = wider.reduce(full)
+    return wider, refit(wider, data, replace(fitted, values=start), steps=6)
+
+
+def well_fitted(data: Data, fitted: Fit) -> tuple[Data, Fit]:
+    """Leave out the worst twentieth: a fit that went wrong teaches nothing."""
+    order = fitted.deviance.argsort()
+    keep = order[: max(1, math.ceil(0.95 * len(order)))].sort().values
+    return data.select(keep), fitted.select(keep)
+
+
+def informative(model: SmoothModel, data: Data, fitted: Fit) -> SmoothModel:
+    """Restrict the comparison to the coefficients that normal images inform."""
+    if model.measurement.steps is None:
+        return model
+    from lumpylens.physics.inference import evidence
+
+    whole = replace(model, measurement=replace(model.measurement, active=None))
+    x, y = (model.free.index(name) for name in ("source_x", "source_y"))
+
+    def one(part: Tensor) -> Tensor:
+        piece = data.select(part)
+        line = whole.linearise(fitted.values[part], fitted.amplitudes[part], piece.psf)
+        moved = line.tangents[:, [x, y]].square().sum(dim=1)
+        return (evidence(whole, piece, line).information * moved).sum(dim=0)
+
+    total = torch.stack(map_chunks(one, len(data))).sum(dim=0)
+    ordered, order = total.sort(descending=True)
+    count = int((ordered.cumsum(0) < INFORMATION * total.sum()).sum()) + 1
+    active = order[:count].sort().values
+    return replace(model, measurement=replace(model.measurement, active=active))
+
+
+def learn_spread(model: SmoothModel, values: Tensor, information: Tensor) -> Population:
+    """Population of the free parameters, the errors of the fits taken out.
+
+    Parameters
+    ----------
+    values : Tensor, shape (n, k)
+    information : Tensor, shape (n, k, k)
+    """
+    errors = torch.linalg.inv(information)
+    typical = errors.diagonal(dim1=1, dim2=2).median(dim=0).values.sqrt()
+    # Model error makes fits scatter by about as much as their noise: no spread below that.
+    return learn_population(values, errors, typical)

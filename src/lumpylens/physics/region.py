@@ -1,0 +1,74 @@
+"""Which part of an image is compared, found from normal images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lumpylens.physics.noise import BLOCK, Measurement, jpeg_steps
+from lumpylens.physics.render import Scene
+
+__all__ = ["choose_region", "scene_of"]
+
+ENCLOSED = 0.998
+"""Part of the variance between normal images that the compared square holds."""
+
+
+def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
+    """The centred square in which normal images differ from each other.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, H, W)
+    jpeg_table : Tensor, shape (8, 8), or None
+        Quantisation table of compressed images; the square then consists of whole blocks.
+    """
+    height, width = images.shape[1:]
+    grid = BLOCK if jpeg_table is not None else 2
+    variance = images.var(dim=0)
+    y = (torch.arange(height) - (height - 1) / 2).abs()
+    x = (torch.arange(width) - (width - 1) / 2).abs()
+    distance = torch.maximum(y[:, None], x[None, :])
+    order = distance.flatten().argsort()
+    share = variance.flatten()[order].cumsum(0) / variance.sum()
+    reach = float(distance.flatten()[order][int((share < ENCLOSED).sum())]) + 0.5
+    largest = min(height, width) // grid * grid
+    size = min(math.ceil((2 * reach + grid) / grid) * grid, largest)
+    row = _first(height, size, grid)
+    column = _first(width, size, grid)
+    if jpeg_table is None:
+        return Measurement(row, column, size)
+    return Measurement(row, column, size, jpeg_steps(jpeg_table, size // BLOCK))
+
+
+def _first(side: int, size: int, grid: int) -> int:
+    """First pixel of the square, on the grid, as nearly centred as that allows."""
+    centred = round((side - size) / 2 / grid) * grid
+    return min(max(centred, 0), side // grid * grid - size)
+
+
+def scene_of(
+    measurement: Measurement, shape: tuple[int, int], *, pixel: int = 1, cusp_samples: int = 4
+) -> Scene:
+    """The grid on which the compared square is rendered.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Of the whole image.
+    pixel : int
+        Image pixels per rendered pixel along each axis.
+    cusp_samples : int
+    """
+    middle = (measurement.size - 1) / 2
+    return Scene(
+        measurement.size // pixel,
+        measurement.size // pixel,
+        offset_x=measurement.column + middle - (shape[1] - 1) / 2,
+        offset_y=measurement.row + middle - (shape[0] - 1) / 2,
+        pixel=pixel,
+        cusp_samples=cusp_samples,
+        cusp_radius=8 if pixel == 1 else 6,
+    )

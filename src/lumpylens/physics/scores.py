@@ -1,0 +1,166 @@
+"""From fits to scores: the surprise in a lens's numbers, its residual, its deflections."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lumpylens.physics.inference import Data, Fit, evidence
+from lumpylens.physics.model import SmoothModel
+from lumpylens.physics.noise import expected_deviance
+from lumpylens.physics.population import Population
+
+__all__ = ["ResidualLaw", "Tail", "lit_deviance", "parameter_distance", "parameter_surprise"]
+
+LIT = 2.0
+"""A coefficient counts in the residual where the light exceeds this many times its noise. The
+empty sky is rounded to exact constants, whose likelihood says nothing of the lens."""
+
+TAIL_BEGINS = 0.9
+KNOTS = 60
+
+
+def parameter_surprise(
+    population: Population, values: Tensor, information: Tensor
+) -> NDArray[np.float64]:
+    """Departure of each parameter from the population in standard deviations, shape (n, k).
+
+    Parameters
+    ----------
+    values : Tensor, shape (n, k)
+        Estimates under a weak prior.
+    information : Tensor, shape (n, k, k)
+        Of each image about them.
+    """
+    total = _total(population, information)
+    off = values.double() - population.mean
+    surprise: NDArray[np.float64] = (off / torch.diagonal(total, dim1=1, dim2=2).sqrt()).numpy()
+    return surprise
+
+
+def parameter_distance(
+    population: Population, values: Tensor, information: Tensor, without: int | None = None
+) -> NDArray[np.float64]:
+    """Squared Mahalanobis distance of each lens from the population, shape (n,).
+
+    Parameters
+    ----------
+    without : int, optional
+        A parameter whose row and column are left out: the others' marginal distribution.
+    """
+    total = _total(population, information)
+    off = values.double() - population.mean
+    if without is not None:
+        keep = [k for k in range(off.shape[1]) if k != without]
+        total, off = total[:, keep][:, :, keep], off[:, keep]
+    distance: NDArray[np.float64] = (
+        (off * torch.linalg.solve(total, off[..., None])[..., 0]).sum(dim=1).numpy()
+    )
+    return distance
+
+
+def _total(population: Population, information: Tensor) -> Tensor:
+    weak = 1e-9 * torch.diag_embed(torch.diagonal(information, dim1=1, dim2=2))
+    return population.covariance + torch.linalg.inv(information.double() + weak)
+
+
+def lit_deviance(model: SmoothModel, data: Data, fitted: Fit) -> tuple[Tensor, Tensor]:
+    """Deviance of the lit part of each image, and what noise alone would give, shape (n,) each."""
+    line = model.linearise(fitted.values, fitted.amplitudes, data.psf, data.noise)
+    predicted = model.predict(fitted.values, fitted.amplitudes, data.psf)
+    light = model.measurement.select(model.measurement.local_mean(predicted))
+    lit = (light - fitted.amplitudes[:, 2:] > LIT * line.sigma).to(line.sigma)
+    expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
+    observed = evidence(model, data, line).deviance
+    return (observed * lit).sum(dim=1), (expected * lit).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class ResidualLaw:
+    """What the deviance of normal images is at their noise level and brightness.
+
+    The logarithm of deviance over expectation is normal about a line in the logarithm of the
+    expectation, which follows both.
+
+    Attributes
+    ----------
+    offset, slope, scatter : float
+    """
+
+    offset: float
+    slope: float
+    scatter: float
+
+    @classmethod
+    def learn(cls, observed: NDArray[np.float64], expected: NDArray[np.float64]) -> ResidualLaw:
+        """Learn from normal images, shape (n,) each; robust against a few misfits."""
+        x, y = np.log(expected), np.log(observed / expected)
+        keep = np.ones(len(x), dtype=bool)
+        for _ in range(3):
+            slope, offset = np.polyfit(x[keep], y[keep], 1)
+            off = y - offset - slope * x
+            scatter = 1.4826 * np.median(np.abs(off))
+            keep = np.abs(off) < 4 * scatter
+        return cls(float(offset), float(slope), float(scatter))
+
+    def __call__(
+        self, observed: NDArray[np.float64], expected: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Standard deviations by which the residual exceeds that of normal images."""
+        x = np.log(np.maximum(expected, 1e-9))
+        y = np.log(np.maximum(observed, 1e-9)) - x
+        result: NDArray[np.float64] = (y - self.offset - self.slope * x) / self.scatter
+        return result
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Minus the logarithm of the probability that a normal image scores higher.
+
+    Empirical up to the 0.9 quantile of normal images, exponential beyond it, so that it has no
+    ties and no upper bound.
+
+    Attributes
+    ----------
+    scores, levels : ndarray, shape (60,)
+        Knots: a score, and minus the logarithm of the part of normal images above it.
+    scale : float
+        Mean excess over the last knot.
+    """
+
+    scores: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    scale: float
+
+    @classmethod
+    def learn(cls, scores: NDArray[np.float64]) -> Tail:
+        """Learn from scores of normal images, shape (n,)."""
+        part = np.linspace(0, TAIL_BEGINS, KNOTS)
+        knots = np.quantile(scores, part)
+        above = scores[scores > knots[-1]] - knots[-1]
+        spread = float(above.mean()) if len(above) else float(np.std(scores))
+        return cls(knots, -np.log1p(-part), max(spread, 1e-9))
+
+    def __call__(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Evaluate at scores of shape (n,); strictly increasing."""
+        inside = np.interp(scores, self.scores, self.levels)
+        beyond = np.maximum(scores - self.scores[-1], 0) / self.scale
+        # A trace of slope keeps the order below the lowest normal score.
+        below = 1e-6 * np.minimum(scores - self.scores[0], 0) / self.scale
+        result: NDArray[np.float64] = inside + beyond + below
+        return result
+
+    def arrays(self) -> NDArray[np.float64]:
+        """As one array, shape (61, 2)."""
+        knots = np.stack([self.scores, self.levels], axis=1)
+        return np.vstack([knots, [[self.scale, math.nan]]])
+
+    @classmethod
+    def from_arrays(cls, stored: NDArray[np.float64]) -> Tail:
+        """From what `arrays` gave."""
+        return cls(stored[:-1, 0], stored[:-1, 1], float(stored[-1, 0]))
