@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from lumpylens.physics.light import CORE_PX, sersic, sersic_coefficient, sersic_with_derivatives
 from scipy.special import gamma, gammainc, gammaincinv
+
+from lumpylens.physics.light import CORE_PX, sersic, sersic_coefficient, sersic_with_derivatives
 
 SHAPES = [(1.0, 0.0), (0.7, 0.4), (0.5, -1.2)]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 __all__ = ["external_shear", "halo", "point_masses", "rod", "softened_point"]
 
 ROUND = 1e-3
-"""Below this `eta` (axis ratio 0.999) the halo is computed as round: the elliptical formula
-loses all its float32 digits there, the round one is wrong by less than 1e-3 of the deflection."""
+"""Below this `eta` (axis ratio 0.999) the halo is expanded to first order: the elliptical formula
+loses its float32 digits there, the expansion is wrong by less than 1e-6 of the deflection."""
 
 
 def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,25 +27,31 @@ def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Te
 
     Notes
     -----
-    Keeton 2001 (astro-ph/0102341), equations 34 and 35, through `caustics`.
+    Keeton 2001 (astro-ph/0102341), equations 34 and 35, through `caustics`. To first order in
+    `eta` its potential is ``r - (eta_1 (x^2 - y^2) + 2 eta_2 x y) / (6 r)``, whose Laplacian is
+    twice the convergence ``(1 + eta cos(2 theta - 2 phi) / 2) / (2 r)``.
     """
     import caustics.func
 
     radius = torch.sqrt(x.square() + y.square()).clamp_min(1e-6)
-    eta = torch.sqrt(eta_1.square() + eta_2.square())
-    elliptical = eta > ROUND
-    safe = torch.where(elliptical, eta, torch.full_like(eta, 0.1))
-    # atan2 has no gradient at the origin; a round halo has no position angle.
+    square = eta_1.square() + eta_2.square()
+    elliptical = square > ROUND**2
+    # Where the expansion serves, neither root nor angle is taken: they have no derivative at 0.
+    eta = torch.sqrt(torch.where(elliptical, square, torch.full_like(square, 0.01)))
     phi = 0.5 * torch.atan2(
         torch.where(elliptical, eta_2, torch.zeros_like(eta_2)),
         torch.where(elliptical, eta_1, torch.ones_like(eta_1)),
     )
     nudge = 1e-6  # the formula is 0/0 exactly at the centre
-    zero, one = torch.zeros_like(safe), torch.ones_like(safe)
+    zero, one = torch.zeros_like(eta), torch.ones_like(eta)
     ax, ay = caustics.func.reduced_deflection_angle_sie(
-        zero, zero, torch.exp(-safe), phi, one, x + nudge, y + nudge
+        zero, zero, torch.exp(-eta), phi, one, x + nudge, y + nudge
     )
-    return torch.where(elliptical, ax, x / radius), torch.where(elliptical, ay, y / radius)
+    x, y = x / radius, y / radius
+    tilt = eta_1 * (x.square() - y.square()) + 2 * eta_2 * x * y
+    round_x = x - (2 * (eta_1 * x + eta_2 * y) - x * tilt) / 6
+    round_y = y - (2 * (eta_2 * x - eta_1 * y) - y * tilt) / 6
+    return torch.where(elliptical, ax, round_x), torch.where(elliptical, ay, round_y)
 
 
 def external_shear(x: Tensor, y: Tensor, shear_1: Tensor, shear_2: Tensor) -> tuple[Tensor, Tensor]:
