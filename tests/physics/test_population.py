@@ -1,0 +1,161 @@
+"""Learning what normal images share: known populations are recovered."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lumpylens.physics import population
+from lumpylens.physics.inference import Prior, fit, observe
+from lumpylens.physics.model import NoiseLevel, SmoothModel
+from lumpylens.physics.noise import Measurement
+from lumpylens.physics.parameters import GEOMETRY, INDEX, pack
+from lumpylens.physics.render import Scene
+
+MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
+COVARIANCE = torch.tensor(
+    [[0.04, 0.01, 0.0], [0.01, 0.09, -0.02], [0.0, -0.02, 0.01]], dtype=torch.float64
+)
+SIZE = 48
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
+
+
+def normals(covariances, generator):
+    draws = torch.randn(len(covariances), 3, 1, generator=generator, dtype=torch.float64)
+    return (torch.linalg.cholesky(covariances) @ draws)[..., 0]
+
+
+def estimates(count, covariance=COVARIANCE, scale=0.15, seed=0):
+    """Numbers of many lenses, known with errors that differ and are correlated."""
+    generator = torch.Generator().manual_seed(seed)
+    true = MEAN + normals(covariance.expand(count, 3, 3), generator)
+    mix = torch.randn(count, 3, 3, generator=generator, dtype=torch.float64)
+    errors = scale**2 * (mix @ mix.mT + 0.2 * torch.eye(3)) / 3
+    return true + normals(errors, generator), errors
+
+
+def test_mean_and_intrinsic_covariance_are_recovered():
+    values, errors = estimates(4000)
+    found = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    torch.testing.assert_close(found.mean, MEAN, rtol=0, atol=0.02)
+    # The errors alone would add up to 0.02 to each variance.
+    torch.testing.assert_close(found.covariance, COVARIANCE, rtol=0.1, atol=0.003)
+
+
+def test_a_number_that_all_share_gets_the_floor():
+    values, errors = estimates(1000, 1e-8 * torch.eye(3, dtype=torch.float64))
+    floor = torch.tensor([0.1, 0.01, 0.2])
+    found = population.learn_population(values, errors, floor)
+    spread = found.covariance.diagonal().sqrt()
+    torch.testing.assert_close(spread, floor.double(), rtol=0.05, atol=0.03)
+    assert (spread >= floor - 1e-9).all()
+
+
+def test_outliers_do_not_widen_it():
+    values, errors = estimates(1000)
+    clean = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    values[:20] += 30.0
+    dirty = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    torch.testing.assert_close(dirty.covariance, clean.covariance, rtol=0.1, atol=0.002)
+
+
+def test_as_a_prior_it_judges_by_its_own_spread():
+    values, errors = estimates(1000)
+    found = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    draws = MEAN + normals(COVARIANCE.expand(2000, 3, 3), torch.Generator().manual_seed(1))
+    for inflation in (1.0, 4.0):
+        energy = found.prior(inflation).energy(draws.float())
+        assert float(energy.mean()) == pytest.approx(3 / inflation, rel=0.1)
+
+
+# -- shared numbers and noise -------------------------------------------------------------------
+
+SIGMA = 0.05
+TRUE = pack(
+    log_einstein_radius_px=math.log(9.0),
+    log_source_radius_px=math.log(4.0),
+    log_source_index=math.log(1.4),
+    log_lens_light_radius_px=math.log(4.5),
+    log_lens_light_index=math.log(2.2),
+    log_psf_sigma_px=math.log(1.3),
+)[0]
+SHARED = ("log_source_radius_px", "log_lens_light_radius_px", "log_psf_sigma_px")
+WIDTHS = torch.tensor([0.3, 0.15, 0.15, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
+MIDDLE = torch.cat([TRUE[:1], torch.zeros(8)])
+PRIOR = Prior(MIDDLE, torch.diag(WIDTHS.square().reciprocal()))
+
+
+def lenses(count=40, seed=0, varying=None, spread=0.0):
+    """Model, data and starts of lenses made by the model itself."""
+    generator = torch.Generator().manual_seed(seed)
+    model = SmoothModel(
+        Scene(SIZE, SIZE, cusp_samples=2), Measurement(0, 0, SIZE), TRUE, GEOMETRY,
+        NoiseLevel(SIGMA**2),
+    )  # fmt: skip
+    values = MIDDLE + 0.3 * WIDTHS * torch.randn(count, 9, generator=generator)
+    maker, made = model, values
+    if varying:
+        maker = replace(model, free=(*GEOMETRY, varying))
+        own = TRUE[INDEX[varying]] + spread * torch.randn(count, 1, generator=generator)
+        made = torch.cat([values, own], dim=1)
+    clean = maker.predict(made, torch.tensor([[1.0, 1.0, 0.1]]).repeat(count, 1))
+    pixels = clean + SIGMA * torch.randn(clean.shape, generator=generator)
+    return model, observe(model, pixels), values
+
+
+def test_shared_numbers_are_recovered():
+    model, data, values = lenses()
+    wrong = TRUE.clone()
+    wrong[[INDEX[name] for name in SHARED]] += torch.tensor([0.06, -0.05, 0.08])
+    model = model.with_shared(wrong)
+    fitted = fit(model, data, values, PRIOR, steps=4)
+    for _ in range(3):
+        model, change = population.shared_step(model, data, fitted, PRIOR, SHARED)
+        fitted = fit(model, data, fitted.values, PRIOR, steps=2, amplitudes=fitted.amplitudes)
+    assert change < 1e-3
+    for name in SHARED:
+        assert float(model.shared[INDEX[name]]) == pytest.approx(
+            float(TRUE[INDEX[name]]), abs=0.005
+        ), name
+
+
+def test_what_varies_is_told_from_what_is_shared():
+    names = (*SHARED, "mass_eta_1", "mass_eta_2")
+    model, data, values = lenses(varying="log_source_radius_px", spread=0.1)
+    fitted = fit(model, data, values, PRIOR, steps=5)
+    found = population.test_sharing(model, data, fitted, PRIOR, names)
+    assert found["log_source_radius_px"].significance > 5
+    assert 0.05 < found["log_source_radius_px"].spread < 0.15
+
+    model, data, values = lenses(seed=1)
+    fitted = fit(model, data, values, PRIOR, steps=5)
+    for name, one in population.test_sharing(model, data, fitted, PRIOR, names).items():
+        assert one.significance < 4, name
+        assert one.spread < 0.05, name
+
+
+def test_haloes_that_are_not_round_are_noticed():
+    model, data, values = lenses(varying="mass_eta_1", spread=0.2)
+    fitted = fit(model, data, values, PRIOR, steps=5)
+    found = population.test_sharing(model, data, fitted, PRIOR, ("mass_eta_1",))["mass_eta_1"]
+    assert found.significance > 5
+    assert found.spread > 0.05
+
+
+@pytest.mark.parametrize("start", [0.01, 0.3])
+def test_the_noise_is_recovered(start):
+    model, data, values = lenses()
+    model = replace(model, noise=NoiseLevel(start**2))
+    fitted = fit(model, data, values, PRIOR, steps=4)
+    found = population.learn_noise(model, data, fitted)
+    peak = 8.0
+    total = found.variance(torch.tensor([0.0, 0.3]), torch.tensor(0.1)).sqrt()
+    assert float(total[0]) == pytest.approx(SIGMA, rel=0.03)
+    assert float(total[1]) == pytest.approx(SIGMA, rel=0.1)
+    assert found.roughness * peak < SIGMA
