@@ -35,8 +35,12 @@ from lumpylens.physics.learning import (
 )
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
-from lumpylens.physics.perturbation import Field as PerturbationField
-from lumpylens.physics.perturbation import Perturbers, filter_perturbers
+from lumpylens.physics.perturbation import (
+    Perturbers,
+    Spectrum,
+    filter_perturbers,
+    learn_error,
+)
 from lumpylens.physics.population import Population
 from lumpylens.physics.region import choose_region, scene_of
 from lumpylens.physics.render import Scene
@@ -81,8 +85,10 @@ class Examination:
     Attributes
     ----------
     fitted : Fit
-    field : Field
+    spectrum : Spectrum
         Of the perturbation filter.
+    information : Tensor, shape (n, k, k)
+        Of the free parameters.
     observed, expected : Tensor, shape (n,)
         Deviance of the lit part, and what noise would give.
     picture : Tensor, shape (n, H, W)
@@ -90,7 +96,8 @@ class Examination:
     """
 
     fitted: Fit
-    field: PerturbationField
+    spectrum: Spectrum
+    information: Tensor
     observed: Tensor
     expected: Tensor
     picture: Tensor
@@ -110,6 +117,8 @@ class PhysicsDetector(Detector):
     population: Population
     residual_law: ResidualLaw
     tails: dict[str, Tail]
+    error: float
+    """Deflections that model errors mimic in normal images, px^2."""
     brightness: float = 1.0
     """Grey levels of the fits per unit of the images' pixels."""
 
@@ -171,13 +180,14 @@ class PhysicsDetector(Detector):
     def _learn_normals(self, batch: ImageBatch) -> None:
         exams = self._examine(batch)
         values = torch.cat([e.fitted.values for e in exams])
-        information = torch.cat([e.field.information for e in exams])
+        information = torch.cat([e.information for e in exams])
         self.population = learn_spread(self.model, values, information)
         observed, expected = (
             torch.cat([getattr(e, part) for e in exams]).double().numpy()
             for part in ("observed", "expected")
         )
         self.residual_law = ResidualLaw.learn(observed, expected)
+        self.error = learn_error([e.spectrum for e in exams])
         self.tails = {}
         raw = [self._raw(exam) for exam in exams]
         for part in raw[0]:
@@ -220,9 +230,8 @@ class PhysicsDetector(Detector):
         shape, model = self.image_shape, self.model
         stages, prior = stages_of(model, shape), broad_prior(model)
         retry = self.population.prior(4.0) if hasattr(self, "population") else None
-        if perturbers is None:
-            radius = float(torch.exp(model.shared[MASS]))
-            perturbers = Perturbers.disc(REACH * radius, SPACING * radius)
+        radius = float(torch.exp(model.shared[MASS]))
+        perturbers = Perturbers.disc(REACH * radius, SPACING * radius)
 
         def one(part: Tensor) -> Examination:
             piece = take(batch, part.numpy())
@@ -232,13 +241,15 @@ class PhysicsDetector(Detector):
             field = filter_perturbers(model, data, fitted, perturbers)
             observed, expected = lit_deviance(model, data, fitted)
             picture = model.picture(Scene(*shape), fitted, data.psf)
-            return Examination(fitted, field, observed, expected, picture)
+            return Examination(
+                fitted, field.spectrum(), field.information, observed, expected, picture
+            )
 
         return map_chunks(one, len(batch))
 
     def _raw(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Scores before they are combined."""
-        values, information = exam.fitted.values, exam.field.information
+        values, information = exam.fitted.values, exam.information
         mass = self.model.free.index("log_einstein_radius_px")
         return {
             "parameters": parameter_distance(self.population, values, information),
@@ -246,7 +257,7 @@ class PhysicsDetector(Detector):
             "residual": self.residual_law(
                 exam.observed.double().numpy(), exam.expected.double().numpy()
             ),
-            "perturbation": exam.field.score().numpy(),
+            "perturbation": exam.spectrum.score(self.error).numpy(),
         }
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
@@ -286,7 +297,7 @@ class PhysicsDetector(Detector):
 
     def surprise(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Departure of each parameter from the population in standard deviations."""
-        table = parameter_surprise(self.population, exam.fitted.values, exam.field.information)
+        table = parameter_surprise(self.population, exam.fitted.values, exam.information)
         return dict(zip(self.model.free, table.T, strict=True))
 
     # -- storing ----------------------------------------------------------------------------

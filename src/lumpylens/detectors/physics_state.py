@@ -38,6 +38,7 @@ def to_arrays(detector: PhysicsDetector) -> dict[str, NDArray[Any]]:
         "free": np.array([name in model.free for name in NAMES], dtype=np.uint8),
         "noise": np.array([getattr(model.noise, name) for name in NOISE]),
         "brightness": np.array(detector.brightness),
+        "error": np.array(detector.error),
         "population.mean": population.mean.numpy(),
         "population.covariance": population.covariance.numpy(),
         "residual": np.array([getattr(detector.residual_law, name) for name in RESIDUAL]),
@@ -72,6 +73,7 @@ def from_arrays(detector: PhysicsDetector, arrays: Mapping[str, NDArray[Any]]) -
         int(arrays["psf_radius"]),
     )
     detector.brightness = float(arrays["brightness"])
+    detector.error = float(arrays["error"])
     detector.population = Population(
         torch.from_numpy(arrays["population.mean"]),
         torch.from_numpy(arrays["population.covariance"]),

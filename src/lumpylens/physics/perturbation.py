@@ -8,6 +8,7 @@ unit point mass. All that the smooth model could absorb is projected out of data
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +20,9 @@ from lumpylens.physics.inference import Data, Fit, evidence
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.psf import Response, gaussian_response
 
-__all__ = ["Field", "Perturbers", "filter_perturbers", "misfit_columns"]
+__all__ = [
+    "Field", "Perturbers", "Spectrum", "filter_perturbers", "learn_error", "misfit_columns",
+]  # fmt: skip
 
 SEEN = 0.02
 """A position is masked where less than this part of a perturber's signal is left after the
@@ -110,22 +113,67 @@ class Field:
         estimate = self.projected / self.variance.clamp_min(1e-20)
         return estimate.masked_fill(~self.visible, 0)
 
-    def score(self) -> Tensor:
-        """How far the deflections exceed noise, in standard deviations; shape (n,).
-
-        The positions are correlated, so the test is taken to the independent directions k of
-        their covariance (its eigenvectors, with eigenvalues l_k): the weighted mean of
-        snr_k^2 - 1 over its standard deviation under noise, with weights
-        s^2 l_k / (1 + s^2 l_k), the share of a deflection field of scale s in direction k.
-        For small s this is the locally most powerful test of a random field of perturbers.
-        """
+    def spectrum(self) -> Spectrum:
+        """The same in independent directions."""
         values, vectors = torch.linalg.eigh(self.covariance.double())
-        values = values.clamp_min(1e-9)
         along = torch.matmul(vectors.mT, self.projected.double()[..., None])[..., 0]
-        share = self.mass_scale.double()[:, None].square() * values
-        weight = share / (1 + share)
-        excess = (weight * (along.square() / values - 1)).sum(dim=1)
-        return excess / (2 * weight.square()).sum(dim=1).sqrt()
+        return Spectrum(values.clamp_min(1e-9), along, self.mass_scale.double())
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The perturbation field in directions that are independent under noise.
+
+    Attributes
+    ----------
+    information : Tensor of float64, shape (n, m)
+        Eigenvalues of D' P D.
+    along : Tensor of float64, shape (n, m)
+        The data's component along each eigenvector; its variance under noise is `information`.
+    mass_scale : Tensor of float64, shape (n,)
+    """
+
+    information: Tensor
+    along: Tensor
+    mass_scale: Tensor
+
+    def score(self, error: float) -> Tensor:
+        """How far the deflections exceed those of normal images, in standard deviations; (n,).
+
+        The weighted mean of snr_k^2 - 1 over directions k, divided by its standard deviation.
+        The weight is the part that a deflection field of scale s has in the variance of direction
+        k: s^2 l_k / (1 + (e^2 + s^2) l_k), with l_k the information and e the error of the
+        instrument model, which a bright ring shows and a faint arc does not. For small s and no
+        such error this is the locally most powerful test of a random field of perturbers.
+
+        Parameters
+        ----------
+        error : float
+            From `learn_error`, px^2.
+        """
+        noise = 1 + error**2 * self.information
+        share = self.mass_scale.square()[:, None] * self.information
+        weight = share / (noise + share)
+        excess = weight * (self.along.square() / (self.information * noise) - 1)
+        return excess.sum(dim=1) / (2 * weight.square()).sum(dim=1).sqrt()
+
+
+def learn_error(spectra: Sequence[Spectrum]) -> float:
+    """Scale of the deflections, px^2, that errors of the model mimic in normal images.
+
+    Maximum likelihood on a grid, with components along ~ N(0, l (1 + e^2 l)).
+    """
+    grid = torch.logspace(-4, 1, 61, dtype=torch.float64)
+
+    def energy(error: Tensor) -> float:
+        total = 0.0
+        for one in spectra:
+            noise = 1 + error.square() * one.information
+            surprise = one.along.square() / (one.information * noise) + torch.log(noise)
+            total += float(surprise.sum())
+        return total
+
+    return float(min(grid, key=energy))
 
 
 def misfit_columns(model: SmoothModel, fitted: Fit) -> Tensor:
@@ -145,9 +193,9 @@ def misfit_columns(model: SmoothModel, fitted: Fit) -> Tensor:
     radius = model.psf_radius
     picture = gaussian_response(eye, sigma, radius)((lens + source)[:, None])
     wings = gaussian_response(eye, 2 * sigma, 2 * radius)(lens[:, None])
-    made = [wings, picture.clamp_min(0).sqrt()]
+    grey = picture + amplitudes[:, 2:]
+    made = [wings, grey.clamp_min(0).sqrt()]
     if model.measurement.steps is not None:
-        grey = picture + amplitudes[:, 2:]
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         made += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
     basis = model.basis.to(full)

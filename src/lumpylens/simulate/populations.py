@@ -166,8 +166,8 @@ SLC = Population(
 """The challenge's `no_sub` images.
 
 Against 1,800 real ones the 5, 50 and 95 % points of brightness quantiles, corner mean and
-scatter, radial profile, file size and gradients agree to within a few hundredths of their spread,
-JPEG's rounding included.
+scatter, radial profile, file size and gradients agree to within a few hundredths of their spread;
+a gradient-boosted classifier of 38 of them still tells the two apart with an AUC of 0.71.
 """
 
 WIDE = Population(
