@@ -129,13 +129,13 @@ def test_what_varies_is_told_from_what_is_shared():
     names = (*SHARED, "mass_eta_1", "mass_eta_2")
     model, data, values = lenses(varying="log_source_radius_px", spread=0.1)
     fitted = fit(model, data, values, PRIOR, steps=5)
-    found = population.test_sharing(model, data, fitted, PRIOR, names)
+    found = population.sharing_tests(model, data, fitted, PRIOR, names)
     assert found["log_source_radius_px"].significance > 5
     assert 0.05 < found["log_source_radius_px"].spread < 0.15
 
     model, data, values = lenses(seed=1)
     fitted = fit(model, data, values, PRIOR, steps=5)
-    for name, one in population.test_sharing(model, data, fitted, PRIOR, names).items():
+    for name, one in population.sharing_tests(model, data, fitted, PRIOR, names).items():
         assert one.significance < 4, name
         assert one.spread < 0.05, name
 
@@ -143,7 +143,7 @@ def test_what_varies_is_told_from_what_is_shared():
 def test_haloes_that_are_not_round_are_noticed():
     model, data, values = lenses(varying="mass_eta_1", spread=0.2)
     fitted = fit(model, data, values, PRIOR, steps=5)
-    found = population.test_sharing(model, data, fitted, PRIOR, ("mass_eta_1",))["mass_eta_1"]
+    found = population.sharing_tests(model, data, fitted, PRIOR, ("mass_eta_1",))["mass_eta_1"]
     assert found.significance > 5
     assert found.spread > 0.05
 

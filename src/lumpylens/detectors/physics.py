@@ -238,8 +238,9 @@ class PhysicsDetector(Detector):
             data = self._observe(model, piece)
             start = model.reduce(self._read(self._grey(piece.pixels)))
             fitted = staged_fit(stages, data, start, prior, retry)
-            field = filter_perturbers(model, data, fitted, perturbers)
-            observed, expected = lit_deviance(model, data, fitted)
+            line = model.linearise(fitted.values, fitted.amplitudes, data.psf, data.noise)
+            field = filter_perturbers(model, data, fitted, line, perturbers)
+            observed, expected = lit_deviance(model, data, line)
             picture = model.picture(Scene(*shape), fitted, data.psf)
             return Examination(
                 fitted, field.spectrum(), field.information, observed, expected, picture

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from lumpylens.physics.model import Linearisation, SmoothModel
+from lumpylens.physics.model import Linearisation, SmoothModel, View
 from lumpylens.physics.noise import Evidence, compare, expected_deviance
 
 __all__ = [
     "Data", "Fit", "Prior", "Stage", "fit", "join", "observe", "solve_amplitudes", "staged_fit",
 ]  # fmt: skip
+
+Part = TypeVar("Part", bound=Any)
 
 POOR = 3.0
 """Times the expected deviance beyond which a fit is tried again. No normal image of the
@@ -114,12 +117,7 @@ class Fit:
 
     def better_of(self, other: Fit) -> Fit:
         """Per image, the one with the lower energy."""
-        won = other.energy < self.energy
-        pick = {}
-        for name in self.__dataclass_fields__:
-            a, b = getattr(self, name), getattr(other, name)
-            pick[name] = torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), b, a)
-        return Fit(**pick)
+        return _keep(other.energy < self.energy, other, self)
 
 
 def solve_amplitudes(model: SmoothModel, data: Data, values: Tensor) -> Tensor:
@@ -133,15 +131,15 @@ def solve_amplitudes(model: SmoothModel, data: Data, values: Tensor) -> Tensor:
     return torch.cat([solved[:, :2].clamp_min(1e-6), solved[:, 2:]], dim=1)
 
 
-def evidence(model: SmoothModel, data: Data, line: Linearisation) -> Evidence:
+def evidence(model: SmoothModel, data: Data, view: View) -> Evidence:
     """Compare a prediction with the data under the model's noise."""
     steps = model.measurement.active_steps
     return compare(
-        data.observed, line.predicted, line.sigma, None if steps is None else steps.to(line.sigma)
+        data.observed, view.predicted, view.sigma, None if steps is None else steps.to(view.sigma)
     )
 
 
-def total_deviance(model: SmoothModel, line: Linearisation, seen: Evidence) -> Tensor:
+def total_deviance(model: SmoothModel, view: View, seen: Evidence) -> Tensor:
     """-2 ln likelihood of each image, shape (n,).
 
     A rounded datum has a probability, which knows its noise; a continuous one a density, whose
@@ -149,7 +147,7 @@ def total_deviance(model: SmoothModel, line: Linearisation, seen: Evidence) -> T
     """
     total = seen.deviance.sum(dim=1)
     if model.measurement.steps is None:
-        total = total + 2 * torch.log(line.sigma).sum(dim=1)
+        total = total + 2 * torch.log(view.sigma).sum(dim=1)
     return total
 
 
@@ -208,8 +206,9 @@ def fit(
         trial_values = best.values + move[:, :count]
         trial_amplitudes = best.amplitudes + move[:, count:]
         trial_amplitudes[:, :2] = trial_amplitudes[:, :2].clamp_min(1e-6)
+        where = (trial_values, trial_amplitudes, data.psf, data.noise)
         last = step == steps - 1
-        trial_line = model.linearise(trial_values, trial_amplitudes, data.psf, data.noise)
+        trial_line = model.view(*where) if last else model.linearise(*where)
         trial_seen = evidence(model, data, trial_line)
         trial_deviance = total_deviance(model, trial_line, trial_seen)
         trial = Fit(
@@ -219,22 +218,19 @@ def fit(
         won = trial.energy < best.energy
         best = best.better_of(trial)
         damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
-        if last:
-            break
-        keep = won[:, None]
-        line = Linearisation(
-            torch.where(keep, trial_line.predicted, line.predicted),
-            torch.where(keep, trial_line.sigma, line.sigma),
-            torch.where(keep[..., None], trial_line.tangents, line.tangents),
-            line.source_gradient,
-        )
-        seen = Evidence(
-            torch.where(keep, trial_seen.score, seen.score),
-            torch.where(keep, trial_seen.information, seen.information),
-            torch.where(keep, trial_seen.curvature, seen.curvature),
-            seen.deviance,
-        )
+        if not last:
+            line, seen = _keep(won, trial_line, line), _keep(won, trial_seen, seen)
     return best
+
+
+def _keep(won: Tensor, new: Part, old: Part) -> Part:
+    """Per image, the tensors of `new` where it won and of `old` where it did not."""
+    chosen = {}
+    for item in fields(old):
+        a, b = getattr(new, item.name), getattr(old, item.name)
+        if isinstance(a, Tensor):
+            chosen[item.name] = torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+    return replace(old, **chosen)
 
 
 def _damped_step(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
@@ -278,7 +274,7 @@ def staged_fit(
     if retry is None:
         return first
     model = stages[-1].model
-    line = model.linearise(first.values, first.amplitudes, data.psf, data.noise)
+    line = model.view(first.values, first.amplitudes, data.psf, data.noise)
     expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
     observed = evidence(model, data, line).deviance.sum(dim=1)
     poor = torch.nonzero(observed > POOR * expected.sum(dim=1))[:, 0]

@@ -18,7 +18,7 @@ from lumpylens.physics.population import (
     learn_noise,
     learn_population,
     shared_step,
-    test_sharing,
+    sharing_tests,
 )
 from lumpylens.physics.region import scene_of
 
@@ -174,7 +174,7 @@ def _free_what_varies(
     """Free the numbers that differ between normal images, by the score test."""
     good, kept = well_fitted(data, fitted)
     candidates = [*shared, "mass_eta_1", "mass_eta_2"]
-    tests = test_sharing(model, good, kept, broad_prior(model), candidates)
+    tests = sharing_tests(model, good, kept, broad_prior(model), candidates)
     varying = [n for n, t in tests.items() if t.spread > VARIES and t.significance > 5]
     if "mass_eta_1" in varying or "mass_eta_2" in varying:
         varying = [*(n for n in varying if not n.startswith("mass")), "mass_eta_1", "mass_eta_2"]

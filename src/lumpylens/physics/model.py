@@ -23,7 +23,7 @@ from lumpylens.physics.render import Scene
 if TYPE_CHECKING:
     from lumpylens.physics.inference import Fit
 
-__all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
+__all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel", "View"]
 
 AMPLITUDES = ("lens_light", "source", "background")
 PSF_NAME = "log_psf_sigma_px"
@@ -64,22 +64,35 @@ class NoiseLevel:
 
 
 @dataclass(frozen=True)
-class Linearisation:
-    """Prediction and derivatives at one point per image.
+class View:
+    """What a model predicts to be seen.
 
     Attributes
     ----------
     predicted : Tensor, shape (n, a)
     sigma : Tensor, shape (n, a)
         Standard deviation of the noise there.
+    light : Tensor, shape (n, a)
+        Brightness around each coefficient, above the background.
+    """
+
+    predicted: Tensor
+    sigma: Tensor
+    light: Tensor
+
+
+@dataclass(frozen=True)
+class Linearisation(View):
+    """Prediction and derivatives at one point per image.
+
+    Attributes
+    ----------
     tangents : Tensor, shape (n, k + 3, a)
         Derivatives with respect to the free parameters, then to the amplitudes.
     source_gradient : tuple of Tensor, shape (n, h, w)
         Gradient of the unblurred source, times its amplitude, where each ray ends.
     """
 
-    predicted: Tensor
-    sigma: Tensor
     tangents: Tensor
     source_gradient: tuple[Tensor, Tensor]
 
@@ -270,11 +283,31 @@ class SmoothModel:
                 row = row + a_source[:, 0] * source[:, 1 + source_names.index(name)]
             rows.append(row)
         gx, gy = made.source_gradient
+        view = self._view(predicted, amplitudes, noise)
         return Linearisation(
-            predicted=pick(predicted),
-            sigma=self.sigma(predicted, amplitudes, noise),
+            view.predicted,
+            view.sigma,
+            view.light,
             tangents=torch.stack([*rows, lens[:, 0], source[:, 0], pick(flat)], dim=1),
             source_gradient=(a_source * gx, a_source * gy),
+        )
+
+    def view(
+        self,
+        values: Tensor,
+        amplitudes: Tensor,
+        psf: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> View:
+        """Prediction without derivatives, at a quarter of the cost; arguments as `linearise`."""
+        return self._view(self.predict(values, amplitudes, psf), amplitudes, noise)
+
+    def _view(self, predicted: Tensor, amplitudes: Tensor, noise: Tensor | None) -> View:
+        measurement = self.measurement
+        return View(
+            measurement.select(predicted),
+            self.sigma(predicted, amplitudes, noise),
+            measurement.select(measurement.local_mean(predicted)) - amplitudes[:, 2:],
         )
 
     def _psf_tangent(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lumpylens.physics.deflection import softened_point
 from lumpylens.physics.inference import Data, Fit, evidence
-from lumpylens.physics.model import SmoothModel
+from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.psf import Response, gaussian_response
 
 __all__ = [
@@ -204,7 +204,13 @@ def misfit_columns(model: SmoothModel, fitted: Fit) -> Tensor:
 
 
 def filter_perturbers(
-    model: SmoothModel, data: Data, fitted: Fit, perturbers: Perturbers, *, binning: int = 2
+    model: SmoothModel,
+    data: Data,
+    fitted: Fit,
+    line: Linearisation,
+    perturbers: Perturbers,
+    *,
+    binning: int = 2,
 ) -> Field:
     """Run the filter on fitted images.
 
@@ -214,12 +220,13 @@ def filter_perturbers(
     data : Data
         n images.
     fitted : Fit
-        Under a flat prior: a prior would leave its own pull in the residual.
+        Under a weak prior: a strong one would leave its own pull in the residual.
+    line : Linearisation
+        Of `model` at `fitted`.
     perturbers : Perturbers
     binning : int
         Pixels over which deflections are averaged along each axis; the blur hides the rest.
     """
-    line = model.linearise(fitted.values, fitted.amplitudes, data.psf, data.noise)
     seen = evidence(model, data, line)
     responses = perturber_responses(model, fitted, data, line.source_gradient, perturbers, binning)
     count = len(model.free)
@@ -276,4 +283,4 @@ def perturber_responses(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
     )
-    return model.measurement.select(-coarse(gx * ax + gy * ay))
+    return model.measurement.select(coarse((gx * -ax).addcmul_(gy, -ay)))

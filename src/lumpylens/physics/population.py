@@ -20,7 +20,7 @@ from lumpylens.physics.noise import compare
 from lumpylens.physics.parameters import INDEX
 
 __all__ = [
-    "Population", "SharedTest", "learn_noise", "learn_population", "shared_step", "test_sharing",
+    "Population", "SharedTest", "learn_noise", "learn_population", "shared_step", "sharing_tests",
 ]  # fmt: skip
 
 CHUNK = 64
@@ -121,7 +121,7 @@ class SharedTest:
     significance: float
 
 
-def test_sharing(
+def sharing_tests(
     model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str]
 ) -> dict[str, SharedTest]:
     """Score test of each shared number for a spread between images.

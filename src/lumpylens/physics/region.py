@@ -12,7 +12,7 @@ from lumpylens.physics.render import Scene
 
 __all__ = ["choose_region", "scene_of"]
 
-ENCLOSED = 0.998
+ENCLOSED = 0.995
 """Part of the variance between normal images that the compared square holds."""
 
 

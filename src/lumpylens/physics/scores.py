@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lumpylens.physics.inference import Data, Fit, evidence
-from lumpylens.physics.model import SmoothModel
+from lumpylens.physics.inference import Data, evidence
+from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import expected_deviance
 from lumpylens.physics.population import Population
 
@@ -69,12 +69,9 @@ def _total(population: Population, information: Tensor) -> Tensor:
     return population.covariance + torch.linalg.inv(information.double() + weak)
 
 
-def lit_deviance(model: SmoothModel, data: Data, fitted: Fit) -> tuple[Tensor, Tensor]:
+def lit_deviance(model: SmoothModel, data: Data, line: Linearisation) -> tuple[Tensor, Tensor]:
     """Deviance of the lit part of each image, and what noise alone would give, shape (n,) each."""
-    line = model.linearise(fitted.values, fitted.amplitudes, data.psf, data.noise)
-    predicted = model.predict(fitted.values, fitted.amplitudes, data.psf)
-    light = model.measurement.select(model.measurement.local_mean(predicted))
-    lit = (light - fitted.amplitudes[:, 2:] > LIT * line.sigma).to(line.sigma)
+    lit = (line.light > LIT * line.sigma).to(line.sigma)
     expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
     observed = evidence(model, data, line).deviance
     return (observed * lit).sum(dim=1), (expected * lit).sum(dim=1)
