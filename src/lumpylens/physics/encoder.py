@@ -172,6 +172,9 @@ class Encoder(nn.Module):
         Channels of the first layer.
     """
 
+    spread: Tensor
+    middle: Tensor
+
     def __init__(self, input_shape: tuple[int, int], width: int = 24) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -199,7 +202,8 @@ class Encoder(nn.Module):
         """Mean negative log likelihood per parameter of Gaussian estimates."""
         mean, sigma = self(inputs)
         deviation = (targets - mean) / sigma
-        return (0.5 * deviation.square() + torch.log(sigma / self.spread)).mean()
+        loss: Tensor = (0.5 * deviation.square() + torch.log(sigma / self.spread)).mean()
+        return loss
 
 
 def turn_examples(inputs: Tensor, targets: Tensor, quarter: int) -> tuple[Tensor, Tensor]:

@@ -218,7 +218,7 @@ def fit(
         won = trial.energy < best.energy
         best = best.better_of(trial)
         damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
-        if not last:
+        if isinstance(trial_line, Linearisation):
             line, seen = _keep(won, trial_line, line), _keep(won, trial_seen, seen)
     return best
 
@@ -241,7 +241,8 @@ def _damped_step(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
     eye = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
     scaled = scaled + (damping[:, None, None] + 1e-6) * eye
     step = torch.linalg.solve(scaled.double(), (gradient * scale).double()[..., None])[..., 0]
-    return step.to(gradient) * scale
+    unscaled: Tensor = step.to(gradient) * scale
+    return unscaled
 
 
 @dataclass(frozen=True)

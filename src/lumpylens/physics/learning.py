@@ -126,13 +126,12 @@ def learn_instrument(
     report : callable
         Told of progress in words.
     """
-    given_psf = observe(model).psf is not None
     rounds: list[dict[str, float]] = []
-    fitted: Fit | None = None
+    data = observe(model)
+    given_psf = data.psf is not None
+    fitted = fit_all(model, shape, data, estimates, None)
     for turn in range(ROUNDS):
         data = observe(model)
-        if fitted is None:
-            fitted = fit_all(model, shape, data, estimates, None)
         shared = [n for n in SHAREABLE if n not in model.free and not n.startswith("mass")]
         if given_psf:
             shared.remove("log_psf_sigma_px")
@@ -151,7 +150,7 @@ def learn_instrument(
         if turn >= 2 and change < SETTLED:
             break
     data = observe(model)
-    return informative(model, data, refit(model, data, fitted) if fitted else fitted), rounds
+    return informative(model, data, refit(model, data, fitted)), rounds
 
 
 def _record(turn: int, model: SmoothModel, fitted: Fit, change: float) -> dict[str, float]:

@@ -323,7 +323,7 @@ class SmoothModel:
 
         total = torch.zeros(())
         for light, variance, column in ((lens, 0.0, 0), (source, self.source_variance, 1)):
-            blur, change = torch.func.jvp(
+            blur, change, *_ = torch.func.jvp(
                 lambda s, v=variance: matrix(s, v), (sigma.log(),), (torch.ones_like(sigma),)
             )
             half = change @ light @ blur.mT

@@ -48,7 +48,8 @@ def block_cosine_basis(size: int, kept: int = KEPT, dtype: torch.dtype = torch.f
     frequency = torch.arange(kept, dtype=torch.float64)[:, None]
     one = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     one[0] /= math.sqrt(2)
-    return torch.block_diag(*[one] * (size // BLOCK)).to(dtype)
+    basis: Tensor = torch.block_diag(*[one] * (size // BLOCK)).to(dtype)
+    return basis
 
 
 def jpeg_steps(table: Tensor, blocks: int, kept: int = KEPT) -> Tensor:
@@ -276,7 +277,8 @@ def _interval_probabilities(
 
 
 def _scaled_tail(t: Tensor) -> Tensor:
-    return torch.special.erfcx(t / math.sqrt(2))
+    scaled: Tensor = torch.special.erfcx(t / math.sqrt(2))
+    return scaled
 
 
 def _interval_information(predicted: Tensor, sigma: Tensor, steps: Tensor) -> Tensor:

@@ -179,9 +179,10 @@ class Scene:
             "source_eta_1": lambda: shape.d_eta_1,
             "source_eta_2": lambda: shape.d_eta_2,
             "log_source_radius_px": lambda: -shape.d_log_r,
-            "log_source_index": lambda: shape.d_log_index,
         }
         source = {name: make() for name, make in moves.items() if name in wanted}
+        if shape.d_log_index is not None:
+            source["log_source_index"] = shape.d_log_index
         source |= self._mass_tangents(parameters, wanted, sx, sy)
         lens_light, lens = self._lens_tangents(parameters, wanted, x, y)
         return Tangents(Light(lens_light, shape.value), tuple(names), lens, source, (sx, sy))
@@ -190,13 +191,13 @@ class Scene:
         self, parameters: Tensor, wanted: set[str], sx: Tensor, sy: Tensor
     ) -> dict[str, Tensor]:
         """Derivatives through the halo's shape and centre, by forward-mode differentiation."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for name in ("mass_eta_1", "mass_eta_2", "centre_x_px", "centre_y_px"):
             if name not in wanted:
                 continue
             direction = torch.zeros_like(parameters)
             direction[:, INDEX[name]] = 1
-            _, (du, dv, _, _) = torch.func.jvp(self._elliptical_rays, (parameters,), (direction,))
+            du, dv, *_ = torch.func.jvp(self._elliptical_rays, (parameters,), (direction,))[1]
             found[name] = sx * du + sy * dv
         return found
 

@@ -66,7 +66,8 @@ def parameter_distance(
 
 def _total(population: Population, information: Tensor) -> Tensor:
     weak = 1e-9 * torch.diag_embed(torch.diagonal(information, dim1=1, dim2=2))
-    return population.covariance + torch.linalg.inv(information.double() + weak)
+    errors: Tensor = torch.linalg.inv(information.double() + weak)
+    return population.covariance + errors
 
 
 def lit_deviance(model: SmoothModel, data: Data, line: Linearisation) -> tuple[Tensor, Tensor]:
