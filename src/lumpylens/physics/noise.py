@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "Evidence", "Measurement", "block_cosine_basis", "compare", "expected_deviance", "jpeg_steps",
+    "Evidence", "Measurement", "block_cosine_basis", "compare", "deviance_of",
+    "expected_deviance", "jpeg_steps",
 ]  # fmt: skip
 
 BLOCK = 8
@@ -230,10 +231,7 @@ def compare(
         return Evidence(residual * weight, weight, weight, residual.square() * weight)
     half = steps / (2 * sigma)
     z = (observed - predicted) / sigma
-    near = (z.abs() - half).clamp_min(-6.0)  # at -6 the likelihood is 1 to float32
-    far = z.abs() + half
-    ratio = torch.exp(0.5 * (near.square() - far.square()).clamp_max(0))
-    mass = _scaled_tail(near) - ratio * _scaled_tail(far)
+    near, far, ratio, mass = _interval_mass(z, half)
     # The tail is erfcx / 2 * exp(-near^2 / 2); the density exp(-near^2 / 2) / sqrt(2 pi).
     density = math.sqrt(2 / math.pi) / mass
     slope = density * (1 - ratio)
@@ -244,6 +242,17 @@ def compare(
     inside = (z.abs() - half) < -6.0
     score = score.masked_fill(inside, 0)
     return Evidence(score, information, curvature.masked_fill(inside, 0), deviance.clamp_min(0))
+
+
+def deviance_of(
+    observed: Tensor, predicted: Tensor, sigma: Tensor, steps: Tensor | None = None
+) -> Tensor:
+    """The deviance of `compare` alone, at half its cost."""
+    z = (observed - predicted) / sigma
+    if steps is None:
+        return z.square()
+    near, _, _, mass = _interval_mass(z, steps / (2 * sigma))
+    return (near.square() - 2 * torch.log(0.5 * mass)).clamp_min(0)
 
 
 def expected_deviance(
@@ -274,6 +283,25 @@ def _interval_probabilities(
     below = 0.5 * torch.special.erfc((predicted - low) / sigma / root)
     above = 0.5 * torch.special.erfc((low + steps - predicted) / sigma / root)
     return below, (1 - below - above).clamp_min(1e-30), above
+
+
+def _interval_mass(z: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Likelihood of an interval, times 2 exp(near^2 / 2), and what it is made of.
+
+    Parameters
+    ----------
+    z, half : Tensor
+        Middle of the interval relative to the prediction, and its half width, in sigma.
+
+    Returns
+    -------
+    near, far, ratio, mass : Tensor
+        Distances of the two ends, the ratio of the densities there, and the likelihood.
+    """
+    near = (z.abs() - half).clamp_min(-6.0)  # at -6 the likelihood is 1 to float32
+    far = z.abs() + half
+    ratio = torch.exp(0.5 * (near.square() - far.square()).clamp_max(0))
+    return near, far, ratio, _scaled_tail(near) - ratio * _scaled_tail(far)
 
 
 def _scaled_tail(t: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lumpylens.physics.inference import Data, Fit, Prior, evidence, normal_matrix
 from lumpylens.physics.model import NoiseLevel, SmoothModel
-from lumpylens.physics.noise import compare
+from lumpylens.physics.noise import deviance_of
 from lumpylens.physics.parameters import INDEX
 
 __all__ = [
@@ -156,7 +156,7 @@ def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
     def energy(logs: np.ndarray) -> float:
         trial = replace(model, noise=NoiseLevel(*(float(v) for v in np.exp(logs))))
         sigma = trial.sigma(predicted, fitted.amplitudes, None)
-        each = compare(data.observed, compared, sigma, steps).deviance.sum(dim=1)
+        each = deviance_of(data.observed, compared, sigma, steps).sum(dim=1)
         if steps is None:
             each = each + 2 * torch.log(sigma).sum(dim=1)
         return float(each.sort().values[: max(1, 9 * len(each) // 10)].mean())
