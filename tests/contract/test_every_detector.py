@@ -15,6 +15,7 @@ from lumpylens.detectors import DETECTORS, Detector, Run, create
 from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
+from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, load_model, save_model
 
 SHAPE = (30, 32)
@@ -38,6 +39,11 @@ def rings(count: int, seed: int, planted: bool = False, shape=SHAPE) -> LensImag
     return LensImages.from_arrays(np.array(images))
 
 
+def lenses(count: int, seed: int, planted: bool = False) -> LensImages:
+    """Simulated lenses; a planted image has point masses in its halo."""
+    return simulate("slc", count, seed=seed, substructure="points" if planted else None)
+
+
 def untrained(detector: Detector) -> dict[str, np.ndarray]:
     """The weights that a network started from."""
     from lumpylens.training import seeded
@@ -46,6 +52,14 @@ def untrained(detector: Detector) -> dict[str, np.ndarray]:
     with seeded(detector.config.seed):
         network = detector._network(detector.image_shape)
     return {name: value.detach().numpy() for name, value in network.named_parameters()}
+
+
+def unrefined(detector: Detector) -> dict[str, np.ndarray]:
+    """The shared numbers that the `physics` detector starts from: its encoder's."""
+    fresh = type(detector)(detector.config)
+    fresh.image_shape, fresh.encoder = detector.image_shape, detector.encoder
+    pixels = lenses(CASES["physics"].count, 0).stack().pixels
+    return {"shared": fresh._read(fresh._grey(pixels)).median(dim=0).values.numpy()}
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,14 @@ class Case:
     """(count, seed, planted=False) -> images."""
     count: int = 150
     """Training images."""
+    short_count: int = 40
+    few: int = 20
+    many: int = 80
+    """Images scored where some will do, and where the answer is a statistic."""
+    scale: tuple[float, float] = (1000.0, -300.0)
+    """Factor and offset after which an image is still one that can be reconstructed."""
+    losses: tuple[str, ...] = ("train_loss", "val_loss")
+    """Recorded in the history."""
     learns_in_epochs: bool = True
     weights_before: Callable[[Detector], dict[str, np.ndarray]] | None = untrained
     least_auc: float = 0.85
@@ -66,9 +88,22 @@ class Case:
 
 EPOCHS = {"max_epochs": 4, "batch_size": 16}
 LONG = {"max_epochs": 25, "batch_size": 16, "learning_rate": 4e-3}
+CLOSED_FORM: dict[str, Any] = {"losses": (), "learns_in_epochs": False, "weights_before": None}
 CASES = {
-    "pca": Case({"max_components": 30}, learns_in_epochs=False, weights_before=None),
-    "ocsvm": Case({"n_components": 50}, learns_in_epochs=False, weights_before=None),
+    "physics": Case(
+        {"sample": 20},
+        images=lenses,
+        count=40,
+        short_count=12,
+        few=8,
+        many=24,
+        scale=(1 / 255, 0.0),
+        losses=("train_loss",),
+        learns_in_epochs=False,
+        weights_before=unrefined,
+    ),
+    "pca": Case({"max_components": 30}, **CLOSED_FORM),
+    "ocsvm": Case({"n_components": 50}, **CLOSED_FORM),
     "dcae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
     "vae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
     "aae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
@@ -117,7 +152,7 @@ def make_short(case: Case) -> Detector:
 
 
 def test_every_registered_detector_is_tried():
-    assert set(CASES) == set(DETECTORS) - {"physics"}
+    assert set(CASES) == set(DETECTORS)
 
 
 # -- it learns --------------------------------------------------------------------------------
@@ -137,24 +172,22 @@ def test_every_parameter_moved(case, fitted):
 
 
 def test_the_loss_fell(case, fitted):
-    if not case.learns_in_epochs:
-        assert fitted.history == []
-        return
-    for kind in ("train_loss", "val_loss"):
+    assert bool(fitted.history) == bool(case.losses)
+    for kind in case.losses:
         losses = [row[kind] for row in fitted.history]
         assert np.mean(losses[-3:]) < losses[0]
 
 
 def test_a_planted_anomaly_is_found(case, fitted):
-    normal = fitted.score(case.images(60, 1))
-    planted = fitted.score(case.images(60, 2, planted=True))
+    normal = fitted.score(case.images(case.many, 1))
+    planted = fitted.score(case.images(case.many, 2, planted=True))
     assert set(normal.error) == set(planted.error) == {""}
     assert auc(normal.anomaly_score, planted.anomaly_score).value > case.least_auc
 
 
 def test_equal_classes_give_one_half(case, fitted):
-    first = fitted.anomaly_score(case.images(100, 3))
-    second = fitted.anomaly_score(case.images(100, 4))
+    first = fitted.anomaly_score(case.images(case.many, 3))
+    second = fitted.anomaly_score(case.images(case.many, 4))
     found = auc(first, second, confidence=0.99)
     assert found.low < 0.5 < found.high
 
@@ -165,26 +198,28 @@ def test_equal_classes_give_one_half(case, fitted):
 def test_scores_differ_between_images_and_not_between_calls(case, fitted):
     import torch
 
-    images = case.images(20, 5)
+    images = case.images(case.few, 5)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         first = fitted.anomaly_score(images)
         torch.manual_seed(2)
         second = fitted.anomaly_score(images)
-    assert len(np.unique(first)) == 20
+    assert len(np.unique(first)) == case.few
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_scores_do_not_depend_on_order_or_batch(case, fitted, size, monkeypatch):
-    images = case.images(20, 5)
+    images = case.images(case.few, 5)
     expected = fitted.score(images)
-    order = np.random.default_rng(0).permutation(20)
+    order = np.random.default_rng(0).permutation(case.few)
     monkeypatch.setattr(type(fitted), "batch_size", size)
     shuffled = fitted.score(images[order])
     np.testing.assert_allclose(shuffled.anomaly_score, expected.anomaly_score[order], rtol=1e-4)
     for part, values in expected.components.items():
-        np.testing.assert_allclose(shuffled.components[part], values[order], rtol=1e-4)
+        # A departure from the average may be zero.
+        close = {"rtol": 1e-4, "atol": 1e-4 * np.std(values)}
+        np.testing.assert_allclose(shuffled.components[part], values[order], **close)
 
 
 def test_a_bad_image_is_a_row_and_harms_no_other(case, fitted):
@@ -201,21 +236,22 @@ def test_a_bad_image_is_a_row_and_harms_no_other(case, fitted):
 
 
 def test_reconstructions_have_the_scale_of_the_image(case, fitted):
-    pixels = 1000 * case.images(6, 5).stack().pixels - 300
+    factor, offset = case.scale
+    pixels = np.float32(factor) * case.images(6, 5).stack().pixels + np.float32(offset)
     try:
         made = fitted.reconstruct(pixels)
     except ModelError:
         assert np.isnan(fitted.score(pixels).reconstruction_mse).all()
         return
     assert made.shape == pixels.shape
-    assert np.abs(made - pixels).mean() < 100
+    assert np.abs(made - pixels).mean() < 0.1 * np.ptp(pixels, axis=(1, 2)).mean()
 
 
 # -- it can be kept ---------------------------------------------------------------------------
 
 
 def test_arrays_hold_all_that_was_learned(case, fitted):
-    images = case.images(20, 5)
+    images = case.images(case.few, 5)
     arrays = {name: np.array(array) for name, array in fitted._arrays().items()}
     for array in arrays.values():
         assert array.dtype.kind in "fiu"
@@ -227,7 +263,7 @@ def test_arrays_hold_all_that_was_learned(case, fitted):
 
 
 def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):
-    images = case.images(20, 5)
+    images = case.images(case.few, 5)
     scores = fitted.anomaly_score(images)
     model = TrainedModel(fitted, Calibration(scores), {}, card="\n".join(fitted.card_notes()))
     loaded = load_model(save_model(model, tmp_path / "model")).detector
@@ -253,28 +289,26 @@ def test_anomalies_are_refused(short_case):
         detector.anomaly_score(mixed)
 
 
-def test_training_leaves_global_generators_alone(short_case):
+def test_the_seed_decides_and_global_generators_are_left_alone(short_case):
     import torch
 
-    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    make_short(short_case).fit(short_case.images(40, 6), run=Run(device="cpu"))
-    assert torch.equal(torch.get_rng_state(), torch_before)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
-
-
-def test_the_seed_decides(short_case):
-    images, fresh = short_case.images(40, 6), short_case.images(10, 7)
-    first, second = (
-        make_short(short_case).fit(images, run=Run(device="cpu")).anomaly_score(fresh)
-        for _ in range(2)
-    )
-    np.testing.assert_array_equal(first, second)
+    images, fresh = short_case.images(short_case.short_count, 6), short_case.images(8, 7)
+    scores = []
+    with torch.random.fork_rng():
+        for other in (1, 2):
+            torch.manual_seed(other)
+            torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+            made = make_short(short_case).fit(images, run=Run(device="cpu"))
+            assert torch.equal(torch.get_rng_state(), torch_before)
+            np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+            scores.append(made.anomaly_score(fresh))
+    np.testing.assert_array_equal(*scores)
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (41, 64)])
 def test_any_image_size(short_case, shape):
     if short_case.images is not rings:
-        pytest.skip("its images have the size of its simulation")
+        pytest.skip("its encoder ships for one size, and learns any other in minutes")
     detector = make_short(short_case).fit(rings(30, 8, shape=shape), run=Run(device="cpu"))
     assert np.isfinite(detector.anomaly_score(rings(5, 9, shape=shape))).all()
 
@@ -288,7 +322,7 @@ def test_a_resumed_run_equals_an_unbroken_one(short_case, tmp_path, monkeypatch)
         pytest.skip("it does not learn in epochs")
     from lumpylens._lightning import EpochRecord
 
-    images, fresh = short_case.images(40, 6), short_case.images(10, 7)
+    images, fresh = short_case.images(short_case.short_count, 6), short_case.images(8, 7)
     unbroken = make_short(short_case).fit(images, run=Run(tmp_path / "unbroken", device="cpu"))
     with monkeypatch.context() as patch:
         end_epoch = EpochRecord.on_train_epoch_end
@@ -316,18 +350,19 @@ def test_signs_are_those_of_scikit_learn(case, fitted, monkeypatch):
     from sklearn.ensemble import IsolationForest
 
     def flat(images: LensImages) -> np.ndarray:
-        return images.stack().pixels.reshape(len(images), -1)
+        return images.stack().pixels[:, ::3, ::3].reshape(len(images), -1)
 
-    normal, planted = case.images(40, 1), case.images(40, 2, planted=True)
+    normal, planted = case.images(case.few, 1), case.images(case.few, 2, planted=True)
     forest = IsolationForest(n_estimators=30, random_state=0).fit(flat(case.images(100, 0)))
-    monkeypatch.setattr(
-        fitted, "offset_", -float(np.quantile(fitted.anomaly_score(normal), 0.95)), raising=False
-    )
+    scores = fitted.anomaly_score(normal)
+    monkeypatch.setattr(fitted, "offset_", -float(np.quantile(scores, 0.95)), raising=False)
     for model, given in ((forest, flat), (fitted, lambda images: images)):
         samples = model.score_samples(given(normal))
         decisions = model.decision_function(given(normal))
+        predictions = model.predict(given(normal))
         assert samples.mean() > model.score_samples(given(planted)).mean()
         np.testing.assert_allclose(decisions, samples - model.offset_)
-        np.testing.assert_array_equal(model.predict(given(normal)), np.where(decisions < 0, -1, 1))
-    assert (fitted.predict(normal) == 1).mean() >= 0.9
-    np.testing.assert_array_equal(fitted.score_samples(normal), -fitted.anomaly_score(normal))
+        np.testing.assert_array_equal(predictions, np.where(decisions < 0, -1, 1))
+    # The last model is the detector.
+    np.testing.assert_array_equal(samples, -scores)
+    assert np.count_nonzero(predictions == -1) == 1

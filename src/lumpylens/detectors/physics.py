@@ -358,6 +358,4 @@ def load_encoder(path: Path, image_shape: tuple[int, int]) -> Encoder:
     from safetensors.torch import load_file
 
     scene = Eyepiece.for_shape(image_shape).scene
-    encoder = Encoder((scene.height, scene.width))
-    encoder.load_state_dict(load_file(path))
-    return encoder.eval()
+    return Encoder.with_weights((scene.height, scene.width), load_file(path))

@@ -60,14 +60,14 @@ def from_arrays(detector: PhysicsDetector, arrays: Mapping[str, NDArray[Any]]) -
     row, column, size = (int(v) for v in arrays["region"])
     measurement = Measurement(
         row, column, size,
-        steps=torch.from_numpy(arrays["steps"]) if "steps" in arrays else None,
-        active=torch.from_numpy(arrays["active"]) if "active" in arrays else None,
+        steps=torch.tensor(arrays["steps"]) if "steps" in arrays else None,
+        active=torch.tensor(arrays["active"]) if "active" in arrays else None,
     )  # fmt: skip
     scene = scene_of(measurement, detector.image_shape, cusp_samples=int(arrays["cusp_samples"]))
     detector.model = SmoothModel(
         scene,
         measurement,
-        torch.from_numpy(arrays["shared"]),
+        torch.tensor(arrays["shared"]),
         tuple(name for name, free in zip(NAMES, arrays["free"], strict=True) if free),
         NoiseLevel(**dict(zip(NOISE, map(float, arrays["noise"]), strict=True))),
         int(arrays["psf_radius"]),
@@ -75,8 +75,8 @@ def from_arrays(detector: PhysicsDetector, arrays: Mapping[str, NDArray[Any]]) -
     detector.brightness = float(arrays["brightness"])
     detector.error = float(arrays["error"])
     detector.population = Population(
-        torch.from_numpy(arrays["population.mean"]),
-        torch.from_numpy(arrays["population.covariance"]),
+        torch.tensor(arrays["population.mean"]),
+        torch.tensor(arrays["population.covariance"]),
     )
     detector.residual_law = ResidualLaw(*(float(v) for v in arrays["residual"]))
     detector.tails = {
@@ -84,10 +84,8 @@ def from_arrays(detector: PhysicsDetector, arrays: Mapping[str, NDArray[Any]]) -
         for name, stored in arrays.items() if name.startswith("tail.")
     }  # fmt: skip
     view = Eyepiece.for_shape(detector.image_shape).scene
-    detector.encoder = Encoder((view.height, view.width))
     weights = {
-        name.removeprefix("encoder."): torch.from_numpy(np.asarray(stored))
+        name.removeprefix("encoder."): torch.tensor(stored)
         for name, stored in arrays.items() if name.startswith("encoder.")
     }  # fmt: skip
-    detector.encoder.load_state_dict(weights)
-    detector.encoder.eval()
+    detector.encoder = Encoder.with_weights((view.height, view.width), weights)

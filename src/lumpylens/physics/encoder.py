@@ -6,6 +6,7 @@ It makes the fit global: refinement by least squares from its answer ends in the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -189,6 +190,14 @@ class Encoder(nn.Module):
         self.head = nn.Linear(192, 2 * len(ESTIMATED))
         self.register_buffer("spread", torch.tensor(SPREAD))
         self.register_buffer("middle", torch.zeros(len(ESTIMATED)))
+
+    @classmethod
+    def with_weights(cls, input_shape: tuple[int, int], weights: Mapping[str, Tensor]) -> Encoder:
+        """A trained network, ready to use; no random number is drawn for it."""
+        with torch.device("meta"):
+            encoder = cls(input_shape)
+        encoder.load_state_dict(weights, assign=True)
+        return encoder.eval()
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each estimated parameter, shape (n, 13)."""
