@@ -144,9 +144,15 @@ class SmoothModel:
 
     @cached_property
     def basis(self) -> Tensor:
-        """From rendered rows to coefficients, shape (c, h): pixels may be rendered binned."""
+        """From rendered rows to coefficients, shape (c, h).
+
+        Pixels may be rendered binned, and around the compared square is a margin, whose light
+        the blur carries in.
+        """
         binning = round(self.scene.pixel)
-        return self.measurement.basis.reshape(-1, self.scene.height, binning).sum(dim=2)
+        margin = (self.scene.height * binning - self.measurement.size) // 2
+        padded = torch.nn.functional.pad(self.measurement.basis, (margin, margin))
+        return padded.reshape(-1, self.scene.height, binning).sum(dim=2)
 
     def responses(self, full: Tensor, psf: Tensor | None) -> tuple[Response, Response]:
         """Maps from lens light and from source light to coefficients.

@@ -12,8 +12,12 @@ from lumpylens.physics.render import Scene
 
 __all__ = ["choose_region", "scene_of"]
 
-ENCLOSED = 0.995
+ENCLOSED = 0.99
 """Part of the variance between normal images that the compared square holds."""
+
+
+MARGIN = 8
+"""Pixels rendered around the compared square: a bright arc at its edge is blurred into it."""
 
 
 def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
@@ -63,9 +67,10 @@ def scene_of(
     cusp_samples : int
     """
     middle = (measurement.size - 1) / 2
+    side = (measurement.size + 2 * MARGIN) // pixel
     return Scene(
-        measurement.size // pixel,
-        measurement.size // pixel,
+        side,
+        side,
         offset_x=measurement.column + middle - (shape[1] - 1) / 2,
         offset_y=measurement.row + middle - (shape[0] - 1) / 2,
         pixel=pixel,
