@@ -13,10 +13,11 @@ from lumpylens.train import train
 
 __all__ = ["demo"]
 
-DETECTOR = "pca"
+DETECTOR = "physics"
+SETTINGS = {"sample": 80}
 POPULATION = "slc"
 SUBSTRUCTURE = "points"
-N_LEARNED, N_FRESH = 400, 120
+N_LEARNED, N_FRESH = 220, 50
 """Smooth lenses to learn from, and lenses of each kind to test with: as many as fit the time."""
 
 
@@ -56,7 +57,10 @@ def demo(
         images = simulate(POPULATION, n, seed=seed + k, substructure=lumps, progress=progress)
         write_npz(images, places[name])
 
-    model = train(places["smooth"], DETECTOR, out=folder / "model", seed=seed, progress=progress)
+    model = train(
+        places["smooth"], DETECTOR, out=folder / "model", seed=seed, settings=SETTINGS,
+        progress=progress,
+    )  # fmt: skip
     score(model, places["lumpy"], out=folder / "scores.csv", progress=progress)
     evaluation = evaluate(
         model,

@@ -70,7 +70,7 @@ def stages_of(model: SmoothModel, shape: tuple[int, int]) -> list[Stage]:
         return [Stage(replace(model, noise=tolerant), 6), Stage(model, 5)]
     scene = scene_of(model.measurement, shape, pixel=2)
     rough = replace(model, scene=scene, noise=tolerant, psf_radius=model.psf_radius // 2 + 1)
-    return [Stage(rough, 5), Stage(model, 4)]
+    return [Stage(rough, 3), Stage(model, 3)]
 
 
 def fit_all(
