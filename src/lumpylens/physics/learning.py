@@ -140,9 +140,10 @@ def learn_instrument(
             good, kept = well_fitted(data, fitted)
             model, change = shared_step(model, good, kept, broad_prior(model), shared)
             fitted = refit(model, data, fitted)
-        good, kept = well_fitted(data, fitted)
-        model = replace(model, noise=learn_noise(model, good, kept))
-        fitted = refit(model, data, fitted)
+        if data.noise is None:
+            good, kept = well_fitted(data, fitted)
+            model = replace(model, noise=learn_noise(model, good, kept))
+            fitted = refit(model, data, fitted)
         rounds.append(_record(turn, model, fitted, change))
         report(f"round {turn + 1}: shared numbers moved by {change:.4f}")
         if turn == 1:

@@ -221,14 +221,14 @@ class SmoothModel:
         predicted : Tensor, shape (n, c, c)
         amplitudes : Tensor, shape (n, 3)
         noise : Tensor, shape (n, H, W), or None
-            Given noise maps, compared pixels only.
+            Given noise maps; the noise level of the model is added to them.
         """
         measurement = self.measurement
-        if noise is not None:
-            return measurement.select(measurement.crop(noise))
         background = amplitudes[:, 2, None, None]
         light = measurement.local_mean(predicted) - background
         variance = self.noise.variance(light, background)
+        if noise is not None:
+            variance = variance + measurement.crop(noise).square()
         variance = variance + measurement.rounding_variance(predicted, variance)
         return measurement.select(variance).sqrt()
 
