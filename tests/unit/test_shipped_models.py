@@ -1,0 +1,49 @@
+"""The models that come with the package do what their cards say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lumpylens.data.images import LensImages
+from lumpylens.simulate import simulate
+from lumpylens.store import TrainedModel, load_model
+
+LARGEST_MB = 5.0
+
+
+@pytest.fixture(scope="module")
+def physics() -> TrainedModel:
+    return load_model("slc-physics")
+
+
+def test_it_is_small() -> None:
+    import lumpylens.models
+
+    folder = Path(next(iter(lumpylens.models.__path__))) / "slc-physics"
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert size < LARGEST_MB * 1e6
+
+
+def test_it_separates_simulated_lenses(physics: TrainedModel) -> None:
+    normal = simulate("slc", 12, seed=71)
+    lumpy = simulate("slc", 12, seed=72, substructure="points")
+    low, high = physics.detector.anomaly_score(normal), physics.detector.anomaly_score(lumpy)
+    assert np.median(high) > 3 * np.median(low)
+    assert high.min() > np.median(low)
+
+
+def test_it_separates_the_challenge_images(physics: TrainedModel, real_data: Path) -> None:
+    """Ranks 40 real lumpy lenses above all but one of 40 real smooth ones."""
+    root = real_data / "slc" / "lenses"
+    normal = physics.detector.anomaly_score(LensImages.open(root / "no_sub")[:40])
+    lumpy = physics.detector.anomaly_score(LensImages.open(root / "sub")[:40])
+    assert (lumpy > np.sort(normal)[-2]).all()
+
+
+def test_a_hubble_image_is_refused_in_words(physics: TrainedModel, real_data: Path) -> None:
+    table = physics.detector.score(LensImages.open(real_data / "slacs")[:2])
+    assert np.isnan(table.anomaly_score).all()
+    assert all("expected 150x150" in reason for reason in table.error)
