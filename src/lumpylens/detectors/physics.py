@@ -22,7 +22,7 @@ from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
 from lumpylens.detectors.physics_state import from_arrays, to_arrays
 from lumpylens.errors import ModelError
-from lumpylens.physics.batches import map_chunks
+from lumpylens.physics.batches import map_chunks, unsplit
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.inference import Data, Fit, observe, staged_fit
 from lumpylens.physics.learning import (
@@ -130,6 +130,10 @@ class PhysicsDetector(Detector):
         peak = float(np.median(everything.pixels.max(axis=(1, 2))))
         self.brightness = 1.0 if table is not None else GREY / peak
         self.encoder = self._encoder(run)
+        with unsplit():
+            self._learn(everything, table)
+
+    def _learn(self, everything: ImageBatch, table: Tensor | None) -> None:
         chosen = np.linspace(0, len(everything) - 1, min(self.config.sample, len(everything)))
         sample = take(everything, np.unique(chosen.round().astype(int)))
         pixels = self._grey(sample.pixels)

@@ -7,7 +7,7 @@ source and the background are linear columns; their amplitudes are solved for, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lumpylens.physics.batches import derivative_along
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
@@ -323,15 +324,16 @@ class SmoothModel:
         basis = self.basis.to(full)
         sigma = torch.exp(full[:, INDEX[PSF_NAME]]) / self.scene.pixel
 
-        def matrix(log_sigma: Tensor, variance: float) -> Tensor:
-            width = (torch.exp(2 * log_sigma) + variance).sqrt()
-            return torch.matmul(basis, gaussian_matrix(basis.shape[1], width, self.psf_radius))
+        def blurred(variance: float) -> Callable[[Tensor], Tensor]:
+            def matrix(log_sigma: Tensor) -> Tensor:
+                width = (torch.exp(2 * log_sigma) + variance).sqrt()
+                return torch.matmul(basis, gaussian_matrix(basis.shape[1], width, self.psf_radius))
+
+            return matrix
 
         total = torch.zeros(())
         for light, variance, column in ((lens, 0.0, 0), (source, self.source_variance, 1)):
-            blur, change, *_ = torch.func.jvp(
-                lambda s, v=variance: matrix(s, v), (sigma.log(),), (torch.ones_like(sigma),)
-            )
+            blur, change = derivative_along(blurred(variance), sigma.log(), torch.ones_like(sigma))
             half = change @ light @ blur.mT
             other = blur @ light @ change.mT
             total = total + amplitudes[:, column, None, None] * (half + other)

@@ -14,6 +14,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.inference import Data, Fit, Prior, evidence, normal_matrix
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import deviance_of
@@ -23,17 +24,8 @@ __all__ = [
     "Population", "SharedTest", "learn_noise", "learn_population", "shared_step", "sharing_tests",
 ]  # fmt: skip
 
-CHUNK = 64
-"""Images whose tangents are held at once: 64 x 20 x 8,100 numbers are 40 MB."""
-
 LONGEST_STEP = 0.2
 """Largest change of a shared number in one step, in its logarithm or in pixels."""
-
-
-def chunks(data: Data, fitted: Fit) -> list[tuple[Data, Fit]]:
-    """Split a collection into parts of at most `CHUNK` images."""
-    parts = torch.arange(len(data)).split(CHUNK)
-    return [(data.select(part), fitted.select(part)) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -66,8 +58,9 @@ def profile(
     count, extra = len(model.free), len(names)
     own = [*range(count), *range(count + extra, count + extra + 3)]
     shared = list(range(count, count + extra))
-    gradients, informations = [], []
-    for part, fit_part in chunks(data, fitted):
+
+    def one(index: Tensor) -> Profile:
+        part, fit_part = data.select(index), fitted.select(index)
         line = model.linearise(
             fit_part.values, fit_part.amplitudes, part.psf, part.noise, also=names
         )
@@ -80,9 +73,16 @@ def profile(
         cross = hessian[:, own][:, :, shared]
         right = torch.cat([cross, gradient[:, own, None]], dim=2)
         solved = torch.linalg.solve(hessian[:, own][:, :, own], right)
-        informations.append(hessian[:, shared][:, :, shared] - cross.mT @ solved[:, :, :-1])
-        gradients.append(gradient[:, shared] - (cross.mT @ solved[:, :, -1:])[..., 0])
-    return Profile(torch.cat(gradients), torch.cat(informations))
+        return Profile(
+            gradient[:, shared] - (cross.mT @ solved[:, :, -1:])[..., 0],
+            hessian[:, shared][:, :, shared] - cross.mT @ solved[:, :, :-1],
+        )
+
+    parts = map_chunks(one, len(data))
+    return Profile(
+        torch.cat([part.gradient for part in parts]),
+        torch.cat([part.information for part in parts]),
+    )
 
 
 def shared_step(
@@ -148,17 +148,23 @@ def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
 
     The sum over images is trimmed of the worst tenth: a misfit is not noise.
     """
-    predicted = torch.cat(
-        [model.predict(f.values, f.amplitudes, d.psf) for d, f in chunks(data, fitted)]
-    )
+
+    def predict(index: Tensor) -> Tensor:
+        part, fit_part = data.select(index), fitted.select(index)
+        return model.predict(fit_part.values, fit_part.amplitudes, part.psf)
+
+    predicted = torch.cat(map_chunks(predict, len(data)))
     compared, steps = model.measurement.select(predicted), model.measurement.active_steps
 
     def energy(logs: np.ndarray) -> float:
         trial = replace(model, noise=NoiseLevel(*(float(v) for v in np.exp(logs))))
-        sigma = trial.sigma(predicted, fitted.amplitudes, None)
-        each = deviance_of(data.observed, compared, sigma, steps).sum(dim=1)
-        if steps is None:
-            each = each + 2 * torch.log(sigma).sum(dim=1)
+
+        def deviances(index: Tensor) -> Tensor:
+            sigma = trial.sigma(predicted[index], fitted.amplitudes[index], None)
+            some = deviance_of(data.observed[index], compared[index], sigma, steps).sum(dim=1)
+            return some if steps is not None else some + 2 * torch.log(sigma).sum(dim=1)
+
+        each = torch.cat(map_chunks(deviances, len(data)))
         return float(each.sort().values[: max(1, 9 * len(each) // 10)].mean())
 
     # From the brightness of the images: a start within a few steps of the answer on any scale.

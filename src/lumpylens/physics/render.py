@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lumpylens.physics.batches import derivative_along
 from lumpylens.physics.deflection import external_shear, halo
 from lumpylens.physics.light import sersic, sersic_with_derivatives
 from lumpylens.physics.parameters import INDEX, NAMES
@@ -197,7 +198,7 @@ class Scene:
                 continue
             direction = torch.zeros_like(parameters)
             direction[:, INDEX[name]] = 1
-            du, dv, *_ = torch.func.jvp(self._elliptical_rays, (parameters,), (direction,))[1]
+            _, (du, dv, *_) = derivative_along(self._elliptical_rays, parameters, direction)
             found[name] = sx * du + sy * dv
         return found
 

@@ -12,6 +12,7 @@ from astropy.table import Table
 from lumpylens.data.cutout import ANOMALOUS, NORMAL, LensImage
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
+from lumpylens.physics.batches import unsplit
 from lumpylens.progress import counted
 from lumpylens.simulate.camera import photograph
 from lumpylens.simulate.lens import Lens, add_substructure, draw_lens
@@ -159,7 +160,7 @@ def simulate_with_truth(
     label = NORMAL if lumps is None else ANOMALOUS
     names = [f"{chosen.name}-{seed}-{index}" for index in wanted]
     lenses, images = [], []
-    with counted("simulating", len(wanted), show=progress) as on_image:
+    with unsplit(), counted("simulating", len(wanted), show=progress) as on_image:
         for name, index in zip(names, wanted, strict=True):
             lens = draw_lens(chosen, np.random.default_rng((seed, index, MACRO)))
             if lumps is not None:
