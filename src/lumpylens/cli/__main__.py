@@ -1,0 +1,5 @@
+"""``python -m lumpylens.cli``."""
+
+from lumpylens.cli.shell import run
+
+run()

@@ -1,0 +1,210 @@
+"""Verbs that train, use and compare models."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lumpylens.cli.shell import (
+    SOME_FAILED,
+    Data,
+    Debug,
+    Device,
+    Json,
+    Model,
+    Quiet,
+    Seed,
+    app,
+    say,
+)  # fmt: skip
+from lumpylens.errors import DataError, ModelError
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="Images without substructure.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
+    detector: Annotated[
+        str, typer.Option("--detector", help="Name listed by `lumpylens info`.")
+    ] = "physics",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the detector; repeatable."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings, or a model's config.")
+    ] = None,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last finished epoch.")
+    ] = False,
+    device: Device = "auto",
+    devices: Annotated[int, typer.Option("--devices", help="Processes per machine.")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", help="Machines.")] = 1,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Lightning's name, such as bf16-mixed.")
+    ] = "32-true",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Train a detector on normal images and calibrate it."""
+    from lumpylens.train import is_first_process, train
+
+    model = train(
+        data,
+        detector,
+        out=out,
+        seed=seed,
+        settings=_settings(config, settings or []),
+        resume=resume,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        precision=precision,
+        progress=not quiet,
+    )
+    if not is_first_process(devices * nodes):
+        return 0
+    images, normal = model.info["images"], model.info["normal"]
+    lines = [
+        f"{detector} learned from {images['train']} of {images['found']} images "
+        f"in {model.info['seconds']:.1f} s: {out}"
+    ]
+    if images["unreadable"]:
+        lines.append(f"{images['unreadable']} images could not be read")
+    if normal["false_alarm_rate"] is not None:
+        lines.append(
+            f"{normal['false_alarm_rate']:.1%} of {normal['test_images']} normal test images pass "
+            f"the threshold for {normal['nominal_false_alarm_rate']:.1%}"
+        )
+    say({"model": str(out), **model.info}, as_json, lines)
+    return 0
+
+
+@app.command()
+def score(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")
+    ] = None,
+    fdr: Annotated[
+        float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
+    ] = 0.05,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Rank images by how far they depart from normal ones."""
+    from lumpylens.score import score
+
+    table = score(model, data, out=out, fdr=fdr, device=device, progress=not quiet)
+    counts = {
+        "images": len(table),
+        "scored": len(table) - table.n_failed,
+        "failed": table.n_failed,
+        "warned": table.n_warned,
+        "flagged": int(table.flag.sum()),
+    }
+    shown: dict[str, Any] = {"out": str(out), **counts}
+    if out is None:
+        columns = table.columns()
+        shown = {**counts, "rows": [dict(zip(columns, row, strict=True)) for row in
+                                    zip(*columns.values(), strict=True)]}  # fmt: skip
+    say(shown, as_json, [repr(table), *([f"all rows are in {out}"] if out else [])])
+    return SOME_FAILED if table.n_failed else 0
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    normal: Annotated[str, typer.Option("--normal", help="Images without substructure.")],
+    anomalous: Annotated[str, typer.Option("--anomalous", help="Images with substructure.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for report, metrics and scores.")] = (
+        Path("results")
+    ),
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Measure a model on two classes; write the report."""
+    from lumpylens.evaluate import evaluate
+
+    evaluation = evaluate(
+        model, normal=normal, anomalous=anomalous, out=out, device=device, progress=not quiet
+    )
+    metrics = evaluation.metrics
+    say(metrics, as_json, [repr(evaluation), f"report: {out / 'report.html'}"])
+    return SOME_FAILED if metrics["n_failed_normal"] + metrics["n_failed_anomalous"] else 0
+
+
+@app.command()
+def benchmark(
+    data: Annotated[str, typer.Argument(help="Folder with one sub-folder per class.")],
+    detectors: Annotated[
+        str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Numbers, with commas.")] = "0",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the table.")] = Path("results"),
+    name: Annotated[
+        str, typer.Option("--name", help="The table is NAME.md and NAME.json.")
+    ] = "benchmark",
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Add a classifier that is trained on labels.")
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Compare detectors on the same images.
+
+    A run that is already in the folder of results is not made again.
+    """
+    from lumpylens.benchmark import benchmark
+
+    try:
+        numbers = [int(word) for word in seeds.split(",")]
+    except ValueError:
+        raise ModelError(f"--seeds takes whole numbers with commas, got {seeds!r}") from None
+    result = benchmark(
+        data,
+        None if detectors is None else [word.strip() for word in detectors.split(",")],
+        seeds=numbers,
+        out=out,
+        name=name,
+        reference=reference,
+        device=device,
+        progress=not quiet,
+    )
+    say(result, as_json, [(out / f"{name}.md").read_text(encoding="utf-8")])
+    return SOME_FAILED if result["failed"] else 0
+
+
+def _settings(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """Settings of a file, and on top of them those given as ``name=value``."""
+    settings: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as problem:
+            raise DataError(f"cannot read {config}: {problem.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+            raise DataError(f"{config} is not valid TOML: {problem}") from None
+        settings.update(values.get("settings", values))
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")
+        try:
+            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key.strip()] = text
+    return settings

@@ -1,0 +1,116 @@
+"""What all verbs share: the application, its options, its voice and its exit statuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import traceback
+import warnings
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lumpylens.errors import DataWarning, LumpylensError
+
+__all__ = [
+    "SOME_FAILED", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
+    "run", "say",
+]  # fmt: skip
+
+SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
+"""Exit statuses beside 0. A defect of ours must not be taken for images that failed."""
+
+app = typer.Typer(
+    name="lumpylens",
+    epilog="Exit status: 0 done, 1 done but some images could not be scored, 2 a mistake.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[str, typer.Argument(help="Folder or file of images.")]
+Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `lumpylens info`.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
+Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no warnings.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lumpylens {version('lumpylens')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Find dark-matter substructure in strong-lensing images without being shown any."""
+
+
+def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
+    """The result, on standard output: for a program or for a person."""
+    text = json.dumps(_plain(found), allow_nan=False) if as_json else "\n".join(lines)
+    typer.echo(text)
+
+
+def _plain(value: Any) -> Any:
+    """The same in types that JSON has; a missing number is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _complain(text: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"lumpylens: {' '.join(text.split())}", err=True)
+
+
+def run() -> None:
+    """Run the command line: a mistake is one line on standard error, and exit status 2."""
+    arguments = sys.argv[1:]
+
+    def warn(message: Warning | str, *_: Any, **__: Any) -> None:
+        _complain(f"warning: {message}")
+
+    warnings.showwarning = warn
+    if "--debug" not in arguments:
+        # What other packages have to say of their future is no news to a user.
+        warnings.simplefilter("ignore")
+        if "--quiet" not in arguments:
+            warnings.simplefilter("default", DataWarning)
+    try:
+        status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
+        if status == INTERRUPTED:
+            _complain("stopped; no half-made result is left, and train --resume goes on")
+    except typer.TyperException as problem:
+        context = getattr(problem, "ctx", None)
+        place = context.command_path if context else "lumpylens"
+        _complain(f"{problem.format_message().rstrip('.')} (see {place} --help)")
+        status = USER_ERROR
+    except LumpylensError as problem:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        _complain(str(problem))
+        status = USER_ERROR
+    except Exception:  # noqa: BLE001 - Python's own exit status would be that of SOME_FAILED
+        traceback.print_exc()
+        _complain("this is a defect of lumpylens; please report it with the lines above")
+        status = DEFECT
+    sys.exit(status)
