@@ -200,7 +200,7 @@ def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for part in metrics[0]["audit"]["components"]
         },
         "n_failed": max(each["n_failed_normal"] + each["n_failed_anomalous"] for each in metrics),
-        **{key: mean([run[key] for run in runs]) for key in ("images_per_second", "model_mb")},
+        **{key: mean([run[key] for run in runs]) for key in ("images_per_core_second", "model_mb")},
     }
 
 
@@ -224,7 +224,10 @@ def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "n_normal": metrics[0]["n_normal"],
         "n_anomalous": metrics[0]["n_anomalous"],
-        **{key: mean([run[key] for run in runs]) for key in ("training_seconds", "peak_memory_mb")},
+        **{
+            key: mean([run[key] for run in runs])
+            for key in ("training_core_seconds", "peak_memory_mb")
+        },
     }
 
 

@@ -63,7 +63,7 @@ def test_a_run_measures_what_the_table_shows(one):
     assert one["metrics"]["n_normal"] < 40
     assert one["metrics"]["n_anomalous"] == 80
     assert 100 < one["n_train"] < 150
-    for key in ("training_seconds", "images_per_second", "peak_memory_mb", "model_mb"):
+    for key in ("training_core_seconds", "images_per_core_second", "peak_memory_mb", "model_mb"):
         assert one[key] > 0
     json.dumps(one)
 
