@@ -96,6 +96,9 @@ def score(
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="The quicker, coarser score, where the model has one.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -104,7 +107,7 @@ def score(
     """Rank images by how far they depart from normal ones."""
     from lumpylens.score import score
 
-    table = score(model, data, out=out, fdr=fdr, device=device, progress=not quiet)
+    table = score(model, data, out=out, fdr=fdr, fast=fast, device=device, progress=not quiet)
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,

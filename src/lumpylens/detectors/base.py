@@ -232,6 +232,10 @@ class Detector(ABC):
         error = [failed.get(position, "") for position in range(count)]
         return Scores(score, parts, mse, error, warning)
 
+    def fast(self) -> Detector | None:
+        """A quicker and coarser detector from the same training, where there is one."""
+        return None
+
     def anomaly_score(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
         """Anomaly score of each image, shape (n,): higher is more anomalous, NaN if it failed."""
         return self.score(images).anomaly_score

@@ -34,7 +34,7 @@ class ReconstructionConfig(DetectorConfig):
     learning_rate: float = Field(2e-3, gt=0, description="Adam; peak of the one-cycle schedule")
     weight_decay: float = Field(1e-5, ge=0, description="L2 penalty inside Adam")
     batch_size: int = Field(100, ge=2, description="Images per step")
-    max_epochs: int = Field(100, ge=1, description="Length of the schedule")
+    max_epochs: int = Field(50, ge=1, description="Length of the schedule")
     patience: int = Field(20, ge=1, description="Epochs without a better validation loss")
 
 

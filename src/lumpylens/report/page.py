@@ -180,7 +180,7 @@ def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
         save_both(lambda t: figures.roc_parts(t, parts, labels), folder, "roc-parts")
         said["roc-parts"] = "ROC curves of " + " and of ".join(labels.values())
 
-    if evaluation.history and any(name.endswith("loss") for name in evaluation.history[0]):
+    if any("train_loss" in row for row in evaluation.history):
         save_both(lambda t: figures.training(t, evaluation.history), folder, "training")
         said["training"] = f"Training and validation loss over {len(evaluation.history)} epochs."
 
