@@ -197,7 +197,6 @@ def _band(axes: Axes, theme: Theme, curve: RocCurve, grid: Array) -> None:
 def training(theme: Theme, history: Sequence[Mapping[str, float]]) -> Figure:
     """Losses by epoch, with the epoch whose weights were kept."""
     figure, axes = new_axes(theme, "epoch", "loss", top_inches=LEGEND_INCHES)
-    history = [row for row in history if "train_loss" in row]
     epochs = [row.get("epoch", k) for k, row in enumerate(history, 1)]
     names = [name for name in history[0] if name.endswith("loss")]
     said = {"train_loss": "training images", "val_loss": "validation images (normal)"}
