@@ -211,8 +211,8 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     Parameters
     ----------
     model : str, Path or TrainedModel
-        A folder, or a name as listed by ``lumpylens info``. A loaded model is returned as
-        it is.
+        A folder, a safetensors file that `lumpylens.export` wrote, or a name as listed by
+        ``lumpylens info``. A loaded model is returned as it is.
 
     Raises
     ------
@@ -223,6 +223,11 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     if isinstance(model, TrainedModel):
         return model
     folder = _find(model)
+    if folder.is_file():
+        from lumpylens.packing import unpacked
+
+        with unpacked(folder) as folder:
+            return load_model(folder)
     config = _read_config(folder)
     try:
         detector = detector_class(config.detector)(**config.settings)
@@ -258,7 +263,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
 
 def _find(model: str | Path) -> Path:
     folder = Path(model)
-    if folder.is_dir():
+    if folder.is_dir() or (folder.is_file() and folder.suffix == ".safetensors"):
         return folder
     names = shipped_models()
     # Names are compared, never joined to a path, so that no name leads out of the package.

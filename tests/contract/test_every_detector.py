@@ -289,6 +289,35 @@ def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):
     np.testing.assert_array_equal(loaded.anomaly_score(images), scores)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pt2", "onnx"])
+def test_exported_scores_are_its_own(case, fitted, kind, tmp_path):
+    """Where a detector has a fast score, that is the one exported."""
+    from lumpylens.export import export
+
+    quick = fitted.fast() or fitted
+    fresh = case.images(case.few, 5).stack().pixels
+    scores = quick.anomaly_score(fresh)
+    calibration = Calibration(scores)
+    model = TrainedModel(fitted, calibration, {}, fast_calibration=calibration)
+    try:
+        file = export(model, out=tmp_path / f"model.{kind}")
+    except ModelError as refusal:
+        if "cannot be exported" in str(refusal):
+            return
+        raise
+    if kind == "pt2":
+        import torch
+
+        found = torch.export.load(file).module()(torch.from_numpy(fresh)).numpy()
+    else:
+        onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        (found,) = session.run(["anomaly_score"], {"pixels": fresh})
+    assert found.shape == scores.shape
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-3 * np.std(scores))
+
+
 # -- it keeps to normals, to its place and to scikit-learn ------------------------------------
 
 

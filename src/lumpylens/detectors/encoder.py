@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from lumpylens.errors import ModelError
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.population import robust_gaussian
 from lumpylens.physics.scores import squared_distance
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["EncoderConfig", "EncoderDetector", "obtain_encoder"]
 
@@ -101,6 +104,14 @@ class EncoderDetector(Detector):
             for name, stored in arrays.items() if name.startswith("encoder.")
         }  # fmt: skip
         self.encoder = _with_weights(weights, self.image_shape)
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        from lumpylens.detectors.scorers import EncoderDistance
+
+        assert self.image_shape is not None
+        eyepiece = Eyepiece.for_shape(self.image_shape)
+        return EncoderDistance(self.encoder, eyepiece, self.mean, self.covariance)
 
     def card_notes(self) -> list[str]:
         """What it is."""

@@ -23,6 +23,7 @@ from lumpylens.detectors.base import (
     reconstruction_mse,
     to_unit_range,
 )
+from lumpylens.detectors.scorers import ReconstructionError
 from lumpylens.training import TrainableNetwork, seeded, torch_device, train_network
 
 __all__ = ["ReconstructionConfig", "ReconstructionDetector", "ReconstructionNetwork"]
@@ -122,6 +123,11 @@ class ReconstructionDetector(Detector):
             {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         )
         self.network = network.eval()
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        assert self.network is not None
+        return ReconstructionError(self.network)
 
     def card_notes(self) -> list[str]:
         """What is scored, and how long it learned."""
