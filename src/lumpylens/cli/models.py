@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,6 @@ import typer
 
 from lumpylens.cli.shell import (
     SOME_FAILED,
-    Data,
     Debug,
     Device,
     Json,
@@ -89,22 +89,40 @@ def train(
 @app.command()
 def score(
     model: Model,
-    data: Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(help="Folder or file of images; with --cluster several, or @LIST-OF-THEM."),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")
+        Path | None,
+        typer.Option("--out", help="Table: .csv, .ecsv or .parquet; with --cluster a folder."),
     ] = None,
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", help="With --cluster: number of images in top.csv.")
+    ] = 100,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Rank images by how far they depart from normal ones."""
+    if cluster is not None:
+        return _score_shards(model, data, out, cluster, fdr, top, device, as_json, quiet)
+    if len(data) > 1:
+        raise DataError(
+            f"{len(data)} files or folders are scored with --cluster, such as --cluster local:2; "
+            "without it give one"
+        )
     from lumpylens.score import score
 
-    table = score(model, data, out=out, fdr=fdr, device=device, progress=not quiet)
+    table = score(model, data[0], out=out, fdr=fdr, device=device, progress=not quiet)
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,
@@ -119,6 +137,30 @@ def score(
                                     zip(*columns.values(), strict=True)]}  # fmt: skip
     say(shown, as_json, [repr(table), *([f"all rows are in {out}"] if out else [])])
     return SOME_FAILED if table.n_failed else 0
+
+
+def _score_shards(
+    model: str,
+    shards: list[str],
+    out: Path | None,
+    cluster: str,
+    fdr: float,
+    top: int,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """The verb `score` on shards."""
+    from lumpylens.scale import score_shards
+
+    if out is None:
+        raise DataError("--cluster needs --out FOLDER for the tables of the shards")
+    campaign = score_shards(
+        model, shards, out=out, cluster=cluster, fdr=fdr, top=top, device=device,
+        progress=not quiet,
+    )  # fmt: skip
+    say(asdict(campaign), as_json, campaign.lines())
+    return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
 
 
 @app.command()
