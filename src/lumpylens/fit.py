@@ -17,6 +17,7 @@ from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError
 from lumpylens.lenses.catalogue import (
     LensRow,
+    Redshifts,
     read_redshifts,
     read_rows,
     row_of,
@@ -109,7 +110,10 @@ def fit(
         ordered = [rows[position] for position in sorted(rows)]
         return with_masses(with_p_values(ordered), distances)
 
-    jobs = [_Job(images, position, seed, figures) for position in range(len(images))]
+    jobs = [
+        _Job(images, position, seed, figures, distances.get(name))
+        for position, name in enumerate(images.ids)
+    ]
     with counted("fitting", len(jobs), show=progress) as step:
         for position, row in _run(jobs, known, workers):
             rows[position] = row
@@ -127,6 +131,7 @@ class _Job:
     position: int
     seed: int
     figures: str | Path | None
+    redshifts: Redshifts | None
 
     def digest(self, cutout: Cutout) -> str:
         """Of all that decides the row."""
@@ -176,8 +181,12 @@ def _fitted(job: _Job, cutout: Cutout, digest: str) -> LensRow:
     from lumpylens.lenses.quality import remarks
 
     found = analyse(cutout, seed=job.seed)
-    row = row_of(found, remarks(found), digest)
-    return row
+    quality = remarks(found)
+    if job.figures is not None:
+        from lumpylens.lenses.pictures import explain_lens
+
+        explain_lens(found, job.figures, redshifts=job.redshifts, quality=quality)
+    return row_of(found, quality, digest)
 
 
 def cutout_of(item: LensImage) -> Cutout:

@@ -55,8 +55,7 @@ class LensRow:
     perturber_p_value: float = _number("look-elsewhere included, model error divided out")
     error: str = _text("why the lens could not be fitted")
     perturber_snr: float = _number("largest signal-to-noise ratio of the map, as it is")
-    perturber_snr_corrected: float = _number("the same divided by the inflation")
-    inflation: float = _number("of signal-to-noise ratios by model error")
+    inflation: float = _number("of significances by errors of noise map and model")
     residual_scatter: float = _number("of smoothed residuals off the arcs, 1 for the given noise")
     map_scatter: float = _number("of the perturbation map, 1 for the given noise")
     noise_maximum: float = _number("location of the largest signal-to-noise ratio of noise")
@@ -66,6 +65,11 @@ class LensRow:
     source_order: float = _number("highest order of the source's shapelets")
     seconds: float = _number("of computing")
     digest: str = _text("of pixels and settings: a row with the same digest is not made again")
+
+    @property
+    def perturber_significance(self) -> float:
+        """Standard deviations that the gain in log evidence stands for."""
+        return math.sqrt(2 * max(self.perturber_log_evidence, 0.0))
 
     @property
     def trusted(self) -> bool:
@@ -158,7 +162,8 @@ class Redshifts:
             return math.nan
         near = Planck18.angular_diameter_distance(self.lens)
         far = Planck18.angular_diameter_distance(self.source)
-        between = Planck18.angular_diameter_distance_z1z2(self.lens, self.source)
+        # Space is flat in this cosmology (Hogg 1999, astro-ph/9905116, equation 19).
+        between = far - near * (1 + self.lens) / (1 + self.source)
         angle = math.radians(einstein_radius_arcsec / 3600)
         mass = constants.c**2 / (4 * constants.G) * near * far / between * angle**2
         return float(mass.to_value(units.Msun))

@@ -14,7 +14,7 @@ from lumpylens.physics.deflection import external_shear, softened_point
 from lumpylens.physics.linear_light import LinearFit, solve
 from lumpylens.physics.multi_gaussian import MultiGaussian
 from lumpylens.physics.power_law import multipole, power_law
-from lumpylens.physics.shapelets import Shapelets
+from lumpylens.physics.shapelets import Shapelets, orders
 
 __all__ = [
     "ALL", "INDEX", "LIGHT", "MASS", "MULTIPOLES", "NAMES", "PERTURBER", "SHEAR", "SOURCE",
@@ -37,6 +37,8 @@ INDEX = {name: position for position, name in enumerate(NAMES)}
 SOFTENING = 0.05
 """Core of a perturber in arcsec: one pixel of the Hubble camera."""
 
+STEEPNESS = 2.0
+
 WIDTHS = torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64)
 """Widths of the lens galaxy's Gaussians, arcsec."""
 
@@ -49,6 +51,15 @@ def vector(**values: float) -> Tensor:
     for name, value in values.items():
         made[INDEX[name]] = value
     return made
+
+
+def roughness(largest_order: int) -> Tensor:
+    """Prior precision of each shapelet's coefficient, in units of the first's.
+
+    Galaxies are concentrated: their power falls with the order.
+    """
+    total = torch.tensor([sum(pair) for pair in orders(largest_order)], dtype=torch.float64)
+    return (1 + total) ** STEEPNESS
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class RealLens:
     largest_order : int
         Of the source's shapelets.
     source_precision : float
-        Prior precision of their coefficients.
+        Prior precision of the first one's coefficient.
     """
 
     observation: Observation
@@ -155,8 +166,8 @@ class RealLens:
         scale = math.exp(float(values[INDEX["log_source_scale"]]))
         source = Shapelets.at(x, y, scale, self.largest_order)
         free = torch.cat([observation.see(source.columns()), observation.weights[None]])
-        precision = torch.full((len(free),), self.source_precision, dtype=torch.float64)
-        precision[-1] = 0
+        precision = torch.zeros(len(free), dtype=torch.float64)
+        precision[:-1] = self.source_precision * roughness(self.largest_order)
         linear = solve(free, precision, light_columns, observation.data)
         return Lens(values, linear, light_columns, gaussians, source)
 

@@ -151,8 +151,8 @@ def _energy(lens: Lens, belief: Belief) -> float:
 
 def _learn_source(model: RealLens, lens: Lens) -> tuple[RealLens, Lens]:
     source = slice(0, len(lens.linear.free) - 1)
-    wanted = lens.linear.evidence_precision(source)
-    if 0.7 < wanted / model.source_precision < 1.4:
+    factor = lens.linear.evidence_factor(source)
+    if 0.7 < factor < 1.4:
         return model, lens
-    model = replace(model, source_precision=wanted)
+    model = replace(model, source_precision=model.source_precision * factor)
     return model, model.lens(lens.values, lens)

@@ -18,13 +18,21 @@ __all__ = ["SmoothFit", "fit_smooth", "polish"]
 RADII = torch.logspace(math.log10(0.45), math.log10(2.6), 22, dtype=torch.float64)
 """Einstein radii that are tried, arcsec: those of single galaxies, in steps of 9 %."""
 
-SPREAD = {"eta": 0.2, "shear": 0.08, "slope": 0.15, "centre": 0.03, "log_source_scale": 0.7,
-          "light_eta": 0.3}  # fmt: skip
-"""Standard deviations of the priors. That of the slope is what lensing and dynamics of such
-galaxies found (Auger et al. 2010, arXiv:1007.2880: 2.08 with a scatter of 0.16)."""
+MODEL_ERROR = 2.0
+"""Perturbation maps of real lenses scatter by this much more than noise. The likelihood knows
+nothing of it and is too sure by its square; so the priors are made as much surer."""
+
+SPREAD = {"log_einstein_radius": 0.45, "eta": 0.25, "shear": 0.08, "slope": 0.15, "centre": 0.04,
+          "log_source_scale": 1.0, "light_eta": 0.5}  # fmt: skip
+"""Standard deviations of the numbers in nature. That of the slope is what lensing and dynamics of
+such galaxies found (Auger et al. 2010, arXiv:1007.2880: 2.08 with a scatter of 0.16)."""
+
+TYPICAL_RADIUS = 1.2
+"""Arcsec. Massive galaxies halfway to their sources have this within a factor of 1.6: it goes
+with the square of their velocity dispersions, 250 km/s give or take a quarter."""
 
 FIRST_ORDER, MIDDLE_ORDER = 5, 8
-LARGER_ORDERS = (12, 16)
+LARGER_ORDERS = (11, 15, 20, 25)
 """Highest total order of the source's shapelets, stage by stage."""
 
 FOLLOWED = 3
@@ -58,6 +66,7 @@ def beliefs(light: LensLight) -> Belief:
     shrink = min(0.8, 0.6 / max(math.hypot(*light.eta), 1e-9))
     at_x, at_y = (float(light.values[INDEX[name]]) for name in LIGHT[:2])
     of = {
+        "log_einstein_radius": (math.log(TYPICAL_RADIUS), SPREAD["log_einstein_radius"]),
         "eta_1": (shrink * light.eta[0], SPREAD["eta"]),
         "eta_2": (shrink * light.eta[1], SPREAD["eta"]),
         "shear_1": (0.0, SPREAD["shear"]),
@@ -69,7 +78,7 @@ def beliefs(light: LensLight) -> Belief:
     }
     for name in LIGHT[2:]:
         of[name] = (0.0, SPREAD["light_eta"])
-    return Belief(of)
+    return Belief({name: (mean, spread / MODEL_ERROR) for name, (mean, spread) in of.items()})
 
 
 def fit_smooth(observation: Observation) -> SmoothFit:

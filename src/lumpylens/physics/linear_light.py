@@ -64,8 +64,8 @@ class LinearFit:
         along = torch.cholesky_solve(self.basis @ rows.mT, self.factor)
         return rows - along.mT @ self.basis
 
-    def evidence_precision(self, source: slice) -> float:
-        """Common prior precision of a part of the free columns that the evidence asks for.
+    def evidence_factor(self, source: slice) -> float:
+        """Factor by which the evidence wants the prior precision of a part of the columns changed.
 
         MacKay 1992, Neural Computation 4, 415, equation 4.9: the number of well-measured
         amplitudes over the sum of their squares.
@@ -73,8 +73,8 @@ class LinearFit:
         count = len(self.precision)
         inverse = torch.cholesky_inverse(self.factor)[:count, :count].diagonal()[source]
         measured = len(inverse) - float((inverse * self.precision[source]).sum())
-        relative = self.precision[source] / self.precision[source].mean()
-        return max(measured, 1e-3) / max(float((relative * self.free[source] ** 2).sum()), 1e-30)
+        energy = float((self.precision[source] * self.free[source].square()).sum())
+        return max(measured, 1e-3) / max(energy, 1e-30)
 
 
 def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> LinearFit:
