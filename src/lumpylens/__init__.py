@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lumpylens.detectors import Detector, create
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
+    from lumpylens.fit import fit
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
     from lumpylens.simulate import simulate
@@ -42,6 +43,7 @@ __all__ = [
     "demo",
     "evaluate",
     "fetch",
+    "fit",
     "load_model",
     "save_model",
     "score",
@@ -62,6 +64,7 @@ _HOMES = {
     "demo": "demo",
     "evaluate": "evaluate",
     "fetch": "data.fetch",
+    "fit": "fit",
     "load_model": "store",
     "save_model": "store",
     "score": "score",

@@ -16,7 +16,7 @@ from lumpylens import cli
 from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
-VERBS = ("benchmark", "demo", "evaluate", "fetch", "info", "score", "simulate", "train")
+VERBS = ("benchmark", "demo", "evaluate", "fetch", "fit", "info", "score", "simulate", "train")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
 
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-import lumpylens.fit
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 from lumpylens.fit import cutout_of, fit
 from lumpylens.lenses.catalogue import LensRow, Redshifts, read_redshifts, read_rows, write_rows
-from lumpylens.lenses.inflation import REFERENCE, model_error, with_p_values
-from lumpylens.lenses.significance import gumbel, p_value
+from lumpylens.lenses.inflation import REFERENCE, model_error, p_value, with_p_values
+from lumpylens.lenses.significance import gumbel
+
+FIT = importlib.import_module("lumpylens.fit")
 
 
 def row(name: str, log_evidence: float = 5.0, **changes) -> LensRow:
@@ -48,7 +50,7 @@ def fitted(monkeypatch):
             raise ValueError("no minimum\nhere")
         return row(cutout.id, digest=digest, quality="; ".join(cutout.remarks))
 
-    monkeypatch.setattr(lumpylens.fit, "_fitted", stub)
+    monkeypatch.setattr(FIT, "_fitted", stub)
     return done
 
 
@@ -76,14 +78,14 @@ def test_a_second_run_fits_only_what_is_missing_or_changed(images, fitted, tmp_p
 
 def test_an_interrupted_run_keeps_what_it_finished(images, fitted, tmp_path, monkeypatch):
     out = tmp_path / "fits.csv"
-    stub = lumpylens.fit._fitted
+    stub = FIT._fitted
 
     def interrupted(job, cutout, digest):
         if cutout.id == "b":
             raise KeyboardInterrupt
         return stub(job, cutout, digest)
 
-    monkeypatch.setattr(lumpylens.fit, "_fitted", interrupted)
+    monkeypatch.setattr(FIT, "_fitted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(images, out=out, progress=False)
     assert [one.id for one in read_rows(out)] == ["a"]

@@ -15,9 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from lumpylens.lenses.catalogue import LensRow
-from lumpylens.lenses.significance import p_value
 
-__all__ = ["model_error", "with_p_values"]
+__all__ = ["model_error", "p_value", "with_p_values"]
 
 FEWEST = 8
 """Other lenses that are needed to learn the model's error from; with fewer it is `REFERENCE`."""
@@ -67,3 +66,11 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
             )
         )
     return made
+
+
+def p_value(snr: float, noise_maxima: tuple[float, float]) -> float:
+    """How often noise alone reaches a signal-to-noise ratio somewhere in the map."""
+    location, scale = noise_maxima
+    if not scale > 0:
+        return math.nan
+    return -math.expm1(-math.exp(-(snr - location) / scale))

@@ -11,7 +11,7 @@ from torch import Tensor
 from lumpylens.lenses.perturber import PerturbationMap
 from lumpylens.lenses.refine import Refined
 
-__all__ = ["Inflation", "gumbel", "measure_inflation", "p_value"]
+__all__ = ["Inflation", "gumbel", "measure_inflation"]
 
 EULER = 0.5772156649015329
 
@@ -63,11 +63,3 @@ def gumbel(maxima: Tensor) -> tuple[float, float]:
     """Location and scale of the law of largest values, from draws of it, by moments."""
     scale = float(maxima.double().std()) * math.sqrt(6) / math.pi
     return float(maxima.double().mean()) - EULER * scale, scale
-
-
-def p_value(snr: float, noise_maxima: tuple[float, float]) -> float:
-    """How often noise alone reaches a signal-to-noise ratio somewhere in the map."""
-    location, scale = noise_maxima
-    if not scale > 0:
-        return math.nan
-    return -math.expm1(-math.exp(-(snr - location) / scale))

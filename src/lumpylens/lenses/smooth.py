@@ -32,8 +32,11 @@ TYPICAL_RADIUS = 1.2
 with the square of their velocity dispersions, 250 km/s give or take a quarter."""
 
 FIRST_ORDER, MIDDLE_ORDER = 5, 8
-LARGER_ORDERS = (11, 15, 20, 25)
+LARGER_ORDERS = (12, 17, 23)
 """Highest total order of the source's shapelets, stage by stage."""
+
+WORTH = 20.0
+"""Gain in -2 ln evidence that a source of more detail must bring."""
 
 FOLLOWED = 3
 """Starts that are followed beyond the first stage."""
@@ -124,7 +127,7 @@ def polish(observation: Observation, rough: SmoothFit) -> SmoothFit:
     for order in LARGER_ORDERS:
         larger = RealLens(observation, order, best.model.source_precision)
         tried = refine(larger, best.lens.values, ALL, rough.belief, steps=8)
-        if tried.energy > best.energy - 5:
+        if tried.energy > best.energy - WORTH:
             break
         best = tried
     return replace(rough, best=best)
