@@ -31,6 +31,14 @@ def test_shapelets_are_orthonormal():
     )
 
 
+def test_sum_of_shapelets():
+    x, y, _ = plane(7, 0.7)
+    coefficients, made = random(len(orders(4))), Shapelets.at(x, y, 0.2, 4)
+    torch.testing.assert_close(
+        made.sum(coefficients), torch.einsum("k,khw->hw", coefficients, made.columns())
+    )
+
+
 def test_gradient_of_shapelets():
     x, y, _ = plane(9, 0.7)
     coefficients = random(len(orders(5)))

@@ -63,7 +63,12 @@ class LensRow:
     centre_x_arcsec: float = _number("of the lens from the image's centre along columns")
     centre_y_arcsec: float = _number("of the lens from the image's centre along rows")
     source_order: float = _number("highest order of the source's shapelets")
-    seconds: float = _number("of computing")
+    seconds: float = _number("of one core, of which the next five are parts")
+    seconds_smooth: float = _number("smooth fit")
+    seconds_filter: float = _number("perturbation map")
+    seconds_noise: float = _number("draws of noise")
+    seconds_perturber: float = _number("explicit perturber")
+    seconds_multipoles: float = _number("explicit perturber with multipoles")
     digest: str = _text("of pixels and settings: a row with the same digest is not made again")
 
     @property
@@ -109,6 +114,11 @@ def row_of(found: LensAnalysis, quality: Sequence[str], digest: str) -> LensRow:
         centre_y_arcsec=lens["light_y"],
         source_order=float(best.model.largest_order),
         seconds=sum(found.seconds.values()),
+        seconds_smooth=found.seconds["smooth"],
+        seconds_filter=found.seconds["filter"],
+        seconds_noise=found.seconds["noise"],
+        seconds_perturber=found.seconds["perturber"],
+        seconds_multipoles=found.seconds["multipoles"],
         digest=digest,
     )
 

@@ -48,8 +48,7 @@ def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:
     around = (boxed(residual) - residual) / (number - 1).clamp_min(1).sqrt()
     x, y = observation.x - lens["light_x"], observation.y - lens["light_y"]
     far = torch.hypot(x, y) > 1.4 * math.exp(lens["log_einstein_radius"]) + 0.4
-    source = torch.einsum("k,khw->hw", lens.linear.free[:-1], lens.source.columns())
-    bright = observation.blur(source[None])[0].abs() * observation.weight > 1.0
+    bright = observation.blur(lens.source_light[None])[0].abs() * observation.weight > 1.0
     neighbour = far & ~bright & (mean > NEIGHBOUR)
     grown = torch.nn.functional.max_pool2d(neighbour.double()[None, None], 7, 1, 3)[0, 0] > 0
     defect = (residual.abs() > DEFECT) & (around.abs() < DEFECT / 2)

@@ -87,6 +87,11 @@ class Lens:
         return float(self.values[INDEX[name]])
 
     @property
+    def source_light(self) -> Tensor:
+        """Unblurred source light (h, w)."""
+        return self.source.sum(self.linear.free[:-1])
+
+    @property
     def source_gradient(self) -> tuple[Tensor, Tensor]:
         """Gradient (h, w) of the unblurred source where each ray ends."""
         return self.source.gradient(self.linear.free[:-1])
@@ -171,6 +176,12 @@ class RealLens:
         linear = solve(free, precision, light_columns, observation.data)
         return Lens(values, linear, light_columns, gaussians, source)
 
+    def source_seen_by(self, values: Tensor, lens: Lens) -> Tensor:
+        """Unblurred light (h, w) of a lens's source, with its rays bent by other numbers."""
+        scale = math.exp(lens["log_source_scale"])
+        source = Shapelets.at(*self.rays(values), scale, self.largest_order)
+        return source.sum(lens.linear.free[:-1])
+
     def tangents(self, lens: Lens, names: Sequence[str]) -> Tensor:
         """Whitened derivatives (k, n) of the model with respect to the named numbers."""
         made = dict.fromkeys(names, torch.empty(0))
@@ -208,8 +219,7 @@ class RealLens:
             made["source_x"], made["source_y"] = -gx, -gy
         if "log_source_scale" in made:
             bx, by = self.rays(lens.values)
-            sum_ = torch.einsum("k,khw->hw", lens.linear.free[:-1], lens.source.columns())
-            made["log_source_scale"] = -(gx * bx + gy * by) - sum_
+            made["log_source_scale"] = -(gx * bx + gy * by) - lens.source_light
         if "perturber_strength" in made:
             values = [torch.tensor(lens[name], dtype=torch.float64) for name in PERTURBER[:2]]
             ax, ay = self.perturber(*values)

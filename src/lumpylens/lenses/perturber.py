@@ -48,6 +48,8 @@ class PerturbationMap:
         Whitened and projected D / |D| of the visible positions.
     side : int
         Positions per side of the square grid that x, y and all maps are raveled from.
+    radius : float
+        Of the disc of positions that were tried, arcsec.
     """
 
     x: Tensor
@@ -57,6 +59,7 @@ class PerturbationMap:
     visible: Tensor
     responses: Tensor
     side: int
+    radius: float
 
     def strength(self) -> Tensor:
         """Linear estimate of the squared Einstein radius at each position, arcsec^2."""
@@ -147,7 +150,7 @@ def filter_lens(fitted: Refined, belief: Belief, radius: float) -> PerturbationM
         here = visible[part]
         projected = response - by_basis @ basis - by_rows @ rows
         kept.append(projected[here] * after[here, None].rsqrt().float())
-    return PerturbationMap(x, y, snr, information, visible, torch.cat(kept), 2 * half + 1)
+    return PerturbationMap(x, y, snr, information, visible, torch.cat(kept), 2 * half + 1, radius)
 
 
 @dataclass(frozen=True)

@@ -119,5 +119,5 @@ def _source(found: LensAnalysis) -> tuple[NDArray[np.float64], float]:
     reach = 1.2 * scale * math.sqrt(model.largest_order + 1)
     line = torch.linspace(-reach, reach, SOURCE_PIXELS, dtype=torch.float64)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    columns = Shapelets.at(x, y, scale, model.largest_order).columns()
-    return torch.einsum("k,khw->hw", lens.linear.free[:-1], columns).numpy(), reach
+    source = Shapelets.at(x, y, scale, model.largest_order).sum(lens.linear.free[:-1])
+    return source.numpy(), reach

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from lumpylens.lenses.analysis import LensAnalysis
 
 __all__ = ["remarks"]
@@ -61,8 +59,7 @@ def remarks(found: LensAnalysis) -> list[str]:
 def arc_misfit(found: LensAnalysis) -> tuple[float, float, float]:
     """chi2 per pixel on and off the arcs, and the source's total signal-to-noise ratio."""
     lens, observation = found.smooth.best.lens, found.observation
-    source = torch.einsum("k,khw->hw", lens.linear.free[:-1], lens.source.columns())
-    light = observation.see(source[None])[0]
+    light = observation.see(lens.source_light[None])[0]
     arc = light > ARC
     squares = lens.linear.residual.square()
     on = float(squares[arc].mean()) if arc.any() else 0.0

@@ -38,8 +38,7 @@ class Inflation:
 def measure_inflation(fitted: Refined, found: PerturbationMap) -> Inflation:
     """Measure it on a lens's own residuals."""
     observation, lens = fitted.model.observation, fitted.lens
-    source = torch.einsum("k,khw->hw", lens.linear.free[:-1], lens.source.columns())
-    light = observation.blur(source[None])[0].abs() * observation.weight
+    light = observation.blur(lens.source_light[None])[0].abs() * observation.weight
     off = ((light < OFF_ARC) & (observation.weight > 0)).double()
     residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off
     seen = observation.blur(torch.stack([residual]))[0]

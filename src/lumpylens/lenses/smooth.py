@@ -13,7 +13,7 @@ from lumpylens.lenses.observation import Observation
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.lenses.starts import LensLight, Trial, fit_lens_light, scan
 
-__all__ = ["SmoothFit", "fit_smooth", "polish"]
+__all__ = ["SmoothFit", "fit_smooth", "polish", "polish_from"]
 
 RADII = torch.logspace(math.log10(0.45), math.log10(2.6), 22, dtype=torch.float64)
 """Einstein radii that are tried, arcsec: those of single galaxies, in steps of 9 %."""
@@ -131,6 +131,11 @@ def polish(observation: Observation, rough: SmoothFit) -> SmoothFit:
             break
         best = tried
     return replace(rough, best=best)
+
+
+def polish_from(observation: Observation, known: Refined, belief: Belief) -> Refined:
+    """Fit a lens again that hardly changed, with a source of the same detail."""
+    return refine(replace(known.model, observation=observation), known.lens.values, ALL, belief)
 
 
 def _rivals(second: list[Refined], first: list[Refined]) -> tuple[tuple[float, float], ...]:

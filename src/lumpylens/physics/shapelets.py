@@ -58,12 +58,21 @@ class Shapelets:
         ]
         return torch.cat(parts) / self.scale
 
-    def gradient(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (h, w) along x and y of the sum with the given coefficients (count,)."""
-        size = self.largest + 1
-        matrix = coefficients.new_zeros(size, size)
+    def _matrix(self, coefficients: Tensor) -> Tensor:
+        matrix = coefficients.new_zeros(self.largest + 1, self.largest + 1)
         where = torch.tensor(orders(self.largest))
         matrix[where[:, 0], where[:, 1]] = coefficients
+        return matrix
+
+    def sum(self, coefficients: Tensor) -> Tensor:
+        """Surface brightness (h, w) with the given coefficients (count,)."""
+        size = self.largest + 1
+        by_y = torch.einsum("ij,jhw->ihw", self._matrix(coefficients), self.along_y[:size])
+        return (self.along_x[:size] * by_y).sum(dim=0) / self.scale
+
+    def gradient(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient (h, w) along x and y of the sum with the given coefficients (count,)."""
+        size, matrix = self.largest + 1, self._matrix(coefficients)
         x, y = self.along_x[:size], self.along_y[:size]
         norm = 1 / self.scale**2
         by_y = torch.einsum("ij,jhw->ihw", matrix, y)
