@@ -143,8 +143,8 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
         f"{np.median(sure) if len(sure) else math.nan:.1%}, {np.count_nonzero(sure < 0.05)} within "
         "5 %.",
         "",
-        "| lens | published | Auger 2009 | fitted | difference | chi2/pixel | log evidence | with multipoles "
-        "| corrected sigma | p-value | seconds | quality |",
+        "| lens | published | Auger 2009 | fitted | difference | chi2/pixel | log evidence | "
+        "with multipoles | corrected sigma | p-value | seconds | quality |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -165,7 +165,7 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
         "## False alarms",
         "",
         "The corrected significance is sqrt(2 log evidence) divided by the inflation. The "
-        "threshold for each lens is the largest among the other lenses that are not in doubt, so that one "
+        "threshold for each lens is the largest among the others that are not in doubt, so one "
         f"lens always exceeds its own. Exceeding it: {', '.join(sorted(flagged)) or 'none'}. "
         f"With p-value below {FLAGGED_P:g}: {', '.join(low_p) or 'none'}.",
         f"Model error learned from all lenses not in doubt: {model_error(good):.2f}.",
@@ -198,7 +198,7 @@ def planted_lines(
         return ["None were planted."]
     lines = [
         "A point mass deflects the fitted source in the real image; smooth fit, filter and "
-        "explicit fit follow as for any lens. Flagged: above the lens's threshold of the last section. "
+        "explicit fit follow as for any lens. Flagged: above the lens's threshold, see above. "
         f"Placed: within {NEAR_ARCSEC:g} arcsec.",
         "",
         "| predicted after inflation | planted | flagged | p < 0.01 | placed | median distance | "
