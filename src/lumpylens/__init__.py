@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lumpylens.detectors import Detector, create
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
+    from lumpylens.export import export
     from lumpylens.fit import fit
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
@@ -42,6 +43,7 @@ __all__ = [
     "create",
     "demo",
     "evaluate",
+    "export",
     "fetch",
     "fit",
     "load_model",
@@ -63,6 +65,7 @@ _HOMES = {
     "create": "detectors",
     "demo": "demo",
     "evaluate": "evaluate",
+    "export": "export",
     "fetch": "data.fetch",
     "fit": "fit",
     "load_model": "store",
