@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 DATA ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
+WORKERS ?= 1
 
-.PHONY: help demo test test-all lint challenge docs architecture results-table pictures clean
+.PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -15,6 +16,7 @@ help:
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
+	@echo 'make slacs       results/slacs.md: real lenses; DATA=folder of lenses, WORKERS=processes'
 	@echo 'make docs        the documentation, in site/; warnings are errors'
 	@echo 'make architecture  draw docs/architecture.md from the imports'
 	@echo 'make results-table  put results/challenge.json into README and documentation'
@@ -39,6 +41,10 @@ challenge: $(VENV)/test.stamp
 	data='$(DATA)'; data=$${data:-$$($(BIN)/lumpylens fetch slc)} && \
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
 		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
+
+slacs: $(VENV)/test.stamp
+	test -d '$(DATA)' || { echo 'make slacs DATA=folder with one folder per lens'; exit 2; }
+	$(BIN)/python benchmarks/slacs.py '$(DATA)' --out results --workers $(WORKERS)
 
 docs: $(VENV)/docs.stamp
 	$(BIN)/python docs/architecture.py --check

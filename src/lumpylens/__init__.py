@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
     from lumpylens.export import export
+    from lumpylens.fit import fit
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
     from lumpylens.simulate import simulate
@@ -44,6 +45,7 @@ __all__ = [
     "evaluate",
     "export",
     "fetch",
+    "fit",
     "load_model",
     "save_model",
     "score",
@@ -65,6 +67,7 @@ _HOMES = {
     "evaluate": "evaluate",
     "export": "export",
     "fetch": "data.fetch",
+    "fit": "fit",
     "load_model": "store",
     "save_model": "store",
     "score": "score",

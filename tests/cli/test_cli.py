@@ -16,7 +16,9 @@ from lumpylens import cli
 from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
-VERBS = ("benchmark", "demo", "evaluate", "export", "fetch", "info", "score", "simulate", "train")
+VERBS = (
+    "benchmark", "demo", "evaluate", "export", "fetch", "fit", "info", "score", "simulate", "train",
+)  # fmt: skip
 
 
 @pytest.fixture
