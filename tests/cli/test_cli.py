@@ -16,7 +16,7 @@ from lumpylens import cli
 from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
-VERBS = ("benchmark", "demo", "evaluate", "fetch", "info", "score", "simulate", "train")
+VERBS = ("benchmark", "demo", "evaluate", "export", "fetch", "info", "score", "simulate", "train")
 
 
 @pytest.fixture
@@ -97,8 +97,12 @@ def test_version(call):
         (["benchmark", "x", "--seeds", "a,b"], "--seeds"),
         (["benchmark", "x", "--detectors", "pca,vea"], "did you mean vae"),
         (["fetch", "slac"], "slac"),
+        (["export", "/nowhere", "--out", "m.pt2"], "no model folder /nowhere"),
+        (["export", "/nowhere", "--format", "pickle"], "safetensors, pt2, onnx"),
         (["info", "/nowhere"], "/nowhere"),
         (["simulate", "--out", "lenses.jpg"], ".npz"),
+        (["simulate", "--out", "x.h5", "--index", "3-x"], "--index"),
+        (["simulate", "--out", "x.h5", "--set", "count=3"], "--substructure"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(call, tmp_path, monkeypatch, arguments, said):
@@ -174,6 +178,17 @@ def test_some_failed_images_are_status_1_and_rows_with_reasons(call, lenses, mod
     assert rows[0]["anomaly_score"] is None
     assert "NaN" in rows[0]["error"]
     assert rows[2]["error"] == ""
+
+
+def test_export_writes_a_model_that_scores(call, lenses, model, tmp_path):
+    file = tmp_path / "m.safetensors"
+    status, out, _ = call("export", model, "--out", file, "--json")
+    assert status == 0
+    assert json.loads(out) == {"file": str(file), "bytes": file.stat().st_size}
+    assert "a detector of substructure" in call("info", file)[1]
+    status, out, _ = call("score", file, lenses / "anomalous.npy", "--quiet")
+    assert status == 0
+    assert "ScoreTable of 60 images" in out
 
 
 def test_evaluate_writes_a_report(call, lenses, model, tmp_path):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
 from lumpylens.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["BatchScores", "Detector", "DetectorConfig", "Run", "Scores", "to_unit_range"]
 
@@ -232,6 +235,10 @@ class Detector(ABC):
         error = [failed.get(position, "") for position in range(count)]
         return Scores(score, parts, mse, error, warning)
 
+    def fast(self) -> Detector | None:
+        """A quicker and coarser detector from the same training, where there is one."""
+        return None
+
     def anomaly_score(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
         """Anomaly score of each image, shape (n,): higher is more anomalous, NaN if it failed."""
         return self.score(images).anomaly_score
@@ -284,6 +291,16 @@ class Detector(ABC):
     @abstractmethod
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take back what `_arrays` gave; `config` and `image_shape` are already set."""
+
+    def scorer(self) -> nn.Module:
+        """A torch module from pixels, shape (n, H, W), to scores, shape (n,), for export.
+
+        Raises
+        ------
+        ModelError
+            If what it does is no such module.
+        """
+        raise ModelError(f"{self.name} cannot be exported: it has no form as one torch module")
 
     def card_notes(self) -> list[str]:
         """Sentences for the model card: source, departures from it, what was learned."""
