@@ -35,7 +35,7 @@ class PixelConfig(DetectorConfig):
     learning_rate: float = Field(2e-3, gt=0, description="AdamW; peak of the one-cycle schedule")
     weight_decay: float = Field(0.02, ge=0, description="Of AdamW")
     batch_size: int = Field(32, ge=2, description="Images per step")
-    max_epochs: int = Field(40, ge=1, description="Length of the schedule")
+    max_epochs: int = Field(30, ge=1, description="Length of the schedule")
     patience: int = Field(20, ge=1, description="Epochs without a better validation loss")
     width: int = Field(16, ge=1, description="Channels of the first convolution")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of features hidden in training")
