@@ -49,7 +49,7 @@ class PixelConfig(DetectorConfig):
         0.4, ge=0, description="Brightness of random spots in the middle, in units of the peak"
     )
     blot: float = Field(
-        0.05, gt=0, description="Typical brightness of a blot put anywhere, in units of the peak"
+        0.05, ge=0, description="Typical brightness of a blot put anywhere, in units of the peak"
     )
     turn_deg: float = Field(
         10.0, ge=0, le=90, description="Largest turn of a training view, beside half turns"
