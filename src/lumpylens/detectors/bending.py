@@ -79,7 +79,7 @@ class Window:
         """
         y, x = self.offsets(images)
         if outward_px is not None:
-            radius = torch.hypot(x, y).clamp_min(1e-6)
+            radius = torch.sqrt(x**2 + y**2).clamp_min(1e-6)
             share = (1 - torch.exp(-0.5 * (radius / self.core_px) ** 2)) / radius
             scale = 1 - outward_px[:, None, None] * share
             y, x = y * scale, x * scale

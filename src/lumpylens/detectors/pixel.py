@@ -140,7 +140,7 @@ class PixelNetwork(TrainableNetwork):
         outward : float
             Bend of all views, in units of the typical displacement.
         """
-        turn, count = math.radians(self.config.turn_deg), len(images)
+        turn, count = math.radians(self.config.turn_deg), images.shape[0]
         looks = []
         # Turned like training views, so that what resampling does to an image is nothing odd.
         for half, share, mirror in ((0, -0.75, 1), (1, -0.25, 1), (0, 0.25, -1), (1, 0.75, -1)):
@@ -281,6 +281,13 @@ class PixelDetector(Detector):
         self.network = network.eval()
         self.centre, self.precision = arrays["centre"], arrays["precision"]
         self.bending, self.offset_px = arrays["bending"], float(arrays["offset_px"][0])
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        from lumpylens.detectors.scorers import FeatureDistance
+
+        assert self.network is not None
+        return FeatureDistance(self.network, self.centre, self.precision)
 
     def card_notes(self) -> list[str]:
         """What is scored, how long it learned, and what its design knew."""
