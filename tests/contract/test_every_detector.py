@@ -12,7 +12,8 @@ import pytest
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
-from lumpylens.detectors.pixel import PixelDetector, PixelNetwork
+from lumpylens.detectors.pixel import PixelDetector
+from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc

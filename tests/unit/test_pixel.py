@@ -12,7 +12,7 @@ import torch
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import create
 from lumpylens.detectors.bending import Window, blots, spots, stretched
-from lumpylens.detectors.pixel import FEATURES, PixelConfig, PixelNetwork
+from lumpylens.detectors.pixel_network import FEATURES, PixelConfig, PixelNetwork
 from lumpylens.training import seeded
 
 PLAIN = {"angle": torch.zeros(1), "mirror": torch.ones(1)}
