@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lumpylens.detectors import Detector, create
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
+    from lumpylens.explain import explain
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
     from lumpylens.simulate import simulate
@@ -41,6 +42,7 @@ __all__ = [
     "create",
     "demo",
     "evaluate",
+    "explain",
     "fetch",
     "load_model",
     "save_model",
@@ -61,6 +63,7 @@ _HOMES = {
     "create": "detectors",
     "demo": "demo",
     "evaluate": "evaluate",
+    "explain": "explain",
     "fetch": "data.fetch",
     "load_model": "store",
     "save_model": "store",

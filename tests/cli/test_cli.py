@@ -16,7 +16,9 @@ from lumpylens import cli
 from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
-VERBS = ("benchmark", "demo", "evaluate", "fetch", "info", "score", "simulate", "train")
+VERBS = (
+    "benchmark", "demo", "evaluate", "explain", "fetch", "info", "score", "simulate", "train",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -93,6 +95,7 @@ def test_version(call):
         (["train", "x", "--detector", "pca", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (["train", "x", "--detector", "pca", "--device", "tpu"], "tpu"),
         (["score", "/nowhere", "x"], "no model folder /nowhere"),
+        (["explain", "/nowhere", "x"], "no model folder /nowhere"),
         (["evaluate", "/nowhere", "--normal", "x"], "--anomalous"),
         (["benchmark", "x", "--seeds", "a,b"], "--seeds"),
         (["benchmark", "x", "--detectors", "pca,vea"], "did you mean vae"),
@@ -174,6 +177,24 @@ def test_some_failed_images_are_status_1_and_rows_with_reasons(call, lenses, mod
     assert rows[0]["anomaly_score"] is None
     assert "NaN" in rows[0]["error"]
     assert rows[2]["error"] == ""
+
+
+def test_explain_says_and_draws(call, lenses, model, tmp_path):
+    status, out, _ = call("explain", model, lenses / "spoilt.npy", "--id", "spoilt.npy[2]", "--id", "spoilt.npy[7]",
+                          "--out", tmp_path / "why", "--quiet")  # fmt: skip
+    assert status == 0
+    assert "spoilt.npy[2]: The reconstruction misses" in out
+    assert {path.name for path in (tmp_path / "why").iterdir()} == {
+        "spoilt.npy_2.png",
+        "spoilt.npy_7.png",
+    }
+    status, out, _ = call("explain", model, lenses / "spoilt.npy", "--id", "spoilt.npy[0]", "--json",
+                          "--out", tmp_path / "why")  # fmt: skip
+    assert status == 1
+    assert "NaN" in json.loads(out)["rows"][0]["error"]
+    status, _, err = call("explain", model, lenses / "spoilt.npy", "--id", "nosuch")
+    assert status == 2
+    assert is_one_line(err), err
 
 
 def test_evaluate_writes_a_report(call, lenses, model, tmp_path):

@@ -49,7 +49,9 @@ def test_every_public_name_is_there():
         assert name in dir(lumpylens)
 
 
-@pytest.mark.parametrize("verb", ["benchmark", "demo", "evaluate", "score", "simulate", "train"])
+@pytest.mark.parametrize(
+    "verb", ["benchmark", "demo", "evaluate", "explain", "score", "simulate", "train"]
+)
 def test_a_verb_stays_a_function_when_its_module_is_imported(verb):
     __import__(f"lumpylens.{verb}")
     assert callable(getattr(lumpylens, verb))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
 from lumpylens.errors import DataError, ModelError
+from lumpylens.explanation import Explanation
 
 __all__ = ["BatchScores", "Detector", "DetectorConfig", "Run", "Scores", "to_unit_range"]
 
@@ -257,6 +258,54 @@ class Detector(ABC):
                 raise ModelError(f"{self.name} makes no reconstructions")
             parts.append(made)
         return np.concatenate(parts)
+
+    def explain(
+        self,
+        images: LensImages | ArrayLike,
+        *,
+        on_image: Callable[[], None] | None = None,
+    ) -> list[Explanation]:
+        """What is behind the score of each image, in the order of `images`.
+
+        One that cannot be scored has an `error`, as in `score`. p-values of the whole score are
+        no business of a detector: see `lumpylens.explain`.
+
+        Parameters
+        ----------
+        images : LensImages or array_like, shape (n, H, W)
+        on_image : callable, optional
+            Called once per image explained.
+        """
+        if self.image_shape is None or self.domain is None:
+            raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
+        collection = LensImages.open(images)
+        ids, failed = collection.ids, dict[int, str]()
+        made: dict[int, Explanation] = {}
+        for batch in collection.batches(1, shape=self.image_shape, failed=failed):
+            own = self._explain_batch(batch)[0]
+            position, foreign = int(batch.positions[0]), self.domain.warnings(batch.pixels)[0]
+            warning = "; ".join(part for part in (foreign, own.warning) if part)
+            made[position] = replace(own, id=ids[position], warning=warning)
+            if on_image is not None:
+                on_image()
+        return [
+            made.get(k) or Explanation(id=name, error=failed.get(k, ""))
+            for k, name in enumerate(ids)
+        ]
+
+    def _explain_batch(self, batch: ImageBatch) -> list[Explanation]:
+        """Explain images of `image_shape`; by their reconstructions, unless more is known."""
+        result = self._score_batch(batch)
+        return [
+            Explanation.of_reconstruction(
+                batch.pixels[k],
+                None if result.reconstruction is None else result.reconstruction[k],
+                None if batch.noise is None else batch.noise[k],
+                {"anomaly_score": result.anomaly_score[k]}
+                | {name: values[k] for name, values in result.components.items()},
+            )
+            for k in range(len(batch))
+        ]
 
     # -- scikit-learn's signs ---------------------------------------------------------------
 

@@ -20,8 +20,10 @@ from torch import Tensor
 
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
+from lumpylens.detectors.physics_explain import explain_batch
 from lumpylens.detectors.physics_state import from_arrays, to_arrays
 from lumpylens.errors import ModelError
+from lumpylens.explanation import Explanation
 from lumpylens.physics.batches import map_chunks, unsplit
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.inference import Data, Fit, observe, staged_fit
@@ -304,6 +306,9 @@ class PhysicsDetector(Detector):
         """Departure of each parameter from the population in standard deviations."""
         table = parameter_surprise(self.population, exam.fitted.values, exam.information)
         return dict(zip(self.model.free, table.T, strict=True))
+
+    def _explain_batch(self, batch: ImageBatch) -> list[Explanation]:
+        return explain_batch(self, batch)
 
     # -- storing ----------------------------------------------------------------------------
 
