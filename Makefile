@@ -7,7 +7,7 @@ DATA ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
 
-.PHONY: help demo test test-all lint challenge clean
+.PHONY: help demo test test-all lint challenge docs architecture results-table pictures clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -15,6 +15,10 @@ help:
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
+	@echo 'make docs        the documentation, in site/; warnings are errors'
+	@echo 'make architecture  draw docs/architecture.md from the imports'
+	@echo 'make results-table  put results/challenge.json into README and documentation'
+	@echo 'make pictures    draw the pictures of the documentation'
 	@echo 'make clean       remove the environment and everything built'
 
 demo: $(VENV)/test.stamp
@@ -36,8 +40,23 @@ challenge: $(VENV)/test.stamp
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
 		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
 
+docs: $(VENV)/docs.stamp
+	$(BIN)/python docs/architecture.py --check
+	$(BIN)/python docs/results.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'site/index.html'
+
+architecture: $(BIN)/python
+	$(BIN)/python docs/architecture.py
+
+results-table: $(BIN)/python
+	$(BIN)/python docs/results.py
+
+pictures: $(VENV)/test.stamp
+	$(BIN)/python docs/pictures.py
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lumpylens needs Python 3.11 or later; try make PYTHON=python3.12")'
@@ -52,3 +71,8 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'installing into $(VENV): about 2 GB, some minutes the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/test.stamp
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'installing into $(VENV): about 2 GB, some minutes the first time'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
     from lumpylens.explain import explain
+    from lumpylens.export import export
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
     from lumpylens.simulate import simulate
@@ -43,6 +44,7 @@ __all__ = [
     "demo",
     "evaluate",
     "explain",
+    "export",
     "fetch",
     "load_model",
     "save_model",
@@ -64,6 +66,7 @@ _HOMES = {
     "demo": "demo",
     "evaluate": "evaluate",
     "explain": "explain",
+    "export": "export",
     "fetch": "data.fetch",
     "load_model": "store",
     "save_model": "store",

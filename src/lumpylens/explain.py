@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
@@ -18,7 +20,10 @@ from lumpylens.writing import check_writable, whole_file
 if TYPE_CHECKING:
     from lumpylens.store import TrainedModel
 
-__all__ = ["explain", "explained"]
+__all__ = ["Explanations", "explain", "explained"]
+
+SHOWN = 12
+"""Figures in a notebook's view."""
 
 LONGEST_NAME = 100
 """Characters of an image's name that the name of its figure keeps."""
@@ -32,7 +37,7 @@ def explain(
     out: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
-) -> list[Explanation]:
+) -> Explanations:
     """Explain the scores of single images.
 
     Parameters
@@ -53,8 +58,8 @@ def explain(
 
     Returns
     -------
-    list of Explanation
-        In the order of `ids`; one that cannot be explained has an `error`. The anomaly score
+    Explanations
+        In the order of `ids`; an image that cannot be explained has an `error`. The anomaly score
         comes first among its scores, with its calibrated p-value, unless there is a `warning`.
 
     Raises
@@ -76,9 +81,52 @@ def explain(
     return found
 
 
+@dataclass(frozen=True, repr=False)
+class Explanations(Sequence[Explanation]):
+    """Explanations of some images; a notebook shows their figures.
+
+    Attributes
+    ----------
+    found : tuple of Explanation
+    """
+
+    found: tuple[Explanation, ...]
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Explanations: ...
+    def __getitem__(self, index: int | slice) -> Explanation | Explanations:
+        chosen = self.found[index]
+        return chosen if isinstance(chosen, Explanation) else Explanations(chosen)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{one.id}: {one.error or one.sentence}" for one in self.found)
+
+    def _repr_html_(self) -> str:
+        from lumpylens.report.explained import figure_png
+
+        parts = []
+        for one in self.found[:SHOWN]:
+            text = html.escape(f"{one.id}: {one.error or one.sentence}", quote=True)
+            if one.image is None:
+                parts.append(f"<p>{text}</p>")
+                continue
+            encoded = base64.b64encode(figure_png(one)).decode("ascii")
+            parts.append(
+                f'<p><img style="max-width:60em;width:100%" alt="{text}" '
+                f'src="data:image/png;base64,{encoded}"></p>'
+            )
+        rest = len(self.found) - SHOWN
+        return "".join(parts) + (f"<p>and {rest} more</p>" if rest > 0 else "")
+
+
 def explained(
     model: TrainedModel, images: LensImages, *, device: str = "auto", progress: bool = True
-) -> list[Explanation]:
+) -> Explanations:
     """Explanations of all `images`, with calibrated p-values."""
     from lumpylens.score import check_device
 
@@ -95,7 +143,7 @@ def explained(
         known = math.nan if one.warning else float(model.calibration.p_values(first.value))
         return replace(one, scores=(ScorePart(first.name, first.value, known, smallest), *others))
 
-    return [with_p_value(one) for one in found]
+    return Explanations(tuple(with_p_value(one) for one in found))
 
 
 def find(images: LensImages, ids: Sequence[str]) -> list[int]:

@@ -206,10 +206,3 @@ class Explanation:
     def __repr__(self) -> str:
         said = self.error or self.sentence or "nothing to show"
         return f"<Explanation of {self.id}: {said}>"
-
-    def _repr_png_(self) -> bytes | None:
-        if self.image is None:
-            return None
-        from lumpylens.report.explained import figure_png
-
-        return figure_png(self)

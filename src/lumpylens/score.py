@@ -28,6 +28,7 @@ def score(
     *,
     out: str | Path | None = None,
     fdr: float = 0.05,
+    fast: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> ScoreTable:
@@ -43,6 +44,8 @@ def score(
         Table to write: CSV, ECSV or Parquet by suffix.
     fdr : float
         False-discovery rate at which images are flagged.
+    fast : bool
+        Use the quicker, coarser score that some detectors have (`physics`: its encoder alone).
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     progress : bool
@@ -59,7 +62,7 @@ def score(
     DataError
         If there are no images, or `out` cannot be written.
     ModelError
-        If the model cannot be loaded, or `fdr` or `device` makes no sense.
+        If the model cannot be loaded or has no fast score, or `fdr` or `device` makes no sense.
     """
     from lumpylens.store import load_model
 
@@ -68,6 +71,8 @@ def score(
     if out is not None:
         check_table_place(Path(out))
     trained = load_model(model)
+    if fast:
+        trained = trained.fast()
     images = LensImages.open(data)
     table = calibrated(
         images.ids, raw_scores(trained, images, device, progress), trained.calibration, fdr=fdr

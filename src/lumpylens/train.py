@@ -112,6 +112,8 @@ def train(
         held_out = learner.score(parts.calibration, on_image=step)
         fresh = learner.score(parts.test, on_image=step)
     calibration = Calibration(held_out.anomaly_score[_trusted(held_out)])
+    quick = learner.fast()
+    quick_scores = None if quick is None else quick.score(parts.calibration)
     rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
     learner.offset_ = -calibration.threshold(rate)
 
@@ -132,7 +134,11 @@ def train(
         calibration=calibration,
         seen={part: digests for part, digests in parts.digests.items() if part != "test"},
         info=info,
-    )
+        fast_calibration=(
+            None if quick_scores is None
+            else Calibration(quick_scores.anomaly_score[_trusted(quick_scores)])
+        ),
+    )  # fmt: skip
     model = replace(model, card=_card(model))
     if out is not None and is_first_process(devices * nodes):
         save_model(model, out)

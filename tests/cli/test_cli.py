@@ -17,7 +17,8 @@ from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
 VERBS = (
-    "benchmark", "demo", "evaluate", "explain", "fetch", "info", "score", "simulate", "train",
+    "benchmark", "demo", "evaluate", "explain", "export", "fetch", "info", "score", "simulate",
+    "train",
 )  # fmt: skip
 
 
@@ -100,8 +101,12 @@ def test_version(call):
         (["benchmark", "x", "--seeds", "a,b"], "--seeds"),
         (["benchmark", "x", "--detectors", "pca,vea"], "did you mean vae"),
         (["fetch", "slac"], "slac"),
+        (["export", "/nowhere", "--out", "m.pt2"], "no model folder /nowhere"),
+        (["export", "/nowhere", "--format", "pickle"], "safetensors, pt2, onnx"),
         (["info", "/nowhere"], "/nowhere"),
         (["simulate", "--out", "lenses.jpg"], ".npz"),
+        (["simulate", "--out", "x.h5", "--index", "3-x"], "--index"),
+        (["simulate", "--out", "x.h5", "--set", "count=3"], "--substructure"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(call, tmp_path, monkeypatch, arguments, said):
@@ -192,6 +197,17 @@ def test_explain_says_and_draws(call, lenses, model, tmp_path):
     status, _, err = call(*given, "nosuch")
     assert status == 2
     assert is_one_line(err), err
+
+
+def test_export_writes_a_model_that_scores(call, lenses, model, tmp_path):
+    file = tmp_path / "m.safetensors"
+    status, out, _ = call("export", model, "--out", file, "--json")
+    assert status == 0
+    assert json.loads(out) == {"file": str(file), "bytes": file.stat().st_size}
+    assert "a detector of substructure" in call("info", file)[1]
+    status, out, _ = call("score", file, lenses / "anomalous.npy", "--quiet")
+    assert status == 0
+    assert "ScoreTable of 60 images" in out
 
 
 def test_evaluate_writes_a_report(call, lenses, model, tmp_path):
@@ -297,6 +313,40 @@ def test_warnings_are_one_line_and_quiet_silences_them(call, monkeypatch):
     assert "warning" not in call("train", "x", "--quiet")[2]
     stand_in(monkeypatch, DeprecationWarning("some package"))
     assert "warning" not in call("train", "x")[2]
+
+
+def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monkeypatch):
+    # The engine is tested elsewhere; here the shards are scored in this process.
+    engine = importlib.import_module("lumpylens.scale.engine")
+    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    shards = [lenses / "normal.npy", lenses / "spoilt.npy"]
+    arguments = ["--cluster", "local:2", "--top", 3, "--out", tmp_path / "o", "--quiet"]
+    status, out, err = call("score", model, *shards, *arguments)
+    assert (status, err) == (1, "")
+    assert "300 images of 2 shards" in out
+    assert "2 shards scored" in out
+    assert "298 scored, 2 failed" in out
+    told = json.loads(call("score", model, *shards, *arguments, "--json")[1])
+    assert (told["shards_before"], told["failed"]) == (2, 2)
+    assert call("score", model, shards[0], *arguments)[0] == 0
+    status, out, _ = call("score", model, shards[0], tmp_path / "none.npy", *arguments)
+    assert status == 1
+    assert f"failed shard {tmp_path / 'none.npy'}: " in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "with --cluster"),
+        (["--cluster", "local:2"], "needs --out FOLDER"),
+        (["--cluster", "here", "--out", "o"], "no cluster called 'here'"),
+    ],
+)
+def test_mistakes_with_shards_are_one_line(call, lenses, model, options, said):
+    status, _, err = call("score", model, lenses / "normal.npy", lenses / "spoilt.npy", *options)
+    assert status == 2
+    assert is_one_line(err)
+    assert said in err
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from PIL import Image
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
-from lumpylens.explain import explain, file_name
+from lumpylens.explain import Explanations, explain, file_name
 from lumpylens.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
 from lumpylens.report.explained import draw, figure_png
 from lumpylens.report.style import DARK, LIGHT
@@ -36,11 +36,11 @@ def images() -> LensImages:
 
 
 @pytest.fixture(scope="module")
-def found(model: TrainedModel, images: LensImages) -> list[Explanation]:
+def found(model: TrainedModel, images: LensImages) -> Explanations:
     return explain(model, images, progress=False)
 
 
-def test_it_says_where_an_image_departs(found: list[Explanation], images: LensImages) -> None:
+def test_it_says_where_an_image_departs(found: Explanations, images: LensImages) -> None:
     assert [one.id for one in found] == images.ids
     for one in found[4:]:
         assert one.peak is not None
@@ -53,7 +53,7 @@ def test_it_says_where_an_image_departs(found: list[Explanation], images: LensIm
 
 
 def test_scores_and_p_values_are_those_of_the_table(
-    model: TrainedModel, images: LensImages, found: list[Explanation]
+    model: TrainedModel, images: LensImages, found: Explanations
 ) -> None:
     table = score(model, images, progress=False)
     for k, one in enumerate(found):
@@ -66,10 +66,9 @@ def test_scores_and_p_values_are_those_of_the_table(
     assert found[5].scores[0].p_text == "p ≤ 0.005"
 
 
-def test_what_cannot_be_explained_says_why(found: list[Explanation]) -> None:
+def test_what_cannot_be_explained_says_why(found: Explanations) -> None:
     assert "constant" in found[1].error
     assert found[1].image is None
-    assert found[1]._repr_png_() is None
     assert "not like the training images" in found[2].warning
     assert found[2].scores[0].p_text == ""
     with pytest.raises(ValueError, match="constant"):
@@ -141,3 +140,10 @@ def test_all_of_an_explanation_is_drawn(whole: Explanation) -> None:
     texts = [text.get_text() for text in figure.texts]
     assert "<b>$x_1$</b> �" in texts
     assert "part 5" in texts
+
+
+def test_a_notebook_shows_figures_and_reasons(found: Explanations) -> None:
+    shown = found[:3]._repr_html_()
+    assert shown.count("<img") == 2
+    assert "set/lens 1.jpg: " in shown
+    assert repr(found[:2]).count("\n") == 1

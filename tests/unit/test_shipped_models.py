@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lumpylens.data.images import LensImages
+from lumpylens.score import score
 from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, load_model
 
@@ -33,6 +34,18 @@ def test_it_separates_simulated_lenses(physics: TrainedModel) -> None:
     low, high = physics.detector.anomaly_score(normal), physics.detector.anomaly_score(lumpy)
     assert np.median(high) > 3 * np.median(low)
     assert high.min() > np.median(low)
+
+
+def test_its_fast_score_is_calibrated_apart(physics: TrainedModel) -> None:
+    normal = simulate("slc", 40, seed=71)
+    lumpy = simulate("slc", 40, seed=72, substructure="points")
+    quiet, loud = (score(physics, images, fast=True, progress=False) for images in (normal, lumpy))
+    assert list(quiet.components) == ["reconstruction_mse", "parameters", "free_mass"]
+    assert quiet.anomaly_score[0] != score(physics, normal[:1], progress=False).anomaly_score[0]
+    assert len(physics.fast().calibration) == len(physics.calibration)
+    # Ten of 40 below 0.1 would be a wrong calibration: four are expected of a normal population.
+    assert (quiet.p_value <= 0.1).sum() < 10
+    assert np.median(loud.p_value) < 0.02
 
 
 def test_it_separates_the_challenge_images(physics: TrainedModel, real_data: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Data, Debug, Device, Json, Model, Quiet, app, say
+from lumpylens.cli.shell import SOME_FAILED, Debug, Device, Json, Model, Quiet, app, say
 
 
 @app.command()
 def explain(
     model: Model,
-    data: Data,
+    data: Annotated[str, typer.Argument(help="Folder or file of images.")],
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="Name of an image; repeatable. All if none.")
     ] = None,
@@ -42,6 +42,5 @@ def explain(
         }
         for one in found
     ]
-    lines = [f"{one.id}: {one.error or one.sentence}" for one in found]
-    say({"out": str(out), "rows": rows}, as_json, [*lines, f"figures are in {out}"])
+    say({"out": str(out), "rows": rows}, as_json, [repr(found), f"figures are in {out}"])
     return SOME_FAILED if failed else 0

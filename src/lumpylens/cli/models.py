@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ import typer
 
 from lumpylens.cli.shell import (
     SOME_FAILED,
-    Data,
     Debug,
     Device,
     Json,
@@ -20,6 +18,7 @@ from lumpylens.cli.shell import (
     Seed,
     app,
     say,
+    settings_of,
 )  # fmt: skip
 from lumpylens.errors import DataError, ModelError
 
@@ -60,7 +59,7 @@ def train(
         detector,
         out=out,
         seed=seed,
-        settings=_settings(config, settings or []),
+        settings=settings_of(config, settings or []),
         resume=resume,
         device=device,
         devices=devices,
@@ -89,22 +88,45 @@ def train(
 @app.command()
 def score(
     model: Model,
-    data: Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(help="Folder or file of images; with --cluster several, or @LIST-OF-THEM."),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")
+        Path | None,
+        typer.Option("--out", help="Table: .csv, .ecsv or .parquet; with --cluster a folder."),
     ] = None,
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="The quicker, coarser score, where the model has one.")
+    ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", help="With --cluster: number of images in top.csv.")
+    ] = 100,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Rank images by how far they depart from normal ones."""
+    if cluster is not None:
+        if fast:
+            raise ModelError("--fast scores in one process; leave out --fast or --cluster")
+        return _score_shards(model, data, out, cluster, fdr, top, device, as_json, quiet)
+    if len(data) > 1:
+        raise DataError(
+            f"{len(data)} files or folders are scored with --cluster, such as --cluster local:2; "
+            "without it give one"
+        )
     from lumpylens.score import score
 
-    table = score(model, data, out=out, fdr=fdr, device=device, progress=not quiet)
+    table = score(model, data[0], out=out, fdr=fdr, fast=fast, device=device, progress=not quiet)
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,
@@ -119,6 +141,30 @@ def score(
                                     zip(*columns.values(), strict=True)]}  # fmt: skip
     say(shown, as_json, [repr(table), *([f"all rows are in {out}"] if out else [])])
     return SOME_FAILED if table.n_failed else 0
+
+
+def _score_shards(
+    model: str,
+    shards: list[str],
+    out: Path | None,
+    cluster: str,
+    fdr: float,
+    top: int,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """The verb `score` on shards."""
+    from lumpylens.scale import score_shards
+
+    if out is None:
+        raise DataError("--cluster needs --out FOLDER for the tables of the shards")
+    campaign = score_shards(
+        model, shards, out=out, cluster=cluster, fdr=fdr, top=top, device=device,
+        progress=not quiet,
+    )  # fmt: skip
+    say(asdict(campaign), as_json, campaign.lines())
+    return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
 
 
 @app.command()
@@ -186,25 +232,3 @@ def benchmark(
     )
     say(result, as_json, [(out / f"{name}.md").read_text(encoding="utf-8")])
     return SOME_FAILED if result["failed"] else 0
-
-
-def _settings(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
-    """Settings of a file, and on top of them those given as ``name=value``."""
-    settings: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as problem:
-            raise DataError(f"cannot read {config}: {problem.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise DataError(f"{config} is not valid TOML: {problem}") from None
-        settings.update(values.get("settings", values))
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")
-        try:
-            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key.strip()] = text
-    return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tomllib
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lumpylens.errors import DataWarning, LumpylensError
+from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
 
 __all__ = [
-    "SOME_FAILED", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
-    "run", "say",
+    "SOME_FAILED", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
+    "run", "say", "settings_of",
 ]  # fmt: skip
 
 SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
@@ -32,7 +33,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Data = Annotated[str, typer.Argument(help="Folder or file of images.")]
 Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `lumpylens info`.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
@@ -62,6 +62,28 @@ def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
     """The result, on standard output: for a program or for a person."""
     text = json.dumps(_plain(found), allow_nan=False) if as_json else "\n".join(lines)
     typer.echo(text)
+
+
+def settings_of(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """Settings of a file, and on top of them those given as ``name=value``."""
+    settings: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as problem:
+            raise DataError(f"cannot read {config}: {problem.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+            raise DataError(f"{config} is not valid TOML: {problem}") from None
+        settings.update(values.get("settings", values))
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")
+        try:
+            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key.strip()] = text
+    return settings
 
 
 def _plain(value: Any) -> Any:
@@ -98,7 +120,9 @@ def run() -> None:
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
         if status == INTERRUPTED:
-            _complain("stopped; no half-made result is left, and train --resume goes on")
+            _complain(
+                "stopped; no half-made result is left; train --resume or score --cluster go on"
+            )
     except typer.TyperException as problem:
         context = getattr(problem, "ctx", None)
         place = context.command_path if context else "lumpylens"

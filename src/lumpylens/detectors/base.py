@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,9 @@ from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
 from lumpylens.errors import DataError, ModelError
 from lumpylens.explanation import Explanation
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["BatchScores", "Detector", "DetectorConfig", "Run", "Scores", "to_unit_range"]
 
@@ -233,6 +236,10 @@ class Detector(ABC):
         error = [failed.get(position, "") for position in range(count)]
         return Scores(score, parts, mse, error, warning)
 
+    def fast(self) -> Detector | None:
+        """A quicker and coarser detector from the same training, where there is one."""
+        return None
+
     def anomaly_score(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
         """Anomaly score of each image, shape (n,): higher is more anomalous, NaN if it failed."""
         return self.score(images).anomaly_score
@@ -282,7 +289,7 @@ class Detector(ABC):
         ids, failed = collection.ids, dict[int, str]()
         made: dict[int, Explanation] = {}
         for batch in collection.batches(1, shape=self.image_shape, failed=failed):
-            own = self._explain_batch(batch)[0]
+            own = self._explain_one(batch)
             position, foreign = int(batch.positions[0]), self.domain.warnings(batch.pixels)[0]
             warning = "; ".join(part for part in (foreign, own.warning) if part)
             made[position] = replace(own, id=ids[position], warning=warning)
@@ -293,19 +300,16 @@ class Detector(ABC):
             for k, name in enumerate(ids)
         ]
 
-    def _explain_batch(self, batch: ImageBatch) -> list[Explanation]:
-        """Explain images of `image_shape`; by their reconstructions, unless more is known."""
-        result = self._score_batch(batch)
-        return [
-            Explanation.of_reconstruction(
-                batch.pixels[k],
-                None if result.reconstruction is None else result.reconstruction[k],
-                None if batch.noise is None else batch.noise[k],
-                {"anomaly_score": result.anomaly_score[k]}
-                | {name: values[k] for name, values in result.components.items()},
-            )
-            for k in range(len(batch))
-        ]
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        """Explain the image of a batch of one; by its reconstruction, unless more is known."""
+        found = self._score_batch(alone)
+        scores = {"anomaly_score": found.anomaly_score, **found.components}
+        return Explanation.of_reconstruction(
+            alone.pixels[0],
+            None if found.reconstruction is None else found.reconstruction[0],
+            None if alone.noise is None else alone.noise[0],
+            {name: float(values[0]) for name, values in scores.items()},
+        )
 
     # -- scikit-learn's signs ---------------------------------------------------------------
 
@@ -333,6 +337,16 @@ class Detector(ABC):
     @abstractmethod
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take back what `_arrays` gave; `config` and `image_shape` are already set."""
+
+    def scorer(self) -> nn.Module:
+        """A torch module from pixels, shape (n, H, W), to scores, shape (n,), for export.
+
+        Raises
+        ------
+        ModelError
+            If what it does is no such module.
+        """
+        raise ModelError(f"{self.name} cannot be exported: it has no form as one torch module")
 
     def card_notes(self) -> list[str]:
         """Sentences for the model card: source, departures from it, what was learned."""

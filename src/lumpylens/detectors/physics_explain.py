@@ -24,7 +24,7 @@ from lumpylens.physics.residual import whitened_residual
 if TYPE_CHECKING:
     from lumpylens.detectors.physics import Examination, PhysicsDetector
 
-__all__ = ["explain_batch"]
+__all__ = ["explain_one"]
 
 FINER = 3
 """Positions of the drawn maps per position that the score uses, along each axis."""
@@ -101,14 +101,7 @@ class Maps:
 
 
 @torch.no_grad()
-def explain_batch(detector: PhysicsDetector, batch: ImageBatch) -> list[Explanation]:
-    """Explain every image of a batch, in its order."""
-    from lumpylens.detectors.physics import take
-
-    with unsplit():
-        return [explain_one(detector, take(batch, np.array([k]))) for k in range(len(batch))]
-
-
+@unsplit()
 def explain_one(detector: PhysicsDetector, alone: ImageBatch) -> Explanation:
     """Explain the one image of a batch."""
     model, result = detector.model, detector._score_batch(alone)
