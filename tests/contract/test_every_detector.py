@@ -17,6 +17,8 @@ from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
+from lumpylens.report.explained import draw
+from lumpylens.report.style import LIGHT
 from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, load_model, save_model
 
@@ -270,6 +272,19 @@ def test_reconstructions_have_the_scale_of_the_image(case, fitted):
         return
     assert made.shape == pixels.shape
     assert np.abs(made - pixels).mean() < 0.1 * np.ptp(pixels, axis=(1, 2)).mean()
+
+
+def test_every_score_can_be_explained(case, fitted):
+    pixels = case.images(2, 5, planted=True).stack().pixels.copy()
+    expected = fitted.score(pixels)
+    one, other = fitted.explain(pixels)
+    for k, found in enumerate((one, other)):
+        assert found.id == str(k)
+        assert found.sentence
+        assert found.scores[0].value == pytest.approx(expected.anomaly_score[k], rel=1e-4)
+        assert [part.name for part in found.scores[1:]] == list(fitted.components)
+        assert draw(LIGHT, found).axes
+        assert (found.model is None) == np.isnan(expected.reconstruction_mse[k])
 
 
 # -- it can be kept ---------------------------------------------------------------------------
