@@ -1,0 +1,88 @@
+"""The challenge's notebook: the same in both forms, runs on a small set, names no machine."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lumpylens.npz import write_npz
+from lumpylens.simulate import simulate
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+TEXT = NOTEBOOKS / "StrongLensingChallenge.py"
+COMMITTED = TEXT.with_suffix(".ipynb")
+LARGEST_BYTES = 3e6
+
+pytestmark = pytest.mark.skipif(
+    not NOTEBOOKS.is_dir(), reason="the tests lie outside the repository, so there is no notebook"
+)
+
+
+def execution() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("execute", NOTEBOOKS / "execute.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def outputs(notebook) -> list[dict]:
+    return [out for cell in notebook.cells for out in cell.get("outputs", [])]
+
+
+def text_of(notebook) -> str:
+    """Everything that is printed or shown as text."""
+    found = []
+    for out in outputs(notebook):
+        found.append(out.get("text", ""))
+        found += [v for k, v in out.get("data", {}).items() if k.startswith("text/")]
+    return "\n".join(found)
+
+
+def test_both_forms_hold_the_same_cells():
+    jupytext = pytest.importorskip("jupytext")
+    cells = [
+        [(cell.cell_type, cell.source) for cell in jupytext.read(path).cells]
+        for path in (TEXT, COMMITTED)
+    ]
+    assert cells[0] == cells[1]
+
+
+def test_the_committed_one_was_run_to_its_end_and_is_small():
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(COMMITTED, as_version=4)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    assert not [out for out in outputs(notebook) if out.output_type == "error"]
+    pictures = [out["data"]["image/png"] for out in outputs(notebook)
+                if "image/png" in out.get("data", {})]  # fmt: skip
+    assert len(pictures) >= 7
+    assert all(base64.b64decode(each).startswith(b"\x89PNG") for each in pictures)
+    assert COMMITTED.stat().st_size < LARGEST_BYTES
+    said = text_of(notebook)
+    for place in ("/home/", "/root/", "/work/", "/tmp/", "/Users/", "site-packages"):
+        assert place not in said, place
+    # Run on the challenge's images, not on a stand-in.
+    assert "4500 smooth and 4500 lumpy lenses of (150, 150) pixels" in said
+
+
+@pytest.mark.slow
+def test_runs_from_top_to_bottom_on_a_small_set(tmp_path, monkeypatch):
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("LUMPYLENS_NOTEBOOK_DATA", "")  # restored afterwards
+    for name, count, seed, lumps in (("no_sub", 160, 0, None), ("sub", 40, 1, "points")):
+        (tmp_path / name).mkdir()
+        images = simulate("slc", count, seed=seed, substructure=lumps, progress=False)
+        write_npz(images, tmp_path / name / "lenses.npz")
+    made = execution().execute(tmp_path)
+    said = text_of(made)
+    assert "160 smooth and 40 lumpy lenses" in said
+    assert "of the 8 highest are lumpy" in said
+    assert not [out for out in outputs(made) if out.output_type == "error"]
+    # No warning of any package stands in a reader's way.
+    assert not [out for out in outputs(made) if out.get("name") == "stderr"]
