@@ -101,6 +101,8 @@ def test_version(call):
         (["export", "/nowhere", "--format", "pickle"], "safetensors, pt2, onnx"),
         (["info", "/nowhere"], "/nowhere"),
         (["simulate", "--out", "lenses.jpg"], ".npz"),
+        (["simulate", "--out", "x.h5", "--index", "3-x"], "--index"),
+        (["simulate", "--out", "x.h5", "--set", "count=3"], "--substructure"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(call, tmp_path, monkeypatch, arguments, said):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +18,9 @@ from lumpylens.cli.shell import (
     Seed,
     app,
     say,
+    settings_of,
 )  # fmt: skip
-from lumpylens.errors import DataError, ModelError
+from lumpylens.errors import ModelError
 
 
 @app.command()
@@ -60,7 +59,7 @@ def train(
         detector,
         out=out,
         seed=seed,
-        settings=_settings(config, settings or []),
+        settings=settings_of(config, settings or []),
         resume=resume,
         device=device,
         devices=devices,
@@ -189,25 +188,3 @@ def benchmark(
     )
     say(result, as_json, [(out / f"{name}.md").read_text(encoding="utf-8")])
     return SOME_FAILED if result["failed"] else 0
-
-
-def _settings(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
-    """Settings of a file, and on top of them those given as ``name=value``."""
-    settings: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as problem:
-            raise DataError(f"cannot read {config}: {problem.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise DataError(f"{config} is not valid TOML: {problem}") from None
-        settings.update(values.get("settings", values))
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")
-        try:
-            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key.strip()] = text
-    return settings

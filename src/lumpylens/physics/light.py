@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -38,7 +39,10 @@ class Sersic:
     d_log_index: Tensor | None
 
 
-def sersic_coefficient(index: Tensor) -> Tensor:
+Index = TypeVar("Index", float, Tensor)
+
+
+def sersic_coefficient(index: Index) -> Index:
     """The b_n of a Sersic profile (Ciotti & Bertin 1999, equation 18)."""
     return (
         2 * index - 1 / 3 + 4 / (405 * index) + 46 / (25515 * index**2)
