@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.errors import ModelError
 
-__all__ = ["Calibration", "benjamini_hochberg"]
+__all__ = ["Calibration", "benjamini_hochberg", "benjamini_hochberg_of_counts"]
 
 ROUNDING = 1e-9
 """Slack for ``fpr * (n + 1)`` to be counted as the whole number it stands for."""
@@ -83,6 +83,29 @@ class Calibration:
             np.isnan(values), np.nan, (1 + reached) / (len(self) + 1)
         )
         return result
+
+    def counts(self, p_values: ArrayLike) -> list[tuple[int, int]]:
+        """How many images have each p-value that occurs.
+
+        Parameters
+        ----------
+        p_values : array_like
+            As given by `p_values`, for any images; NaN is not counted.
+
+        Returns
+        -------
+        list of (int, int)
+            Pairs of j and the number of p-values j / (n + 1), in the order of j.
+
+        Examples
+        --------
+        >>> Calibration([1.0, 2.0, 3.0]).counts([0.25, 1.0, 0.25, np.nan])
+        [(1, 2), (4, 1)]
+        """
+        values = np.asarray(p_values, dtype=np.float64)
+        ranks = np.rint(values[~np.isnan(values)] * (len(self) + 1)).astype(np.int64)
+        found, times = np.unique(ranks, return_counts=True)
+        return list(zip(found.tolist(), times.tolist(), strict=True))
 
     def threshold(self, fpr: float) -> float:
         """Score above which a normal image lies with a probability of at most `fpr`.
@@ -161,3 +184,36 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     if known.any():
         q[known] = false_discovery_control(values[known])
     return q
+
+
+def benjamini_hochberg_of_counts(counts: ArrayLike) -> NDArray[np.float64]:
+    """Benjamini-Hochberg q-values of any number of images, from the counts of their p-values.
+
+    Conformal p-values are multiples of 1 / (n + 1), so that their counts hold all that the
+    procedure asks for: the q-values are those of `benjamini_hochberg`, bit for bit.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n + 1,)
+        Number of images with p-value j / (n + 1), for j from 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (n + 1,)
+        The q-value of an image with p-value j / (n + 1).
+
+    Examples
+    --------
+    >>> benjamini_hochberg_of_counts([2, 0, 1, 1])
+    array([0.5, 1. , 1. , 1. ])
+    >>> benjamini_hochberg([0.25, 0.25, 0.75, 1.0])
+    array([0.5, 0.5, 1. , 1. ])
+    """
+    times = np.asarray(counts)
+    size = len(times)
+    p_value = np.arange(1, size + 1) / size
+    reached = np.cumsum(times)
+    total = reached[-1] if size else 0
+    # A p-value that no image reaches decides nothing.
+    ratio = np.where(reached > 0, p_value * (total / np.maximum(reached, 1)), 1.0)
+    return np.minimum(np.minimum.accumulate(ratio[::-1])[::-1], 1.0)

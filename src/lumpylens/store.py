@@ -34,7 +34,14 @@ from lumpylens.detectors.domain import Domain
 from lumpylens.errors import ModelError
 from lumpylens.writing import check_replaceable, whole_folder
 
-__all__ = ["TrainedModel", "check_place", "load_model", "save_model", "shipped_models"]
+__all__ = [
+    "TrainedModel",
+    "check_place",
+    "load_model",
+    "model_digest",
+    "save_model",
+    "shipped_models",
+]
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.toml", "card.md"
@@ -259,6 +266,26 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         ) from problem
     card = _read_text(folder / CARD) if (folder / CARD).is_file() else ""
     return TrainedModel(detector, calibration, spaces["seen"], card, config.info, fast_calibration)
+
+
+def model_digest(model: str | Path) -> str:
+    """Digest that tells models apart.
+
+    Of the settings, which hold the digest of the weights; `load_model` compares that one.
+
+    Parameters
+    ----------
+    model : str or Path
+        A model folder or the name of a shipped model.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    folder = _find(model)
+    _read_config(folder)
+    return hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()
 
 
 def _find(model: str | Path) -> Path:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +21,7 @@ from lumpylens.writing import check_writable, whole_file
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["astropy_table", "check_table_place", "read_columns", "write_columns"]
+__all__ = ["astropy_table", "check_table_place", "csv_rows", "read_columns", "write_columns"]
 
 Columns = Mapping[str, Any]
 Choice = TypeVar("Choice")
@@ -76,9 +77,11 @@ def check_table_place(path: Path) -> None:
     Raises
     ------
     DataError
-        If `path` is a folder, has the suffix of no format, or cannot be written.
+        If `path` is a folder, has the suffix of no format, or cannot be written, or if pyarrow
+        is missing.
     """
-    _by_suffix(path, FORMATS)
+    if _by_suffix(path, FORMATS) == ".parquet":
+        _pyarrow()
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file in it, such as {path / 'scores.csv'}")
     check_writable(path)
@@ -106,15 +109,39 @@ def _by_suffix(path: Path, choices: Sequence[Choice]) -> Choice:
         raise DataError(f"tables are {', '.join(FORMATS)} files, and {path} has {has}") from None
 
 
-def _to_csv(columns: Columns, path: Path, _: Mapping[str, str]) -> None:
+@contextmanager
+def csv_rows(path: Path, header: Iterable[str]) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Open a CSV file for rows that are written one by one, and kept nowhere else.
+
+    Parameters
+    ----------
+    path : Path
+        The place itself, see `lumpylens.writing`.
+    header : iterable of str
+
+    Yields
+    ------
+    callable
+        Takes the values of one row: text, bool or float.
+    """
     # names of files may hold bytes that are no UTF-8; they come back as they were
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        plain = csv.writer(stream, lineterminator="\n")
         # Before Python 3.13 a lone carriage return is not quoted, yet ends the line when read.
         quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        for row in (columns, *zip(*columns.values(), strict=True)):
+
+        def write(row: Iterable[Any]) -> None:
             cells = [_field(value) for value in row]
-            (quoting if any("\r" in cell for cell in cells) else writer).writerow(cells)
+            (quoting if any("\r" in cell for cell in cells) else plain).writerow(cells)
+
+        write(header)
+        yield write
+
+
+def _to_csv(columns: Columns, path: Path, _: Mapping[str, str]) -> None:
+    with csv_rows(path, columns) as write:
+        for row in zip(*columns.values(), strict=True):
+            write(row)
 
 
 def _field(value: Any) -> str:

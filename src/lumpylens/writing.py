@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     DataError
         If the folder cannot be made or written to.
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{_mark()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
@@ -53,8 +53,9 @@ def whole_folder(folder: Path, *, made_by_us: str) -> Iterator[Path]:
     """
     check_replaceable(folder, made_by_us=made_by_us)
     place = folder.resolve()
-    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
-    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    mark = _mark()
+    beside = place.with_name(f".{place.name}.{mark}.part")
+    old = place.with_name(f".{place.name}.{mark}.old")
     try:
         beside.mkdir(parents=True)
         yield beside
@@ -104,3 +105,8 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as problem:
         raise DataError(f"cannot write {path}: {problem.strerror or problem}") from problem
+
+
+def _mark() -> str:
+    """What no other writer uses: machines that share a folder have processes of equal number."""
+    return secrets.token_hex(6)

@@ -296,6 +296,40 @@ def test_warnings_are_one_line_and_quiet_silences_them(call, monkeypatch):
     assert "warning" not in call("train", "x")[2]
 
 
+def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monkeypatch):
+    # The engine is tested elsewhere; here the shards are scored in this process.
+    engine = importlib.import_module("lumpylens.scale.engine")
+    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    shards = [lenses / "normal.npy", lenses / "spoilt.npy"]
+    arguments = ["--cluster", "local:2", "--top", 3, "--out", tmp_path / "o", "--quiet"]
+    status, out, err = call("score", model, *shards, *arguments)
+    assert (status, err) == (1, "")
+    assert "300 images of 2 shards" in out
+    assert "2 shards scored" in out
+    assert "298 scored, 2 failed" in out
+    told = json.loads(call("score", model, *shards, *arguments, "--json")[1])
+    assert (told["shards_before"], told["failed"]) == (2, 2)
+    assert call("score", model, shards[0], *arguments)[0] == 0
+    status, out, _ = call("score", model, shards[0], tmp_path / "none.npy", *arguments)
+    assert status == 1
+    assert f"failed shard {tmp_path / 'none.npy'}: " in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "with --cluster"),
+        (["--cluster", "local:2"], "needs --out FOLDER"),
+        (["--cluster", "here", "--out", "o"], "no cluster called 'here'"),
+    ],
+)
+def test_mistakes_with_shards_are_one_line(call, lenses, model, options, said):
+    status, _, err = call("score", model, lenses / "normal.npy", lenses / "spoilt.npy", *options)
+    assert status == 2
+    assert is_one_line(err)
+    assert said in err
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_training_leaves_checkpoints_and_no_model(lenses, tmp_path):
     command = [sys.executable, "-m", "lumpylens.cli", "train", str(lenses / "normal.npy")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,6 @@ import typer
 
 from lumpylens.cli.shell import (
     SOME_FAILED,
-    Data,
     Debug,
     Device,
     Json,
@@ -20,7 +20,7 @@ from lumpylens.cli.shell import (
     say,
     settings_of,
 )  # fmt: skip
-from lumpylens.errors import ModelError
+from lumpylens.errors import DataError, ModelError
 
 
 @app.command()
@@ -88,9 +88,13 @@ def train(
 @app.command()
 def score(
     model: Model,
-    data: Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(help="Folder or file of images; with --cluster several, or @LIST-OF-THEM."),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")
+        Path | None,
+        typer.Option("--out", help="Table: .csv, .ecsv or .parquet; with --cluster a folder."),
     ] = None,
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
@@ -98,15 +102,31 @@ def score(
     fast: Annotated[
         bool, typer.Option("--fast", help="The quicker, coarser score, where the model has one.")
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", help="With --cluster: number of images in top.csv.")
+    ] = 100,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Rank images by how far they depart from normal ones."""
+    if cluster is not None:
+        if fast:
+            raise ModelError("--fast scores in one process; leave out --fast or --cluster")
+        return _score_shards(model, data, out, cluster, fdr, top, device, as_json, quiet)
+    if len(data) > 1:
+        raise DataError(
+            f"{len(data)} files or folders are scored with --cluster, such as --cluster local:2; "
+            "without it give one"
+        )
     from lumpylens.score import score
 
-    table = score(model, data, out=out, fdr=fdr, fast=fast, device=device, progress=not quiet)
+    table = score(model, data[0], out=out, fdr=fdr, fast=fast, device=device, progress=not quiet)
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,
@@ -121,6 +141,30 @@ def score(
                                     zip(*columns.values(), strict=True)]}  # fmt: skip
     say(shown, as_json, [repr(table), *([f"all rows are in {out}"] if out else [])])
     return SOME_FAILED if table.n_failed else 0
+
+
+def _score_shards(
+    model: str,
+    shards: list[str],
+    out: Path | None,
+    cluster: str,
+    fdr: float,
+    top: int,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """The verb `score` on shards."""
+    from lumpylens.scale import score_shards
+
+    if out is None:
+        raise DataError("--cluster needs --out FOLDER for the tables of the shards")
+    campaign = score_shards(
+        model, shards, out=out, cluster=cluster, fdr=fdr, top=top, device=device,
+        progress=not quiet,
+    )  # fmt: skip
+    say(asdict(campaign), as_json, campaign.lines())
+    return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
 
 
 @app.command()

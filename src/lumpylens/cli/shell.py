@@ -18,7 +18,7 @@ import typer
 from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
 
 __all__ = [
-    "SOME_FAILED", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
+    "SOME_FAILED", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
     "run", "say", "settings_of",
 ]  # fmt: skip
 
@@ -33,7 +33,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Data = Annotated[str, typer.Argument(help="Folder or file of images.")]
 Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `lumpylens info`.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
@@ -121,7 +120,9 @@ def run() -> None:
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
         if status == INTERRUPTED:
-            _complain("stopped; no half-made result is left, and train --resume goes on")
+            _complain(
+                "stopped; no half-made result is left; train --resume or score --cluster go on"
+            )
     except typer.TyperException as problem:
         context = getattr(problem, "ctx", None)
         place = context.command_path if context else "lumpylens"

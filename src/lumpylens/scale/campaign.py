@@ -1,0 +1,237 @@
+"""Score any number of shards, and bring together what they say."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lumpylens.errors import DataError, ModelError
+from lumpylens.progress import counted
+from lumpylens.scale.engine import check_cluster, perform_all
+from lumpylens.scale.selection import select
+from lumpylens.scale.shards import ScoreTask
+from lumpylens.tables import check_table_place
+from lumpylens.writing import check_replaceable, whole_file
+
+__all__ = ["Campaign", "score_shards"]
+
+NOTE, SUMMARY, SHARDS = "campaign.json", "summary.json", "shards"
+SHOWN = 10
+"""Failed shards and reasons named one by one."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What became of the images of many shards.
+
+    Attributes
+    ----------
+    folder : str
+        Holds ``top.csv``, ``selected.csv``, ``q_values.csv``, ``summary.json``, and in
+        ``shards`` a table and a receipt for each shard.
+    shards, shards_before : int
+        Number of shards, and of those that had been finished before this call.
+    images, scored, failed, warned, flagged : int
+    p_value_limit : float or None
+        Images with at most this p-value are flagged; None if there are none.
+    fdr : float
+        False-discovery rate at which they are.
+    reasons : dict of str to int
+        Number of failed images by reason.
+    failed_shards : dict of str to str
+        Shards that have no scores, and why.
+    seconds : float
+    """
+
+    folder: str
+    shards: int
+    shards_before: int
+    images: int
+    scored: int
+    failed: int
+    warned: int
+    flagged: int
+    p_value_limit: float | None
+    fdr: float
+    reasons: Mapping[str, int]
+    failed_shards: Mapping[str, str]
+    seconds: float
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The same in sentences, without the long tail of failures."""
+        made = self.shards - self.shards_before - len(self.failed_shards)
+        lines = [
+            f"{self.images} images of {self.shards} shards in {self.seconds:.1f} s ({made} shards "
+            f"scored, {self.shards_before} found finished, {len(self.failed_shards)} failed)",
+            f"{self.scored} scored, {self.failed} failed, {self.warned} with a warning, "
+            f"{self.flagged} flagged at a false-discovery rate of {self.fdr:g}",
+        ]
+        lines += _first(f"{times} images failed: {why}" for why, times in self.reasons.items())
+        lines += _first(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
+        return [*lines, f"results are in {self.folder}"]
+
+
+def score_shards(
+    model: str | Path,
+    shards: Iterable[str | Path],
+    *,
+    out: str | Path,
+    cluster: str | None = None,
+    fdr: float = 0.05,
+    top: int = 100,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Campaign:
+    """Score shards of images, each once, wherever they are done.
+
+    Memory of the calling process depends on the number of shards and of calibration images, not
+    on the number of images: shards are reduced to counts of p-values and their most anomalous
+    rows. Shards whose receipt says that they are done, with this model and these settings, are
+    not done again, so that a call that was cut short is simply repeated.
+
+    Parameters
+    ----------
+    model : str or Path
+        Model folder, or the name of a shipped model.
+    shards : iterable of str or Path
+        Each whatever `LensImages.open` reads; ``@FILE`` stands for the paths in a text file, one
+        a line.
+    out : str or Path
+        Folder for results; one of an earlier call with the same model is gone on with.
+    cluster : str, optional
+        ``local:N`` (N processes of this machine), ``local`` (one per core), the address of a
+        Dask scheduler or its scheduler file. Default: this process. Model, shards and `out` must
+        have the same paths on all machines.
+    fdr : float
+        False-discovery rate at which images are flagged, over all shards together.
+    top : int
+        How many of the most anomalous images ``top.csv`` lists.
+    device : {"cpu", "auto", "cuda"}
+    progress : bool
+        Show a bar on standard error.
+
+    Returns
+    -------
+    Campaign
+
+    Raises
+    ------
+    DataError
+        If there are no shards, `out` holds something else, or the cluster is gone.
+    ModelError
+        If the model cannot be loaded, or a setting makes no sense.
+    """
+    from lumpylens.store import load_model, model_digest
+
+    started = time.perf_counter()
+    if not 0 < fdr < 1:
+        raise ModelError(f"fdr is a false-discovery rate between 0 and 1, got {fdr:g}")
+    if top < 1:
+        raise ModelError(f"top is a number of images, got {top}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
+    check_cluster(cluster)
+    digest = model_digest(model)
+    calibration = load_model(model).calibration
+    folder = Path(out)
+    named = list(_listed(shards))
+    _open_folder(folder, digest)
+    location = str(model) if not Path(model).is_dir() else str(Path(model).resolve())
+    tasks = [
+        ScoreTask(
+            str(name), location, digest, str(folder.resolve() / SHARDS), device=device, top=top
+        )
+        for name in named
+    ]
+    with counted("scoring shards", len(tasks), show=progress) as on_done:
+        done, failures = perform_all(tasks, cluster, on_done)
+    finished = [task for position, task in enumerate(tasks) if position not in failures]
+    failed = {tasks[position].shard: why for position, why in sorted(failures.items())}
+    found = select(finished, calibration, fdr=fdr, top=top, out=folder)
+    campaign = Campaign(
+        folder=str(out),
+        shards=len(tasks),
+        shards_before=len(finished) - done,
+        images=found.images,
+        scored=found.images - found.failed,
+        failed=found.failed,
+        warned=found.warned,
+        flagged=found.flagged,
+        p_value_limit=found.p_value_limit,
+        fdr=fdr,
+        reasons=dict(Counter(found.reasons).most_common()),
+        failed_shards=failed,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    _write_json({**asdict(campaign), "model": digest}, folder / SUMMARY)
+    if not failed:
+        # Whoever was killed while writing left a part that nobody else will take away.
+        for leftover in (folder / SHARDS).glob(".*.part.*"):
+            leftover.unlink(missing_ok=True)
+    return campaign
+
+
+def _listed(shards: Iterable[str | Path]) -> Iterator[str]:
+    """Absolute paths of the shards, lists of them opened up; each only once."""
+    seen: set[Path] = set()
+    for path in _paths(shards):
+        place = path.expanduser().resolve()
+        if place in seen:
+            raise DataError(f"the shard {path} is given twice")
+        seen.add(place)
+        yield str(place)
+    if not seen:
+        raise DataError("there are no shards to score; give files or folders of images")
+
+
+def _paths(shards: Iterable[str | Path]) -> Iterator[Path]:
+    for shard in shards:
+        text = str(shard)
+        if not text.startswith("@"):
+            yield Path(shard)
+            continue
+        try:
+            lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise DataError(f"the list of shards {text[1:]} cannot be read: {problem}") from None
+        yield from (Path(line.strip()) for line in lines if line.strip())
+
+
+def _open_folder(folder: Path, model: str) -> None:
+    """Make the folder, or accept that of an earlier call with the same model."""
+    check_replaceable(folder, made_by_us=NOTE)
+    try:
+        (folder / SHARDS).mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from None
+    check_table_place(folder / SHARDS / "any.parquet")
+    note = folder / NOTE
+    if note.is_file():
+        try:
+            before = json.loads(note.read_text(encoding="utf-8"))["model"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DataError(f"{note} cannot be read; give another folder") from None
+        if before != model:
+            raise ModelError(f"{folder} holds scores of another model; give another folder")
+        return
+    _write_json({"model": model, "lumpylens": version("lumpylens")}, note)
+
+
+def _write_json(values: Mapping[str, Any], place: Path) -> None:
+    with whole_file(place) as beside:
+        beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def _first(sentences: Iterable[str]) -> list[str]:
+    every: Sequence[str] = list(sentences)
+    more = [f"and {len(every) - SHOWN} more, see {SUMMARY}"] if len(every) > SHOWN else []
+    return [*every[:SHOWN], *more]

@@ -1,0 +1,154 @@
+"""From the receipts of all shards to one ranking and one selection.
+
+Receipts and tables are read one at a time, so that memory does not grow with the number of
+images.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.calibrate import Calibration, benjamini_hochberg_of_counts
+from lumpylens.errors import DataError
+from lumpylens.scale.receipts import read_receipt
+from lumpylens.scale.shards import ScoreReceipt, ScoreTask
+from lumpylens.scores import TEXT
+from lumpylens.tables import csv_rows, read_columns
+from lumpylens.writing import whole_file
+
+__all__ = ["Selection", "select"]
+
+TOP, SELECTED, Q_VALUES = "top.csv", "selected.csv", "q_values.csv"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Numbers of images over all shards.
+
+    Attributes
+    ----------
+    images, failed, warned, flagged : int
+    p_value_limit : float or None
+        Largest p-value that is flagged.
+    reasons : Counter
+        Number of failed images by reason.
+    """
+
+    images: int
+    failed: int
+    warned: int
+    flagged: int
+    p_value_limit: float | None
+    reasons: Counter[str]
+
+
+def select(
+    tasks: Sequence[ScoreTask], calibration: Calibration, *, fdr: float, top: int, out: Path
+) -> Selection:
+    """Write ``top.csv``, ``selected.csv`` and ``q_values.csv``.
+
+    Parameters
+    ----------
+    tasks : sequence of ScoreTask
+        All finished.
+    calibration : Calibration
+    fdr : float
+    top : int
+    out : Path
+
+    Raises
+    ------
+    DataError
+        If a receipt or table is not there, or the results cannot be written.
+    """
+    size = len(calibration) + 1
+    counts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+    images = failed = warned = 0
+    reasons: Counter[str] = Counter()
+    # Least anomalous first: by warning, score, and for equal scores the order of the images.
+    best: list[tuple[bool, float, int, int]] = []
+    for number, receipt in enumerate(_receipts(tasks)):
+        images, failed = images + receipt.images, failed + receipt.failed
+        warned += receipt.warned
+        reasons.update(receipt.reasons)
+        for rank, times in receipt.p_values:
+            counts[rank - 1] += times
+        for row, score, strange in receipt.top:
+            key = (not strange, score, -number, -row)
+            (heapq.heappush if len(best) < top else heapq.heappushpop)(best, key)
+    q_value = benjamini_hochberg_of_counts(counts)
+    flagged_ranks = np.flatnonzero((counts > 0) & (q_value <= fdr)) + 1
+    limit = int(flagged_ranks[-1]) if len(flagged_ranks) else 0
+    with (
+        whole_file(out / Q_VALUES) as beside,
+        csv_rows(beside, ("p_value", "images", "q_value")) as write,
+    ):
+        for rank in (np.flatnonzero(counts) + 1).tolist():
+            write((rank / size, str(counts[rank - 1]), q_value[rank - 1]))
+    _write_rows(tasks, size, q_value, limit, best, out)
+    return Selection(
+        images=images,
+        failed=failed,
+        warned=warned,
+        flagged=int(counts[:limit].sum()),
+        p_value_limit=limit / size if limit else None,
+        reasons=reasons,
+    )
+
+
+def _receipts(tasks: Iterable[ScoreTask]) -> Iterator[ScoreReceipt]:
+    for task in tasks:
+        receipt = read_receipt(task.receipt_path, ScoreReceipt)
+        if receipt is None:
+            raise DataError(
+                f"the receipt {task.receipt_path} is not there, although a worker wrote it: the "
+                "folder of results must be one that all machines share"
+            )
+        yield receipt
+
+
+def _write_rows(
+    tasks: Sequence[ScoreTask],
+    size: int,
+    q_value: NDArray[np.float64],
+    limit: int,
+    best: list[tuple[bool, float, int, int]],
+    out: Path,
+) -> None:
+    """Pick the flagged and the most anomalous rows out of the tables of the shards."""
+    wanted: dict[int, dict[int, int]] = {}
+    for place, (_, _, number, row) in enumerate(sorted(best, reverse=True)):
+        wanted.setdefault(-number, {})[-row] = place
+    ranked: dict[int, list[Any]] = {}
+    header = ["shard", "row", "id", "anomaly_score", "p_value", "q_value", "flag"]
+    with whole_file(out / SELECTED) as beside, csv_rows(beside, header) as write:
+        for number, receipt in enumerate(_receipts(tasks)):
+            places = wanted.get(number, {})
+            if not places and (not receipt.p_values or receipt.p_values[0][0] > limit):
+                continue
+            columns = read_columns(Path(tasks[number].folder) / receipt.result, text=TEXT)
+            ranks = np.rint(np.nan_to_num(np.asarray(columns["p_value"]) * size)).astype(int)
+            flagged = (ranks > 0) & (ranks <= limit)
+            for row in sorted({*np.flatnonzero(flagged).tolist(), *places}):
+                cells = [
+                    receipt.shard,
+                    str(row),
+                    *(columns[name][row] for name in ("id", "anomaly_score", "p_value")),
+                    q_value[ranks[row] - 1] if ranks[row] else np.nan,
+                    flagged[row],
+                ]
+                if flagged[row]:
+                    write(cells)
+                if row in places:
+                    ranked[places[row]] = cells
+    with whole_file(out / TOP) as beside, csv_rows(beside, header) as write:
+        for _, cells in sorted(ranked.items()):
+            write(cells)

@@ -1,0 +1,290 @@
+"""Score one shard: engine-free, whole or not at all, and not twice."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lumpylens.data.images import LensImages
+from lumpylens.errors import DataError, ModelError
+from lumpylens.scale.receipts import (
+    Receipt,
+    digest_of,
+    file_sha256,
+    read_receipt,
+    stamp,
+    whole,
+    write_receipt,
+)
+from lumpylens.tables import write_columns
+from lumpylens.writing import whole_file
+
+if TYPE_CHECKING:
+    from lumpylens.scores import ScoreTable
+    from lumpylens.store import TrainedModel
+
+__all__ = ["ScoreReceipt", "ScoreTask", "score_shard"]
+
+MOST_IMAGES = 2**20
+"""In one shard: bounds what a worker holds to some 0.5 GB beside its model and one batch."""
+REASONS = 20
+"""Different reasons for failure that a receipt tells apart; the others are counted together."""
+OTHER_REASONS = "other reasons"
+LEFT_TO_THE_CAMPAIGN = ("q_value", "flag")
+"""Columns that depend on all shards."""
+
+_one_at_a_time = threading.Lock()
+
+
+class ScoreReceipt(Receipt):
+    """Receipt of scores.
+
+    Attributes
+    ----------
+    model : str
+        Digest of the model.
+    failed, warned : int
+        Images without a score, and images outside what the model knows.
+    reasons : dict of str to int
+        Number of failed images by reason.
+    p_values : list of (int, int)
+        Pairs of j and the number of images with p-value j / (n + 1), n calibration images.
+    top : list of (int, float, bool)
+        Row, score and whether there is a warning, of the most anomalous images.
+    """
+
+    model: str
+    failed: int
+    warned: int
+    reasons: dict[str, int]
+    p_values: list[tuple[int, int]]
+    top: list[tuple[int, float, bool]]
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """A shard to score, in words that travel to any machine with the same file system.
+
+    Attributes
+    ----------
+    shard : str
+        Path of images.
+    model : str
+        Model folder or the name of a shipped model.
+    model_digest : str
+        Of the model that is meant.
+    folder : str
+        Where table and receipt go.
+    lumpylens : str
+        Version of the program that is meant.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    top : int
+        How many of the most anomalous images the receipt names.
+    """
+
+    shard: str
+    model: str
+    model_digest: str
+    folder: str
+    lumpylens: str = version("lumpylens")
+    device: str = "cpu"
+    top: int = 100
+
+    @property
+    def name(self) -> str:
+        """Stem of the file names of table and receipt; tells shards of one name apart."""
+        place = Path(self.shard).expanduser().resolve()
+        mark = hashlib.sha256(str(place).encode(errors="surrogateescape")).hexdigest()[:10]
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in place.name)[:80]
+        return f"{plain.lstrip('.') or 'shard'}-{mark}"
+
+    @property
+    def receipt_path(self) -> Path:
+        """Where the receipt lies or will lie."""
+        return Path(self.folder) / f"{self.name}.json"
+
+    def wanted(self) -> dict[str, str]:
+        """What a receipt must say to be the receipt of this task.
+
+        Raises
+        ------
+        DataError
+            If the shard is not there.
+        """
+        settings = {"lumpylens": self.lumpylens, "device": self.device, "top": self.top}
+        return {
+            "model": self.model_digest,
+            "config": digest_of(settings),
+            "stamp": stamp(Path(self.shard).expanduser()),
+        }
+
+    def receipt(self) -> ScoreReceipt | None:
+        """The receipt of this very task, if its result is there."""
+        found = read_receipt(self.receipt_path, ScoreReceipt)
+        if found is None or not found.answers(self.wanted()):
+            return None
+        return found if whole(found, Path(self.folder)) else None
+
+    def run(self) -> bool:
+        """Score the shard, unless that has been done; tell whether it was done by this call.
+
+        Raises
+        ------
+        DataError
+            If the shard cannot be opened, or the result not written.
+        ModelError
+            If the model cannot be loaded, or model or program are others than were meant.
+        """
+        if self.lumpylens != version("lumpylens"):
+            raise ModelError(
+                f"this machine has lumpylens {version('lumpylens')}, and the work was given out "
+                f"by {self.lumpylens}; install the same everywhere"
+            )
+        # A worker with several threads still scores one shard at a time: what keeps the
+        # numerical libraries on one thread is a setting of the whole process.
+        with _one_at_a_time:
+            if self.receipt() is not None:
+                return False
+            self._score()
+            return True
+
+    def _score(self) -> None:
+        from lumpylens.score import calibrated, raw_scores
+
+        started = time.perf_counter()
+        wanted = self.wanted()
+        model = _model(self.model, self.model_digest)
+        images = LensImages.open(Path(self.shard))
+        if len(images) > MOST_IMAGES:
+            raise DataError(
+                f"{self.shard} holds {len(images)} images, and a shard at most {MOST_IMAGES}; "
+                "split it"
+            )
+        with one_thread():
+            scores = raw_scores(model, images, self.device, progress=False)
+        table = calibrated(images.ids, scores, model.calibration)
+        place = Path(self.folder) / f"{self.name}.parquet"
+        with whole_file(place) as beside:
+            columns = table.columns()
+            write_columns({k: columns[k] for k in columns if k not in LEFT_TO_THE_CAMPAIGN}, beside)
+            digest = file_sha256(beside)
+        receipt = ScoreReceipt(
+            shard=self.shard,
+            model=wanted["model"],
+            config=wanted["config"],
+            stamp=wanted["stamp"],
+            result=place.name,
+            result_sha256=digest,
+            images=len(table),
+            seconds=round(time.perf_counter() - started, 3),
+            failed=table.n_failed,
+            warned=table.n_warned,
+            reasons=_counted(table.error),
+            p_values=model.calibration.counts(table.p_value),
+            top=_top(table, self.top),
+        )
+        write_receipt(receipt, self.receipt_path)
+
+
+def score_shard(
+    shard: str | Path,
+    model: str | Path,
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    top: int = 100,
+) -> ScoreReceipt:
+    """Score the images of one shard into a table and a receipt, unless they are there.
+
+    Any engine may call it, on any machine, more than once: the result is the same, and is there
+    whole or not at all.
+
+    Parameters
+    ----------
+    shard : str or Path
+        Whatever `LensImages.open` reads; at most 1,048,576 images.
+    model : str or Path
+        Model folder, or the name of a shipped model.
+    folder : str or Path
+        For ``NAME.parquet``, the table without q-values and flags (they depend on all shards),
+        and ``NAME.json``, the receipt.
+    device : {"cpu", "auto", "cuda"}
+    top : int
+        How many of the most anomalous images the receipt names.
+
+    Returns
+    -------
+    ScoreReceipt
+
+    Raises
+    ------
+    DataError
+        If the shard cannot be opened, or the result not written.
+    ModelError
+        If the model cannot be loaded.
+    """
+    from lumpylens.store import model_digest
+
+    task = ScoreTask(
+        str(shard), str(model), model_digest(model), str(folder), device=device, top=top
+    )
+    task.run()
+    receipt = task.receipt()
+    if receipt is None:
+        raise DataError(f"{shard} or its scores in {folder} were changed while it was scored")
+    return receipt
+
+
+@functools.lru_cache(maxsize=1)
+def _model(location: str, digest: str) -> TrainedModel:
+    """The model, loaded once per process."""
+    from lumpylens.store import load_model, model_digest
+
+    found = model_digest(location)
+    if found != digest:
+        raise ModelError(
+            f"the model {location} is not the same here as where the work was given out; "
+            "all machines need the same folder and the same lumpylens"
+        )
+    return load_model(location)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep numerical libraries on one thread: sums then have one order, on any machine."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _counted(errors: Sequence[str]) -> dict[str, int]:
+    """Number of failures by reason, the most frequent first."""
+    counts = Counter(text for text in errors if text)
+    kept = dict(counts.most_common(REASONS))
+    if left := counts.total() - sum(kept.values()):
+        kept[OTHER_REASONS] = left
+    return kept
+
+
+def _top(table: ScoreTable, count: int) -> list[tuple[int, float, bool]]:
+    rows = [int(row) for row in table.order()[:count] if np.isfinite(table.anomaly_score[row])]
+    return [(row, float(table.anomaly_score[row]), bool(table.warning[row])) for row in rows]
