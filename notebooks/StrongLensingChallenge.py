@@ -103,18 +103,20 @@ from lumpylens.physics.render import Scene
 def lens(galaxy=0.0, **numbers):
     """Draw a smooth lens of Einstein radius 20 pixels, if nothing else is said."""
     numbers = {"log_einstein_radius_px": math.log(20.0), "log_source_radius_px": 2.0, **numbers}
-    light = Scene(150, 150).light(pack(**numbers, log_lens_light_radius_px=2.0))
+    light = Scene(150, 150).light(
+        pack(**numbers, log_lens_light_radius_px=2.0, log_lens_light_index=0.0)
+    )
     image = (light.source / light.source.max() + galaxy * light.lens / light.lens.max())[0]
-    return image.clamp(max=1).numpy()[35:115, 35:115]
+    return image.clamp(max=1).numpy()[20:130, 20:130]
 
 
 show(
     [[
         lens(),
-        lens(source_x=0.5),
-        lens(source_x=0.5, shear_1=0.15),
-        lens(source_x=0.5, shear_1=0.15, log_einstein_radius_px=math.log(24.0)),
-        lens(source_x=0.5, shear_1=0.15, galaxy=1.0),
+        lens(source_x=0.4),
+        lens(source_x=0.4, shear_1=0.15),
+        lens(source_x=0.4, shear_1=0.15, log_einstein_radius_px=math.log(26.0)),
+        lens(source_x=0.4, shear_1=0.15, galaxy=1.0),
     ]],
     titles=("source behind the lens", "source beside it", "sheared", "a heavier lens",
             "and its own light"),
