@@ -44,13 +44,13 @@ def test_runs_from_top_to_bottom_on_a_small_set(tmp_path, monkeypatch):
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("LUMPYLENS_NOTEBOOK_DATA", "")  # restored afterwards
-    for name, count, seed, lumps in (("no_sub", 160, 0, None), ("sub", 40, 1, "points")):
+    for name, count, seed, lumps in (("no_sub", 120, 0, None), ("sub", 24, 1, "points")):
         (tmp_path / name).mkdir()
         images = simulate("slc", count, seed=seed, substructure=lumps, progress=False)
         write_npz(images, tmp_path / name / "lenses.npz")
     made = execution().execute(tmp_path)
     said = text_of(made)
-    assert "160 smooth and 40 lumpy lenses" in said
+    assert "120 smooth and 24 lumpy lenses" in said
     assert "of the 8 highest are lumpy" in said
     assert not [out for out in outputs(made) if out.output_type == "error"]
     # No warning of any package stands in a reader's way.
