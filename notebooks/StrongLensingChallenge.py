@@ -44,7 +44,7 @@ import numpy as np
 import lumpylens
 
 DATA = os.environ.get("LUMPYLENS_NOTEBOOK_DATA", "")  # empty: fetch the challenge's images
-LUMPY = 1500  # of the 4,500 lumpy lenses; all of them take a quarter of an hour more
+LUMPY = 1500  # of the 4,500 lumpy lenses, to save time
 SEED = 0
 
 folder = Path(DATA) if DATA else lumpylens.fetch("slc", progress=False)
