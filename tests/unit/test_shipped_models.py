@@ -65,6 +65,17 @@ def test_it_separates_the_challenge_images(physics: TrainedModel, real_data: Pat
     assert (lumpy > np.sort(normal)[-2]).all()
 
 
+def test_an_image_in_another_unit_is_told_apart(physics: TrainedModel) -> None:
+    pixels = simulate("slc", 2, seed=71).stack().pixels
+    fluxes = score(physics, pixels * 3.7e-21, progress=False)
+    assert all("not in the unit of the training images" in text for text in fluxes.warning)
+    assert np.isnan(fluxes.p_value).all()
+    for factor in (1.0, 1 / 255):
+        table = score(physics, pixels * np.float32(factor), progress=False)
+        assert table.warning == ["", ""]
+        assert np.isfinite(table.p_value).all()
+
+
 def test_a_hubble_image_is_refused_in_words(physics: TrainedModel, real_data: Path) -> None:
     table = physics.detector.score(LensImages.open(real_data / "slacs")[:2])
     assert np.isnan(table.anomaly_score).all()
