@@ -7,7 +7,7 @@ DATA ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
 
-.PHONY: help demo test test-all lint challenge clean
+.PHONY: help demo test test-all lint challenge reliability clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
+	@echo 'make reliability  the campaigns behind docs/reliability.md (an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
 demo: $(VENV)/test.stamp
@@ -35,6 +36,12 @@ challenge: $(VENV)/test.stamp
 	data='$(DATA)'; data=$${data:-$$($(BIN)/lumpylens fetch slc)} && \
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
 		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
+
+reliability: $(VENV)/test.stamp
+	@for campaign in cluster training calibration limits fuzz; do \
+		echo "== python reliability/$$campaign.py"; \
+		$(BIN)/python reliability/$$campaign.py || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
