@@ -117,6 +117,7 @@ def observe(
     *,
     radius: float,
     centre: tuple[float, float] = (0.0, 0.0),
+    roughness: float = 0.0,
 ) -> Observation:
     """Cut a disc out of an image.
 
@@ -129,7 +130,11 @@ def observe(
         Arcsec.
     centre : (float, float)
         x and y of the disc, arcsec from the centre of the image.
+    roughness : float
+        Error of the model itself as a fraction of the brightness, added to the noise.
     """
+    from scipy.ndimage import uniform_filter
+
     height, width = image.shape
     margin = max(psf.shape) // 2
     middle = ((height - 1) / 2 + centre[1] / pixel_scale, (width - 1) / 2 + centre[0] / pixel_scale)
@@ -148,7 +153,9 @@ def observe(
     pixels, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
     pixels[to] = image[inside]
     usable = noise < MASKED_NOISE * np.median(noise)
-    weight[to] = np.where(usable, 1.0 / noise, 0.0)[inside]
+    brightness = uniform_filter(np.where(usable, image, 0.0).clip(min=0).astype(float), 3)
+    sigma = np.hypot(noise.astype(float), roughness * brightness)
+    weight[to] = np.where(usable, 1.0 / sigma, 0.0)[inside]
     at_y, at_x = np.indices((rows, columns))
     distance = np.hypot(at_y + row - middle[0], at_x + column - middle[1])
     weight[distance > reach] = 0
