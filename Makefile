@@ -8,7 +8,8 @@ DETECTORS ?=
 SEEDS ?= 0,1,2
 WORKERS ?= 1
 
-.PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures clean
+.PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures \
+	notebook reliability clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -21,6 +22,8 @@ help:
 	@echo 'make architecture  draw docs/architecture.md from the imports'
 	@echo 'make results-table  put results/challenge.json into README and documentation'
 	@echo 'make pictures    draw the pictures of the documentation'
+	@echo 'make notebook    run the notebook on the images of DATA=folder (half an hour)'
+	@echo 'make reliability  the campaigns behind docs/reliability.md (an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
 demo: $(VENV)/test.stamp
@@ -60,6 +63,15 @@ results-table: $(BIN)/python
 
 pictures: $(VENV)/test.stamp
 	$(BIN)/python docs/pictures.py
+
+notebook: $(VENV)/test.stamp
+	$(BIN)/python notebooks/execute.py $(DATA)
+
+reliability: $(VENV)/test.stamp
+	@for campaign in cluster training calibration limits fuzz; do \
+		echo "== python reliability/$$campaign.py"; \
+		$(BIN)/python reliability/$$campaign.py || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

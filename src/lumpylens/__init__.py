@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lumpylens.detectors import Detector, create
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
+    from lumpylens.explain import explain
     from lumpylens.export import export
     from lumpylens.fit import fit
     from lumpylens.score import score
@@ -43,6 +44,7 @@ __all__ = [
     "create",
     "demo",
     "evaluate",
+    "explain",
     "export",
     "fetch",
     "fit",
@@ -65,6 +67,7 @@ _HOMES = {
     "create": "detectors",
     "demo": "demo",
     "evaluate": "evaluate",
+    "explain": "explain",
     "export": "export",
     "fetch": "data.fetch",
     "fit": "fit",

@@ -50,7 +50,7 @@ def test_every_public_name_is_there():
 
 
 @pytest.mark.parametrize(
-    "verb", ["benchmark", "demo", "evaluate", "fit", "score", "simulate", "train"]
+    "verb", ["benchmark", "demo", "evaluate", "explain", "fit", "score", "simulate", "train"]
 )
 def test_a_verb_stays_a_function_when_its_module_is_imported(verb):
     __import__(f"lumpylens.{verb}")
