@@ -24,7 +24,7 @@ __all__ = ["Cutout", "LensAnalysis", "analyse"]
 FIRST_RADIUS = 3.0
 """Of the disc in which the lens is first looked for, arcsec."""
 
-ROUGH, FINE = 0.05, 0.02
+ROUGH, FINE = 0.05, 0.03
 """Error of the model as a fraction of the brightness, while the lens is looked for and after. No
 sum of Gaussians makes a galaxy to the noise at its centre; without this a source that is hardly
 lensed would be called in to make the rest."""

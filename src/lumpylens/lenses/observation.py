@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["Observation", "observe"]
 
 MASKED_NOISE = 1e6
-"""Times the median noise beyond which a noise map means that a pixel is not to be used."""
+"""Times the noise of the best pixels beyond which a pixel is not to be used."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def observe(
           slice(inside[1].start - column, inside[1].stop - column))  # fmt: skip
     pixels, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
     pixels[to] = image[inside]
-    usable = noise < MASKED_NOISE * np.median(noise)
+    usable = noise < MASKED_NOISE * np.quantile(noise, 0.05)
     brightness = uniform_filter(np.where(usable, image, 0.0).clip(min=0).astype(float), 3)
     sigma = np.hypot(noise.astype(float), roughness * brightness)
     weight[to] = np.where(usable, 1.0 / sigma, 0.0)[inside]
