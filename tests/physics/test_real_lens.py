@@ -11,10 +11,13 @@ import torch
 from made_lens import made_cutout
 
 from lumpylens.lenses.analysis import analyse
+from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
 from lumpylens.lenses.observation import observe
 from lumpylens.lenses.perturber import filter_lens
 from lumpylens.lenses.refine import Belief, refine
+from lumpylens.lenses.smooth import SmoothFit
+from lumpylens.lenses.starts import fit_lens_light
 
 NUMBERS = vector(
     log_einstein_radius=math.log(1.1), eta_1=0.1, eta_2=0.15, slope=2.05, centre_x=0.01,
@@ -92,3 +95,25 @@ def test_a_planted_perturber_is_found_and_a_smooth_lens_stays_quiet():
     assert lumpy.perturber.log_evidence > quiet.perturber.log_evidence + 30
     assert math.hypot(lumpy.perturber.x - planted[0], lumpy.perturber.y - planted[1]) < 0.15
     assert lumpy.perturber.einstein_radius == pytest.approx(planted[2], rel=0.5)
+
+
+def test_masks_take_neighbours_and_defects_and_spare_the_arcs(cutout):
+    image = cutout.image.copy()
+    column = 30 + round(1.75 / 0.05) - 8
+    y, x = np.indices(image.shape)
+    image += 3 * np.exp(-((y - 4) ** 2 + (x - column) ** 2) / 4).astype(np.float32)
+    image[30, 48] += 1.5
+    seen = observe(image, cutout.noise, cutout.psf, 0.05, radius=2.2)
+    values = NUMBERS.clone()
+    values[[INDEX[name] for name in (*MULTIPOLES, "perturber_strength")]] = 0
+    values[INDEX["log_einstein_radius"]] = math.log(0.9)
+    belief = Belief({"slope": (2.0, 0.05)})
+    fitted = refine(RealLens(seen, 6, 1e-3), values, ALL, belief, steps=15)
+    rough = SmoothFit(fitted, belief, (), fit_lens_light(seen))
+    masked = mask_intruders(seen, rough)
+    gone = (seen.weight > 0) & (masked.weight == 0)
+    first = (seen.first_row, seen.first_column)
+    assert gone[4 - first[0], column - first[1]], "the neighbour"
+    assert gone[30 - first[0], 48 - first[1]], "the defect"
+    arcs = seen.blur(fitted.lens.source_light[None])[0] * seen.weight > 2
+    assert int((gone & arcs).sum()) <= 1

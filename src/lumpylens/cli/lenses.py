@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Data, Debug, Json, Quiet, Seed, app, say
+from lumpylens.cli.shell import SOME_FAILED, Debug, Json, Quiet, Seed, app, say
 
 
 @app.command()
 def fit(
-    data: Data,
+    data: Annotated[str, typer.Argument(help="Folder of lenses with noise map and PSF.")],
     out: Annotated[Path, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")] = Path(
         "fits.csv"
     ),

@@ -24,6 +24,11 @@ __all__ = ["Cutout", "LensAnalysis", "analyse"]
 FIRST_RADIUS = 3.0
 """Of the disc in which the lens is first looked for, arcsec."""
 
+ROUGH, FINE = 0.05, 0.03
+"""Error of the model as a fraction of the brightness, while the lens is looked for and after. No
+sum of Gaussians makes a galaxy to the noise at its centre; without this a source that is hardly
+lensed would be called in to make the rest."""
+
 DRAWS = 1000
 """Draws of noise behind every p-value."""
 
@@ -103,7 +108,7 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
         with _timed(seconds, "smooth"):
-            first = _observed(cutout, FIRST_RADIUS, (0.0, 0.0))
+            first = _observed(cutout, FIRST_RADIUS, (0.0, 0.0), ROUGH)
             rough = fit_smooth(first)
             observation = mask_intruders(_cut(cutout, rough), rough)
             smooth = polish(observation, rough)
@@ -129,13 +134,15 @@ def _cut(cutout: Cutout, rough: SmoothFit) -> Observation:
     lens = rough.best.lens
     radius = math.exp(lens["log_einstein_radius"])
     reach = min(max(1.6 * radius + 0.8, 2.0), 4.5)
-    return _observed(cutout, reach, (lens["light_x"], lens["light_y"]))
+    return _observed(cutout, reach, (lens["light_x"], lens["light_y"]), FINE)
 
 
-def _observed(cutout: Cutout, radius: float, centre: tuple[float, float]) -> Observation:
+def _observed(
+    cutout: Cutout, radius: float, centre: tuple[float, float], roughness: float
+) -> Observation:
     return observe(
         cutout.image, cutout.noise, cutout.psf, cutout.pixel_scale_arcsec,
-        radius=radius, centre=centre,
+        radius=radius, centre=centre, roughness=roughness,
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ SOFTENING = 0.05
 """Core of a perturber in arcsec: one pixel of the Hubble camera."""
 
 STEEPNESS = 2.0
+"""Power of the order with which the prior variance of a shapelet falls."""
 
 WIDTHS = torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64)
 """Widths of the lens galaxy's Gaussians, arcsec."""

@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["Observation", "observe"]
 
 MASKED_NOISE = 1e6
-"""Times the median noise beyond which a noise map means that a pixel is not to be used."""
+"""Times the noise of the best pixels beyond which a pixel is not to be used."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def observe(
     *,
     radius: float,
     centre: tuple[float, float] = (0.0, 0.0),
+    roughness: float = 0.0,
 ) -> Observation:
     """Cut a disc out of an image.
 
@@ -129,7 +130,11 @@ def observe(
         Arcsec.
     centre : (float, float)
         x and y of the disc, arcsec from the centre of the image.
+    roughness : float
+        Error of the model itself as a fraction of the brightness, added to the noise.
     """
+    from scipy.ndimage import uniform_filter
+
     height, width = image.shape
     margin = max(psf.shape) // 2
     middle = ((height - 1) / 2 + centre[1] / pixel_scale, (width - 1) / 2 + centre[0] / pixel_scale)
@@ -147,8 +152,10 @@ def observe(
           slice(inside[1].start - column, inside[1].stop - column))  # fmt: skip
     pixels, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
     pixels[to] = image[inside]
-    usable = noise < MASKED_NOISE * np.median(noise)
-    weight[to] = np.where(usable, 1.0 / noise, 0.0)[inside]
+    usable = noise < MASKED_NOISE * np.quantile(noise, 0.05)
+    brightness = uniform_filter(np.where(usable, image, 0.0).clip(min=0).astype(float), 3)
+    sigma = np.hypot(noise.astype(float), roughness * brightness)
+    weight[to] = np.where(usable, 1.0 / sigma, 0.0)[inside]
     at_y, at_x = np.indices((rows, columns))
     distance = np.hypot(at_y + row - middle[0], at_x + column - middle[1])
     weight[distance > reach] = 0

@@ -223,7 +223,8 @@ def fit_perturber(
             first.append(refine(model, values, (*quick, *PERTURBER), belief, steps=steps))
         begin = [fit.lens.values for fit in sorted(first, key=lambda fit: fit.energy)[:1]]
     tried = [refine(model, values, (*names, *PERTURBER), belief, steps=steps) for values in begin]
-    without = [refine(model, smooth.lens.values, names, belief, steps=steps)]
+    # Without multipoles the smooth lens is at its best already.
+    without = [refine(model, smooth.lens, names, belief, steps=steps) if multipoles else smooth]
     if not tried:
         return Perturber(smooth, smooth, 0.0)
     best = min(tried, key=lambda fit: fit.energy)

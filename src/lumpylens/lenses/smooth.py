@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lumpylens.lenses.model import ALL, INDEX, LIGHT, MASS, SOURCE, RealLens, vector
+from lumpylens.lenses.model import ALL, INDEX, LIGHT, MASS, MULTIPOLES, SOURCE, RealLens, vector
 from lumpylens.lenses.observation import Observation
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.lenses.starts import LensLight, Trial, fit_lens_light, scan
@@ -23,13 +23,20 @@ MODEL_ERROR = 2.0
 nothing of it and is too sure by its square; so the priors are made as much surer."""
 
 SPREAD = {"log_einstein_radius": 0.45, "eta": 0.25, "shear": 0.08, "slope": 0.15, "centre": 0.04,
-          "log_source_scale": 1.0, "light_eta": 0.5}  # fmt: skip
+          "log_source_scale": 0.5, "light_eta": 0.5}  # fmt: skip
 """Standard deviations of the numbers in nature. That of the slope is what lensing and dynamics of
 such galaxies found (Auger et al. 2010, arXiv:1007.2880: 2.08 with a scatter of 0.16)."""
+
+MULTIPOLE_SPREAD = 0.02
+"""Of multipoles as fractions of the halo, like those of the isophotes of ellipticals."""
 
 TYPICAL_RADIUS = 1.2
 """Arcsec. Massive galaxies halfway to their sources have this within a factor of 1.6: it goes
 with the square of their velocity dispersions, 250 km/s give or take a quarter."""
+
+TYPICAL_SOURCE = 0.11
+"""Scale of a source's shapelets, arcsec. A larger one, with a halo too small to image it twice,
+would pass for light of the lens galaxy that its Gaussians cannot make."""
 
 FIRST_ORDER, MIDDLE_ORDER = 5, 8
 LARGER_ORDERS = (12, 17, 23)
@@ -77,11 +84,13 @@ def beliefs(light: LensLight) -> Belief:
         "slope": (2.0, SPREAD["slope"]),
         "centre_x": (at_x, SPREAD["centre"]),
         "centre_y": (at_y, SPREAD["centre"]),
-        "log_source_scale": (math.log(0.12), SPREAD["log_source_scale"]),
+        "log_source_scale": (math.log(TYPICAL_SOURCE), SPREAD["log_source_scale"]),
     }
     for name in LIGHT[2:]:
         of[name] = (0.0, SPREAD["light_eta"])
-    return Belief({name: (mean, spread / MODEL_ERROR) for name, (mean, spread) in of.items()})
+    narrow = {name: (mean, spread / MODEL_ERROR) for name, (mean, spread) in of.items()}
+    # Multipoles keep their width: they are there to doubt a perturber.
+    return Belief(narrow | dict.fromkeys(MULTIPOLES, (0.0, MULTIPOLE_SPREAD)))
 
 
 def fit_smooth(observation: Observation) -> SmoothFit:

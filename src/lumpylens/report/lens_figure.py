@@ -124,5 +124,5 @@ def _panel(
     if label is not None:
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.8, pad=0.02)
         bar.set_label(label, color=theme.muted, fontsize=8)
-        bar.ax.tick_params(colors=theme.muted, labelsize=7)
+        bar.ax.tick_params(which="both", colors=theme.muted, labelsize=7)
         bar.outline.set_edgecolor(theme.muted)
