@@ -22,8 +22,8 @@ BEGIN, END = "<!-- drawn from the imports: begin -->", "<!-- drawn from the impo
 PARTS = {
     "cli": ("cli",),
     "verbs": (
-        "train", "score", "evaluate", "export", "benchmark", "benchmark_run", "benchmark_table",
-        "demo", "describe",
+        "train", "score", "evaluate", "export", "benchmark", "benchmark_run", "benchmark_sets",
+        "benchmark_table", "demo", "describe",
     ),
     "report": ("report", "examples"),
     "store": ("store", "packing"),
