@@ -23,6 +23,7 @@ PARTS = {
     "cli": ("cli",),
     "verbs": (
         "train", "score", "evaluate", "explain", "export", "benchmark", "benchmark_run",
+        "benchmark_sets",
         "benchmark_table", "demo", "describe",
     ),
     "real lenses": ("fit", "lenses"),

@@ -7,7 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
+from lumpylens import LensImages
 from lumpylens import benchmark as run_benchmark
 from lumpylens.benchmark_run import REFERENCE, Job, by_class, main, run
 from lumpylens.errors import DataError, ModelError
@@ -36,12 +38,16 @@ def one(lenses):
 @pytest.fixture
 def made(one, monkeypatch):
     """Runs are made by a stand-in; the list says which were asked for."""
-    asked = []
+    asked, really = [], benchmark_module.subprocess.run
 
-    def stand_in(command, *, input, **_):
+    def stand_in(command, *, input=None, **options):
+        if "lumpylens.benchmark_run" not in command:  # other packages look about themselves
+            return really(command, input=input, **options)
         job = json.loads(input)
         asked.append((job["detector"], job["seed"]))
         found = {**one, "detector": job["detector"], "seed": job["seed"]}
+        if job["also"] is not None:
+            found["also"] = {**one["metrics"], "auc": 0.75}
         if job["detector"] == REFERENCE:
             found["metrics"] = separation([0.0, 1.0, 2.0], [1.5, 2.5, 3.5])
         if job["detector"] == "rbm":
@@ -110,6 +116,33 @@ def test_the_table_has_a_line_for_each_detector_and_the_published_numbers(lenses
     assert "Means over 3 seeds" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| `pca` |")}
     assert widths == {13, 5}
+
+
+def test_a_population_is_simulated_as_it_is_and_compensated(made, tmp_path, monkeypatch):
+    options = {"n": 6, "n_anomalous": 3, "substructure": "string", "name": "lsst"}
+    result = call("lsst", tmp_path, "pca", **options)
+    assert made == [("pca", 0)]
+    assert "--n 6 --n-anomalous 3 --substructure string" in result["command"]
+    assert (result["n_given_normal"], result["n_given_anomalous"]) == (6, 3)
+    # The stand-in gives the second class an AUC of its own.
+    assert result["rows"][0]["auc"] != result["compensated"]["rows"][0]["auc"]
+    assert "mass-compensated" in (tmp_path / "lsst-compensated.md").read_text()
+    (place,) = (tmp_path / "simulated").iterdir()
+    normal, added = by_class(place / "as-is")
+    spared = LensImages.open(place / "compensated" / "sub.h5")
+    assert (len(normal), len(added), spared.labels.tolist()) == (6, 3, [1, 1, 1])
+    assert added.ids == [f"sub.h5[{name}]" for name in spared.ids]
+    radii = [
+        Table.read(folder / "sub.truth.ecsv")["halo_einstein_radius_px"]
+        for folder in (place / "as-is", place / "compensated")
+    ]
+    assert (radii[1] < radii[0]).all()
+
+    monkeypatch.setattr(sys.modules["lumpylens.simulate"], "simulate", None)
+    call("lsst", tmp_path, "pca", **options)
+    assert made == [("pca", 0)]
+    with pytest.raises(DataError, match="images of both classes"):
+        call("lsst", tmp_path, "pca", n=0)
 
 
 def test_the_supervised_reference_stands_below_the_line(lenses, made, tmp_path):
