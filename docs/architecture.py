@@ -22,9 +22,10 @@ BEGIN, END = "<!-- drawn from the imports: begin -->", "<!-- drawn from the impo
 PARTS = {
     "cli": ("cli",),
     "verbs": (
-        "train", "score", "evaluate", "export", "benchmark", "benchmark_run", "benchmark_table",
-        "demo", "describe",
+        "train", "score", "evaluate", "explain", "export", "benchmark", "benchmark_run",
+        "benchmark_sets", "benchmark_table", "demo", "describe",
     ),
+    "real lenses": ("fit", "lenses"),
     "report": ("report", "examples"),
     "store": ("store", "packing"),
     "detectors": ("detectors", "reference"),
@@ -33,7 +34,7 @@ PARTS = {
     "physics": ("physics",),
     "data": ("data", "npz"),
     "scores": ("scores", "tables", "metrics", "measure", "calibrate"),
-    "ground": ("errors", "writing", "progress"),
+    "ground": ("errors", "explanation", "writing", "progress"),
 }  # fmt: skip
 """Which modules and folders of the package are drawn as one box; any other is one of its own."""
 

@@ -20,7 +20,9 @@ from torch import Tensor
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
 from lumpylens.detectors.encoder import EncoderConfig, EncoderDetector, obtain_encoder
+from lumpylens.detectors.physics_explain import explain_one
 from lumpylens.detectors.physics_state import from_arrays, to_arrays
+from lumpylens.explanation import Explanation
 from lumpylens.physics.batches import map_chunks, unsplit
 from lumpylens.physics.encoder import ESTIMATED, Eyepiece, NearPrior
 from lumpylens.physics.inference import Data, Fit, observe, staged_fit
@@ -327,6 +329,9 @@ class PhysicsDetector(Detector):
         """Departure of each parameter from the population in standard deviations."""
         table = parameter_surprise(self.population, exam.fitted.values, exam.information)
         return dict(zip(self.model.free, table.T, strict=True))
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        return explain_one(self, alone)
 
     def fast(self) -> Detector:
         """The encoder alone."""
