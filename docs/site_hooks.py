@@ -49,6 +49,19 @@ def help_of_every_verb() -> str:
     return "\n".join(parts)
 
 
+def public_names() -> str:
+    """What the package's top level gives, for the page on Python."""
+    import lumpylens
+
+    named: dict[str, list[str]] = {"Verbs": [], "Types": [], "Errors": []}
+    for name in sorted(lumpylens.__all__, key=str.lower):
+        value = getattr(lumpylens, name)
+        is_error = isinstance(value, type) and issubclass(value, Exception)
+        kind = "Errors" if is_error else "Types" if isinstance(value, type) else "Verbs"
+        named[kind].append(f"::: {value.__module__}.{name}")
+    return "\n\n".join("\n".join([f"## {kind}", "", *entries]) for kind, entries in named.items())
+
+
 def populations() -> str:
     """A table of the simulator's populations, from the first lines of their files."""
     lines = ["| name | population |", "|---|---|"]
@@ -61,4 +74,5 @@ def populations() -> str:
 FROM_THE_PROGRAM: dict[str, Callable[[], str]] = {
     "<!-- help of every verb -->": help_of_every_verb,
     "<!-- populations -->": populations,
+    "<!-- public names -->": public_names,
 }

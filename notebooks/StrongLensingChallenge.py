@@ -169,6 +169,13 @@ fig.colorbar(left, ax=axes[:, 2])
 plt.show()
 
 # %% [markdown]
+# All that is known of the lumpy one: where a small mass would help, how small a mass would have been
+# seen there, and how surprising each number of the lens is.
+
+# %%
+lumpylens.explain(model, pair[1:], progress=False)
+
+# %% [markdown]
 # ## Evaluation
 #
 # Labels are read here and nowhere else. The headline counts images that the model never saw: the
