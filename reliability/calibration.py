@@ -1,4 +1,4 @@
-"""False alarms and false discoveries under load: does the calibration keep its word?
+"""Whether the calibration keeps its word: false alarms and false discoveries under load.
 
 Run with ``python reliability/calibration.py``; prints one JSON object. A detector learns from
 simulated normal images, 10,000 others calibrate it, and 20,000 fresh ones are counted above
