@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 DATA ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
+WORKERS ?= 1
 
-.PHONY: help demo test test-all lint challenge reliability clean
+.PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures \
+	notebook reliability clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -15,6 +17,12 @@ help:
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
+	@echo 'make slacs       results/slacs.md: real lenses; DATA=folder of lenses, WORKERS=processes'
+	@echo 'make docs        the documentation, in site/; warnings are errors'
+	@echo 'make architecture  draw docs/architecture.md from the imports'
+	@echo 'make results-table  put results/challenge.json into README and documentation'
+	@echo 'make pictures    draw the pictures of the documentation'
+	@echo 'make notebook    run the notebook on the images of DATA=folder (half an hour)'
 	@echo 'make reliability  the campaigns behind docs/reliability.md (an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
@@ -37,6 +45,28 @@ challenge: $(VENV)/test.stamp
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
 		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
 
+slacs: $(VENV)/test.stamp
+	test -d '$(DATA)' || { echo 'make slacs DATA=folder with one folder per lens'; exit 2; }
+	$(BIN)/python benchmarks/slacs.py '$(DATA)' --out results --workers $(WORKERS)
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python docs/architecture.py --check
+	$(BIN)/python docs/results.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'site/index.html'
+
+architecture: $(BIN)/python
+	$(BIN)/python docs/architecture.py
+
+results-table: $(BIN)/python
+	$(BIN)/python docs/results.py
+
+pictures: $(VENV)/test.stamp
+	$(BIN)/python docs/pictures.py
+
+notebook: $(VENV)/test.stamp
+	$(BIN)/python notebooks/execute.py $(DATA)
+
 reliability: $(VENV)/test.stamp
 	@for campaign in cluster training calibration limits fuzz; do \
 		echo "== python reliability/$$campaign.py"; \
@@ -44,7 +74,7 @@ reliability: $(VENV)/test.stamp
 	done
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lumpylens needs Python 3.11 or later; try make PYTHON=python3.12")'
@@ -59,3 +89,8 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'installing into $(VENV): about 2 GB, some minutes the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/test.stamp
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'installing into $(VENV): about 2 GB, some minutes the first time'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@

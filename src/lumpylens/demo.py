@@ -14,7 +14,7 @@ from lumpylens.train import train
 __all__ = ["demo"]
 
 DETECTOR = "physics"
-SETTINGS = {"sample": 80}
+SETTINGS = {"sample": 80, "near_epochs": 0}
 POPULATION = "slc"
 SUBSTRUCTURE = "points"
 N_LEARNED, N_FRESH = 220, 50

@@ -28,7 +28,7 @@ def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[s
     Parameters
     ----------
     what : str or Path, optional
-        A model folder, the name of a shipped model, or anything `LensImages.open` reads.
+        A model folder or file, the name of a shipped model, or anything `LensImages.open` reads.
         Default: the program.
     progress : bool
         Show a bar on standard error while images are read.
@@ -43,7 +43,8 @@ def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[s
     if what is None:
         return _program()
     path = Path(what)
-    if str(what) in shipped_models() or (path / CONFIG).is_file():
+    packed = path.is_file() and path.suffix == ".safetensors"
+    if str(what) in shipped_models() or (path / CONFIG).is_file() or packed:
         return _model(what)
     if not path.exists():
         known = ", ".join(shipped_models()) or "none"

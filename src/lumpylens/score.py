@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lumpylens.detectors.base import Scores
     from lumpylens.store import TrainedModel
 
-__all__ = ["calibrated", "score"]
+__all__ = ["calibrated", "check_device", "score"]
 
 
 def score(
@@ -28,6 +28,7 @@ def score(
     *,
     out: str | Path | None = None,
     fdr: float = 0.05,
+    fast: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> ScoreTable:
@@ -43,6 +44,8 @@ def score(
         Table to write: CSV, ECSV or Parquet by suffix.
     fdr : float
         False-discovery rate at which images are flagged.
+    fast : bool
+        Use the quicker, coarser score that some detectors have (`physics`: its encoder alone).
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     progress : bool
@@ -59,7 +62,7 @@ def score(
     DataError
         If there are no images, or `out` cannot be written.
     ModelError
-        If the model cannot be loaded, or `fdr` or `device` makes no sense.
+        If the model cannot be loaded or has no fast score, or `fdr` or `device` makes no sense.
     """
     from lumpylens.store import load_model
 
@@ -68,6 +71,8 @@ def score(
     if out is not None:
         check_table_place(Path(out))
     trained = load_model(model)
+    if fast:
+        trained = trained.fast()
     images = LensImages.open(data)
     table = calibrated(
         images.ids, raw_scores(trained, images, device, progress), trained.calibration, fdr=fdr
@@ -81,11 +86,16 @@ def raw_scores(
     model: TrainedModel, images: LensImages, device: str, progress: bool, what: str = "scoring"
 ) -> Scores:
     """What the detector says of `images`, with a bar."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
+    check_device(device)
     model.detector.device = device
     with counted(what, len(images), show=progress) as on_image:
         return model.detector.score(images, on_image=on_image)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device of another name."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
 
 
 def calibrated(

@@ -18,7 +18,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class TrainedModel:
         Markdown: what it is, what it was trained on, how good it is on normal images.
     info : dict
         Data, split, seed, command, versions and training time, as stored in ``config.toml``.
+    fast_calibration : Calibration or None
+        The same for the detector's faster score, where it has one.
     """
 
     detector: Detector
@@ -78,6 +80,22 @@ class TrainedModel:
     seen: Mapping[str, NDArray[np.uint8]]
     card: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
+    fast_calibration: Calibration | None = None
+
+    def fast(self) -> TrainedModel:
+        """The quicker, coarser detector that came out of the same training.
+
+        Raises
+        ------
+        ModelError
+            If this kind of detector has none.
+        """
+        quick = self.detector.fast()
+        if quick is None or self.fast_calibration is None:
+            raise ModelError(
+                f"{self.detector.name} has no faster score of its own; score without --fast"
+            )
+        return replace(self, detector=quick, calibration=self.fast_calibration)
 
 
 class _Brightness(BaseModel):
@@ -167,6 +185,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         for space, group in (
             ("detector", detector._arrays()),
             ("calibration", model.calibration.arrays()),
+            ("fast_calibration", model.fast_calibration.arrays() if model.fast_calibration else {}),
             ("seen", model.seen),
         )
         for name, array in ((f"{space}/{key}", value) for key, value in group.items())
@@ -201,8 +220,8 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     Parameters
     ----------
     model : str, Path or TrainedModel
-        A folder, or a name as listed by ``lumpylens info``. A loaded model is returned as
-        it is.
+        A folder, a safetensors file that `lumpylens.export` wrote, or a name as listed by
+        ``lumpylens info``. A loaded model is returned as it is.
 
     Raises
     ------
@@ -213,13 +232,20 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     if isinstance(model, TrainedModel):
         return model
     folder = _find(model)
+    if folder.is_file():
+        from lumpylens.packing import unpacked
+
+        with unpacked(folder) as folder:
+            return load_model(folder)
     config = _read_config(folder)
     try:
         detector = detector_class(config.detector)(**config.settings)
     except (ModelError, TypeError, AttributeError) as problem:
         raise ModelError(f"{folder / CONFIG}: {problem}") from None
     arrays = _read_arrays(folder, config)
-    spaces: dict[str, dict[str, NDArray[Any]]] = {"detector": {}, "calibration": {}, "seen": {}}
+    spaces: dict[str, dict[str, NDArray[Any]]] = {
+        "detector": {}, "calibration": {}, "fast_calibration": {}, "seen": {}
+    }  # fmt: skip
     for name, array in arrays.items():
         space, _, key = name.partition("/")
         if space not in spaces or not key:
@@ -235,6 +261,8 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     try:
         detector._restore(spaces["detector"])
         calibration = Calibration.from_arrays(spaces["calibration"])
+        fast = spaces["fast_calibration"]
+        fast_calibration = Calibration.from_arrays(fast) if fast else None
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as problem:
         reason = " ".join(str(problem).split())[:300]
         raise ModelError(
@@ -242,7 +270,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
             f"{type(problem).__name__} {reason}"
         ) from problem
     card = _read_text(folder / CARD) if (folder / CARD).is_file() else ""
-    return TrainedModel(detector, calibration, spaces["seen"], card, config.info)
+    return TrainedModel(detector, calibration, spaces["seen"], card, config.info, fast_calibration)
 
 
 def model_digest(model: str | Path) -> str:
@@ -267,7 +295,7 @@ def model_digest(model: str | Path) -> str:
 
 def _find(model: str | Path) -> Path:
     folder = Path(model)
-    if folder.is_dir():
+    if folder.is_dir() or (folder.is_file() and folder.suffix == ".safetensors"):
         return folder
     names = shipped_models()
     # Names are compared, never joined to a path, so that no name leads out of the package.

@@ -95,7 +95,7 @@ def train(
     images = refuse_anomalies(LensImages.open(data))
     command = _command(images, learner, out)
     run = Run(
-        folder=None if out is None else _open_run(Path(out), command),
+        folder=None if out is None else _run_folder(Path(out)),
         resume=resume,
         progress=progress,
         device=device,
@@ -107,11 +107,15 @@ def train(
         parts = split(images, progress=step)
     _check_enough(images, parts)
 
+    if run.folder is not None:
+        _open_run(run.folder, command)
     learner.fit(parts.train, validation=parts.validation, run=run)
     with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
         held_out = learner.score(parts.calibration, on_image=step)
         fresh = learner.score(parts.test, on_image=step)
     calibration = Calibration(held_out.anomaly_score[_trusted(held_out)])
+    quick = learner.fast()
+    quick_scores = None if quick is None else quick.score(parts.calibration)
     rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
     learner.offset_ = -calibration.threshold(rate)
 
@@ -132,7 +136,11 @@ def train(
         calibration=calibration,
         seen={part: digests for part, digests in parts.digests.items() if part != "test"},
         info=info,
-    )
+        fast_calibration=(
+            None if quick_scores is None
+            else Calibration(quick_scores.anomaly_score[_trusted(quick_scores)])
+        ),
+    )  # fmt: skip
     model = replace(model, card=_card(model))
     if out is not None and is_first_process(devices * nodes):
         save_model(model, out)
@@ -141,18 +149,22 @@ def train(
     return model
 
 
-def _open_run(out: Path, command: str) -> Path:
-    """Make the private folder of this run; a place that cannot be written shows here."""
+def _run_folder(out: Path) -> Path:
+    """Where the private folder of a run goes; a place that cannot be written shows here."""
     check_place(out)
     place = out.resolve()
     folder = place.with_name(f"{place.name}.run")
     check_replaceable(folder, made_by_us=RUN_NOTE)
+    return folder
+
+
+def _open_run(folder: Path, command: str) -> None:
+    """Make the private folder of a run, with a note of what it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RUN_NOTE).write_text(f"{command}\n", encoding="utf-8")
     except OSError as problem:
-        raise DataError(f"cannot write {out}: {problem.strerror or problem}") from problem
-    return folder
+        raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from problem
 
 
 def _check_enough(images: LensImages, parts: Split) -> None:

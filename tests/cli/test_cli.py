@@ -16,7 +16,10 @@ from lumpylens import cli
 from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
-VERBS = ("benchmark", "demo", "evaluate", "fetch", "info", "score", "simulate", "train")
+VERBS = (
+    "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
+    "simulate", "train",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -93,12 +96,17 @@ def test_version(call):
         (["train", "x", "--detector", "pca", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (["train", "x", "--detector", "pca", "--device", "tpu"], "tpu"),
         (["score", "/nowhere", "x"], "no model folder /nowhere"),
+        (["explain", "/nowhere", "x"], "no model folder /nowhere"),
         (["evaluate", "/nowhere", "--normal", "x"], "--anomalous"),
         (["benchmark", "x", "--seeds", "a,b"], "--seeds"),
         (["benchmark", "x", "--detectors", "pca,vea"], "did you mean vae"),
         (["fetch", "slac"], "slac"),
+        (["export", "/nowhere", "--out", "m.pt2"], "no model folder /nowhere"),
+        (["export", "/nowhere", "--format", "pickle"], "safetensors, pt2, onnx"),
         (["info", "/nowhere"], "/nowhere"),
         (["simulate", "--out", "lenses.jpg"], ".npz"),
+        (["simulate", "--out", "x.h5", "--index", "3-x"], "--index"),
+        (["simulate", "--out", "x.h5", "--set", "count=3"], "--substructure"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(call, tmp_path, monkeypatch, arguments, said):
@@ -174,6 +182,32 @@ def test_some_failed_images_are_status_1_and_rows_with_reasons(call, lenses, mod
     assert rows[0]["anomaly_score"] is None
     assert "NaN" in rows[0]["error"]
     assert rows[2]["error"] == ""
+
+
+def test_explain_says_and_draws(call, lenses, model, tmp_path):
+    given = ["explain", model, lenses / "spoilt.npy", "--out", tmp_path / "why", "--quiet", "--id"]
+    status, out, _ = call(*given, "spoilt.npy[2]", "--id", "spoilt.npy[7]")
+    assert status == 0
+    assert "spoilt.npy[2]: The reconstruction misses" in out
+    written = sorted(path.name for path in (tmp_path / "why").iterdir())
+    assert written == ["spoilt.npy_2.png", "spoilt.npy_7.png"]
+    status, out, _ = call(*given, "spoilt.npy[0]", "--json")
+    assert status == 1
+    assert "NaN" in json.loads(out)["rows"][0]["error"]
+    status, _, err = call(*given, "nosuch")
+    assert status == 2
+    assert is_one_line(err), err
+
+
+def test_export_writes_a_model_that_scores(call, lenses, model, tmp_path):
+    file = tmp_path / "m.safetensors"
+    status, out, _ = call("export", model, "--out", file, "--json")
+    assert status == 0
+    assert json.loads(out) == {"file": str(file), "bytes": file.stat().st_size}
+    assert "a detector of substructure" in call("info", file)[1]
+    status, out, _ = call("score", file, lenses / "anomalous.npy", "--quiet")
+    assert status == 0
+    assert "ScoreTable of 60 images" in out
 
 
 def test_evaluate_writes_a_report(call, lenses, model, tmp_path):

@@ -12,9 +12,13 @@ import pytest
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
+from lumpylens.detectors.pixel import PixelDetector
+from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
+from lumpylens.report.explained import draw
+from lumpylens.report.style import LIGHT
 from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, load_model, save_model
 
@@ -48,6 +52,11 @@ def untrained(detector: Detector) -> dict[str, np.ndarray]:
     """The weights that a network started from."""
     from lumpylens.training import seeded
 
+    if isinstance(detector, PixelDetector):
+        assert detector.image_shape is not None
+        with seeded(detector.config.seed):
+            network = PixelNetwork(detector.config, detector.image_shape)
+        return {f"network.{name}": x.detach().numpy() for name, x in network.named_parameters()}
     assert isinstance(detector, ReconstructionDetector)
     with seeded(detector.config.seed):
         network = detector._network(detector.image_shape)
@@ -57,9 +66,14 @@ def untrained(detector: Detector) -> dict[str, np.ndarray]:
 def unrefined(detector: Detector) -> dict[str, np.ndarray]:
     """The shared numbers that the `physics` detector starts from: its encoder's."""
     fresh = type(detector)(detector.config)
-    fresh.image_shape, fresh.encoder = detector.image_shape, detector.encoder
+    fresh.image_shape, fresh.quick = detector.image_shape, detector.quick
     pixels = lenses(CASES["physics"].count, 0).stack().pixels
     return {"shared": fresh._read(fresh._grey(pixels)).median(dim=0).values.numpy()}
+
+
+def unread(detector: Detector) -> dict[str, np.ndarray]:
+    """What the encoder reads on average where lenses are as its own training set has them."""
+    return {"estimates.mean": detector.encoder.middle.double().numpy()}
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ LONG = {"max_epochs": 25, "batch_size": 16, "learning_rate": 4e-3}
 CLOSED_FORM: dict[str, Any] = {"losses": (), "learns_in_epochs": False, "weights_before": None}
 CASES = {
     "physics": Case(
-        {"sample": 20},
+        {"sample": 20, "near_epochs": 0},
         images=lenses,
         count=40,
         short_count=12,
@@ -102,6 +116,19 @@ CASES = {
         learns_in_epochs=False,
         weights_before=unrefined,
     ),
+    "encoder": Case(
+        {},
+        images=lenses,
+        count=60,
+        short_count=30,
+        few=8,
+        many=24,
+        scale=(1 / 255, 0.0),
+        losses=(),
+        learns_in_epochs=False,
+        weights_before=unread,
+    ),
+    "pixel": Case({"width": 8, **LONG}, {"width": 2, **EPOCHS}),
     "pca": Case({"max_components": 30}, **CLOSED_FORM),
     "ocsvm": Case({"n_components": 50}, **CLOSED_FORM),
     "dcae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
@@ -247,6 +274,19 @@ def test_reconstructions_have_the_scale_of_the_image(case, fitted):
     assert np.abs(made - pixels).mean() < 0.1 * np.ptp(pixels, axis=(1, 2)).mean()
 
 
+def test_every_score_can_be_explained(case, fitted):
+    pixels = case.images(2, 5, planted=True).stack().pixels.copy()
+    expected = fitted.score(pixels)
+    one, other = fitted.explain(pixels)
+    for k, found in enumerate((one, other)):
+        assert found.id == str(k)
+        assert found.sentence
+        assert found.scores[0].value == pytest.approx(expected.anomaly_score[k], rel=1e-4)
+        assert [part.name for part in found.scores[1:]] == list(fitted.components)
+        assert draw(LIGHT, found).axes
+        assert (found.model is None) == np.isnan(expected.reconstruction_mse[k])
+
+
 # -- it can be kept ---------------------------------------------------------------------------
 
 
@@ -270,6 +310,35 @@ def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):
     assert type(loaded) is type(fitted)
     assert loaded.config == fitted.config
     np.testing.assert_array_equal(loaded.anomaly_score(images), scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pt2", "onnx"])
+def test_exported_scores_are_its_own(case, fitted, kind, tmp_path):
+    """Where a detector has a fast score, that is the one exported."""
+    from lumpylens.export import export
+
+    quick = fitted.fast() or fitted
+    fresh = case.images(case.few, 5).stack().pixels
+    scores = quick.anomaly_score(fresh)
+    calibration = Calibration(scores)
+    model = TrainedModel(fitted, calibration, {}, fast_calibration=calibration)
+    try:
+        file = export(model, out=tmp_path / f"model.{kind}")
+    except ModelError as refusal:
+        if "cannot be exported" in str(refusal):
+            return
+        raise
+    if kind == "pt2":
+        import torch
+
+        found = torch.export.load(file).module()(torch.from_numpy(fresh)).numpy()
+    else:
+        onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        (found,) = session.run(["anomaly_score"], {"pixels": fresh})
+    assert found.shape == scores.shape
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-3 * np.std(scores))
 
 
 # -- it keeps to normals, to its place and to scikit-learn ------------------------------------

@@ -105,3 +105,8 @@ def test_progress_is_shown_on_standard_error_alone(
     assert "scoring" in shown.err
     score(model, images[:5], progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_detector_without_a_fast_score_says_so(model: TrainedModel, images: LensImages) -> None:
+    with pytest.raises(ModelError, match="has no faster score of its own; score without --fast"):
+        score(model, images, fast=True, progress=False)

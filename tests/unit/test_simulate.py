@@ -21,6 +21,7 @@ from lumpylens.simulate import (
 )
 from lumpylens.simulate.camera import brightness, photograph, point_spread
 from lumpylens.simulate.lens import add_substructure, draw_lens
+from lumpylens.simulate.perturbers import masses_of
 
 SLC, WIDE = POPULATIONS["slc"], POPULATIONS["wide"]
 
@@ -71,6 +72,10 @@ def test_labels_say_whether_there_is_substructure():
 @pytest.mark.parametrize("preset", POPULATIONS)
 @pytest.mark.parametrize("kind", [None, *SUBSTRUCTURES])
 def test_every_preset_with_every_substructure_gives_good_images(preset, kind):
+    if kind == "haloes" and POPULATIONS[preset].lens_redshift is None:
+        with pytest.raises(DataError, match="need a population with redshifts"):
+            simulate(preset, 1, substructure=kind)
+        return
     images = simulate(preset, 2, substructure=kind)
     assert not any(one.error for one in images)
 
@@ -249,6 +254,37 @@ def test_a_compensated_halo_keeps_the_mass_within_the_einstein_radius(radial_ran
         near = min(abs(math.hypot(m.x_px, m.y_px) - 20) for m in masses)
         if near > 0.2:  # else the circle is too coarse for the mass beside it
             assert radial == pytest.approx(20, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["spheres", "haloes", "string"])
+def test_a_halo_compensates_every_kind_of_mass(name):
+    lenses = simulate_with_truth("lsst", 6, substructure=f"{name}-compensated").lenses
+    turn = torch.linspace(0, 2 * math.pi, 20001)[:-1]
+    cos, sin = torch.cos(turn)[None, None], torch.sin(turn)[None, None]
+    for lens in lenses:
+        radius = lens.einstein_radius_px
+        ax, ay = masses_of(lens.perturbers).deflection(radius * cos, radius * sin)
+        added = float((ax * cos + ay * sin).mean())
+        assert added > 0.002 * radius
+        assert lens.halo_einstein_radius_px + added == pytest.approx(radius, rel=1e-3)
+
+
+def test_noise_that_is_counted_twice_is_stated_so():
+    preset = replace(PLAIN, photons=200.0, counted_twice=True, sky=0.0)
+    lens = drawn(preset, 1)[0]
+    draws = [residual(preset, lens, seed) for seed in range(30)]
+    clean, noise = draws[0][0], np.stack([draw[1] for draw in draws])
+    bright = clean > np.quantile(clean, 0.9)  # elsewhere what is below zero is cut
+    expected = preset.noise**2 + 2 * clean / 200
+    assert ((noise**2).mean(axis=0) / expected)[bright].mean() == pytest.approx(1, abs=0.03)
+    stated = np.stack([draw[2] for draw in draws])
+    assert (noise**2 / stated**2)[:, bright].mean() == pytest.approx(1, abs=0.05)
+
+
+def test_images_without_noise_have_no_noise_map():
+    made = simulate_with_truth("model-2", 1)
+    assert made.images[0].noise is None
+    np.testing.assert_array_equal(made.images[0].image, brightness(made.lenses[0], 64))
 
 
 def test_only_what_lies_inside_is_compensated():

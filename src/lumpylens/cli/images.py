@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import Debug, Json, Out, Quiet, Seed, app, say
+from lumpylens.cli.shell import Debug, Json, Out, Quiet, Seed, app, say, settings_of
+from lumpylens.errors import DataError
 
 
 @app.command()
@@ -31,27 +32,86 @@ def fetch(
 
 @app.command()
 def simulate(
-    preset: Annotated[str, typer.Argument(help="Name of a population of lenses.")] = "slc",
+    preset: Annotated[
+        str, typer.Argument(help="Name of a population of lenses, or a TOML file of your own.")
+    ] = "slc",
     n: Annotated[int, typer.Option("--n", help="Number of images.")] = 300,
-    out: Annotated[Path, typer.Option("--out", help="npz file to write.")] = Path("lenses.npz"),
+    out: Annotated[
+        Path, typer.Option("--out", help="File that ends in .h5, .npz or .npy, or a folder.")
+    ] = Path("lenses.h5"),
     substructure: Annotated[
-        str | None, typer.Option("--substructure", help="Kind of substructure; none by default.")
+        str | None,
+        typer.Option(
+            "--substructure",
+            help="points, spheres, haloes, string, one or the population's own; NAME-compensated "
+            "takes its mass from the halo. None by default.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A number of the substructure; repeatable."
+        ),
     ] = None,
     seed: Seed = 0,
+    index: Annotated[
+        str | None,
+        typer.Option("--index", help="Make these of the images, such as 7 or 0-99,250."),
+    ] = None,
+    sources: Annotated[
+        str | None, typer.Option("--sources", help="Images of galaxies to put behind the lenses.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="hdf5, npz or npy; for a folder fits, jpeg or png."),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda to render there.")] = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Simulate lens images."""
-    from lumpylens.npz import check_npz_place, write_npz
+    """Simulate lens images.
 
-    check_npz_place(out)
-    from lumpylens.simulate import simulate
+    The same command goes on with a run that was stopped.
+    """
+    from lumpylens.simulate import population, simulate
+    from lumpylens.simulate.substructure import substructure as substructure_of
+    from lumpylens.simulate.substructure import substructure_from
 
-    images = simulate(preset, n, seed=seed, substructure=substructure, progress=not quiet)
-    write_npz(images, out)
+    chosen = population(preset)
+    lumps = None if substructure is None else substructure_of(substructure, chosen.substructures)
+    if settings:
+        if lumps is None:
+            raise DataError("--set changes a substructure: give --substructure too")
+        lumps = substructure_from(settings_of(None, settings), chosen.pixel_scale_arcsec, lumps)
+    images = simulate(
+        chosen,
+        n,
+        seed=seed,
+        substructure=lumps,
+        indices=None if index is None else _numbers(index),
+        sources=sources,
+        out=out,
+        format=format,
+        workers=workers,
+        device=device,
+        progress=not quiet,
+    )
     say({"file": str(out), "images": len(images)}, as_json, [f"{len(images)} images in {out}"])
     return 0
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers and ranges with commas, such as 0-99,250."""
+    found: list[int] = []
+    for word in text.split(","):
+        first, dash, last = word.strip().partition("-")
+        try:
+            found += range(int(first), int(last if dash else first) + 1)
+        except ValueError:
+            raise DataError(f"--index takes numbers such as 7 or 0-99,250; got {text!r}") from None
+    return found
 
 
 @app.command()

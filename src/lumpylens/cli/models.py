@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +18,7 @@ from lumpylens.cli.shell import (
     Seed,
     app,
     say,
+    settings_of,
 )  # fmt: skip
 from lumpylens.errors import DataError, ModelError
 
@@ -60,7 +59,7 @@ def train(
         detector,
         out=out,
         seed=seed,
-        settings=_settings(config, settings or []),
+        settings=settings_of(config, settings or []),
         resume=resume,
         device=device,
         devices=devices,
@@ -100,6 +99,9 @@ def score(
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="The quicker, coarser score, where the model has one.")
+    ] = False,
     cluster: Annotated[
         str | None,
         typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
@@ -114,6 +116,8 @@ def score(
 ) -> int:
     """Rank images by how far they depart from normal ones."""
     if cluster is not None:
+        if fast:
+            raise ModelError("--fast scores in one process; leave out --fast or --cluster")
         return _score_shards(model, data, out, cluster, fdr, top, device, as_json, quiet)
     if len(data) > 1:
         raise DataError(
@@ -122,7 +126,7 @@ def score(
         )
     from lumpylens.score import score
 
-    table = score(model, data[0], out=out, fdr=fdr, device=device, progress=not quiet)
+    table = score(model, data[0], out=out, fdr=fdr, fast=fast, device=device, progress=not quiet)
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,
@@ -189,7 +193,10 @@ def evaluate(
 
 @app.command()
 def benchmark(
-    data: Annotated[str, typer.Argument(help="Folder with one sub-folder per class.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder with one sub-folder per class, or a population to simulate."),
+    ],
     detectors: Annotated[
         str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
     ] = None,
@@ -201,6 +208,13 @@ def benchmark(
     reference: Annotated[
         bool, typer.Option("--reference", help="Add a classifier that is trained on labels.")
     ] = False,
+    n: Annotated[int, typer.Option("--n", help="Images to simulate without substructure.")] = 2000,
+    n_anomalous: Annotated[
+        int, typer.Option("--n-anomalous", help="Images to simulate with substructure.")
+    ] = 500,
+    substructure: Annotated[
+        str | None, typer.Option("--substructure", help="Kind of substructure to simulate.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -223,30 +237,12 @@ def benchmark(
         out=out,
         name=name,
         reference=reference,
+        n=n,
+        n_anomalous=n_anomalous,
+        substructure=substructure,
         device=device,
         progress=not quiet,
     )
-    say(result, as_json, [(out / f"{name}.md").read_text(encoding="utf-8")])
+    pages = [name, f"{name}-compensated"] if "compensated" in result else [name]
+    say(result, as_json, [(out / f"{page}.md").read_text(encoding="utf-8") for page in pages])
     return SOME_FAILED if result["failed"] else 0
-
-
-def _settings(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
-    """Settings of a file, and on top of them those given as ``name=value``."""
-    settings: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as problem:
-            raise DataError(f"cannot read {config}: {problem.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise DataError(f"{config} is not valid TOML: {problem}") from None
-        settings.update(values.get("settings", values))
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")
-        try:
-            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[key.strip()] = text
-    return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tomllib
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lumpylens.errors import DataWarning, LumpylensError
+from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
 
 __all__ = [
     "SOME_FAILED", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
-    "run", "say",
+    "run", "say", "settings_of",
 ]  # fmt: skip
 
 SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
@@ -61,6 +62,28 @@ def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
     """The result, on standard output: for a program or for a person."""
     text = json.dumps(_plain(found), allow_nan=False) if as_json else "\n".join(lines)
     typer.echo(text)
+
+
+def settings_of(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """Settings of a file, and on top of them those given as ``name=value``."""
+    settings: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as problem:
+            raise DataError(f"cannot read {config}: {problem.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+            raise DataError(f"{config} is not valid TOML: {problem}") from None
+        settings.update(values.get("settings", values))
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")
+        try:
+            settings[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[key.strip()] = text
+    return settings
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from pydantic import Field
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run, to_unit_range
 from lumpylens.detectors.pca import principal_components
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["OCSVMConfig", "OCSVMDetector"]
 
@@ -77,6 +80,12 @@ class OCSVMDetector(Detector):
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.learned = dict(arrays)
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        from lumpylens.detectors.scorers import OneClassDistance
+
+        return OneClassDistance(self.learned)
 
     def card_notes(self) -> list[str]:
         """What it stands on, and what was learned."""

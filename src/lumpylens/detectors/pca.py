@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from lumpylens.detectors.base import (
     to_unit_range,
 )
 from lumpylens.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["PCAConfig", "PCADetector", "principal_components"]
 
@@ -77,6 +80,12 @@ class PCADetector(Detector):
         pixels = self.image_shape[0] * self.image_shape[1]
         if self.mean.shape != (pixels,) or self.components_.shape[1:] != (pixels,):
             raise ValueError(f"components are not of {pixels} pixels")
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        from lumpylens.detectors.scorers import Projection, ReconstructionError
+
+        return ReconstructionError(Projection(self.mean, self.components_))
 
     def card_notes(self) -> list[str]:
         """How the number of components was chosen."""

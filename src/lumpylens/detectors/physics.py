@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,10 +19,12 @@ from torch import Tensor
 
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
+from lumpylens.detectors.encoder import EncoderConfig, EncoderDetector, obtain_encoder
+from lumpylens.detectors.physics_explain import explain_one
 from lumpylens.detectors.physics_state import from_arrays, to_arrays
-from lumpylens.errors import ModelError
+from lumpylens.explanation import Explanation
 from lumpylens.physics.batches import map_chunks, unsplit
-from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
+from lumpylens.physics.encoder import ESTIMATED, Eyepiece, NearPrior
 from lumpylens.physics.inference import Data, Fit, observe, staged_fit
 from lumpylens.physics.learning import (
     GREY,
@@ -41,7 +42,7 @@ from lumpylens.physics.perturbation import (
     filter_perturbers,
     learn_error,
 )
-from lumpylens.physics.population import Population
+from lumpylens.physics.population import Population, central
 from lumpylens.physics.region import choose_region, scene_of
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import (
@@ -54,7 +55,6 @@ from lumpylens.physics.scores import (
 
 __all__ = ["Examination", "PhysicsConfig", "PhysicsDetector"]
 
-ENCODERS = Path(__file__).parent.parent / "models" / "encoders"
 MASS = INDEX["log_einstein_radius_px"]
 REACH, SPACING = 1.5, 0.25
 """Radius of the disc of perturber positions and their distance, in Einstein radii."""
@@ -63,16 +63,17 @@ OFF_LATTICE = 0.8
 """Grey levels by which, on average, the coefficients of an image may miss the rounding steps of
 the training images. Decoding leaves 0.05 to 0.1; an image with other steps misses by 1.5."""
 
+OTHER_UNIT = 100.0
+"""Factor between the brightest pixel of an image and that of the training images, five magnitudes,
+beyond which it is in another unit, and the noise that was learned is not its noise."""
 
-class PhysicsConfig(DetectorConfig):
+
+class PhysicsConfig(EncoderConfig):
     """Settings of the `physics` detector."""
 
-    encoder: Literal["auto", "shipped", "train"] = Field(
-        "auto", description="The encoder that ships for this image size, or one trained here"
+    near_epochs: int = Field(
+        6, ge=0, description="Further passes of the encoder, through lenses like the normal ones"
     )
-    renders: int = Field(40_000, ge=100, description="Simulated lenses to train an encoder on")
-    epochs: int = Field(14, ge=1, description="Passes through them")
-    elliptical_mass: bool = Field(False, description="Elliptical haloes among those lenses")
     sample: int = Field(
         300, ge=20, description="Normal images from which instrument and noise are learned"
     )
@@ -112,7 +113,8 @@ class PhysicsDetector(Detector):
     batch_size = 128
     config: PhysicsConfig
 
-    encoder: Encoder
+    quick: EncoderDetector
+    """The encoder, and what it reads off normal images."""
     model: SmoothModel
     population: Population
     residual_law: ResidualLaw
@@ -125,15 +127,24 @@ class PhysicsDetector(Detector):
     # -- learning ---------------------------------------------------------------------------
 
     def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
+        assert self.image_shape is not None
         everything = (images + validation).stack(shape=self.image_shape)
         table = common_jpeg_table(images)
         peak = float(np.median(everything.pixels.max(axis=(1, 2))))
         self.brightness = 1.0 if table is not None else GREY / peak
-        self.encoder = self._encoder(run)
+        self.quick = EncoderDetector.beside(self)
+        self.quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
+        self.history = of_encoder(rounds)
         with unsplit():
-            self._learn(everything, table)
+            self._learn_model(everything, table)
+        if self.config.near_epochs:
+            self._specialise(everything, run)
+        self.quick.learn(everything.pixels)
+        with unsplit():
+            self._learn_normals(everything)
 
-    def _learn(self, everything: ImageBatch, table: Tensor | None) -> None:
+    def _learn_model(self, everything: ImageBatch, table: Tensor | None) -> None:
+        """Learn what all images share, and their noise, from some of them."""
         chosen = np.linspace(0, len(everything) - 1, min(self.config.sample, len(everything)))
         sample = take(everything, np.unique(chosen.round().astype(int)))
         pixels = self._grey(sample.pixels)
@@ -149,26 +160,30 @@ class PhysicsDetector(Detector):
             lambda text: None,
         )
         self.history = [*self.history, *rounds]
-        self._learn_normals(everything)
 
-    def _encoder(self, run: Run) -> Encoder:
+    def _specialise(self, everything: ImageBatch, run: Run) -> None:
+        """Train the encoder further, on lenses like these and on these."""
+        from lumpylens.detectors.reading import specialise_encoder
+
         assert self.image_shape is not None
-        shipped = ENCODERS / "{}x{}.safetensors".format(*self.image_shape)
-        if self.config.encoder == "shipped" and not shipped.exists():
-            known = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
-            raise ModelError(
-                f"no encoder ships for images of {shipped.stem} pixels (there are: {known}); "
-                "use encoder=train"
-            )
-        if self.config.encoder != "train" and shipped.exists():
-            return load_encoder(shipped, self.image_shape)
-        from lumpylens.detectors.reading import train_encoder
-
-        encoder, self.history = train_encoder(
-            self.image_shape, renders=self.config.renders, epochs=self.config.epochs,
-            elliptical_mass=self.config.elliptical_mass, seed=self.config.seed, run=run,
+        with unsplit():
+            exams = self._examine(everything)
+        fitted = torch.cat([exam.fitted.values for exam in exams])
+        near = learn_spread(self.model, fitted, torch.cat([exam.information for exam in exams]))
+        eyepiece = Eyepiece.for_shape(self.image_shape)
+        normals = (
+            torch.cat([eyepiece(part) for part in self._grey(everything.pixels).split(256)]),
+            self.model.expand(fitted)[:, [INDEX[name] for name in ESTIMATED]],
+        )
+        good = central(fitted)
+        self.quick.encoder, rounds = specialise_encoder(
+            self.quick.encoder, self.image_shape,
+            NearPrior(near.mean, near.covariance, self.model.free_index, self.model.shared),
+            (normals[0][good], normals[1][good]),
+            renders=self.config.renders // 2, epochs=self.config.near_epochs,
+            seed=self.config.seed, run=run,
         )  # fmt: skip
-        return encoder
+        self.history = [*self.history, *of_encoder(rounds)]
 
     def _first_model(self, pixels: Tensor, table: Tensor | None, batch: ImageBatch) -> SmoothModel:
         assert self.image_shape is not None
@@ -216,7 +231,7 @@ class PhysicsDetector(Detector):
     def _read(self, grey: Tensor) -> Tensor:
         """Parameter vectors that the encoder reads off images, shape (n, COUNT)."""
         assert self.image_shape is not None
-        means, _ = self.encoder(Eyepiece.for_shape(self.image_shape)(grey))
+        means, _ = self.quick.encoder(Eyepiece.for_shape(self.image_shape)(grey))
         full = pack().repeat(len(grey), 1)
         if hasattr(self, "model"):
             full = self.model.shared.repeat(len(grey), 1)
@@ -291,19 +306,36 @@ class PhysicsDetector(Detector):
 
     def _foreign(self, batch: ImageBatch) -> list[str]:
         """Per image: why the noise model does not hold for it."""
-        measurement = self.model.measurement
-        if measurement.steps is None:
-            return [""] * len(batch)
-        missed = measurement.off_lattice(self._grey(batch.pixels))
-        text = (
+        grey = self._grey(batch.pixels)
+        unit = (
+            "not in the unit of the training images: its brightest pixel is {:.2g} times as bright"
+        )
+        steps = (
             "not compressed like the training images: its coefficients miss their steps by {:.1f}"
         )
-        return [text.format(float(m)) if m > OFF_LATTICE else "" for m in missed]
+        found = []
+        for ratio, missed in zip(
+            (grey.amax(dim=(1, 2)) / GREY).tolist(),
+            self.model.measurement.off_lattice(grey).tolist(),
+            strict=True,
+        ):
+            if not 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+                found.append(unit.format(ratio))
+            else:
+                found.append(steps.format(missed) if missed > OFF_LATTICE else "")
+        return found
 
     def surprise(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Departure of each parameter from the population in standard deviations."""
         table = parameter_surprise(self.population, exam.fitted.values, exam.information)
         return dict(zip(self.model.free, table.T, strict=True))
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        return explain_one(self, alone)
+
+    def fast(self) -> Detector:
+        """The encoder alone."""
+        return self.quick
 
     # -- storing ----------------------------------------------------------------------------
 
@@ -333,6 +365,11 @@ class PhysicsDetector(Detector):
         ]
 
 
+def of_encoder(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Epochs of the encoder among the rounds of the whole: their losses are other quantities."""
+    return [{f"encoder_{name}": value for name, value in row.items()} for row in history]
+
+
 def take(batch: ImageBatch, index: NDArray[np.int_]) -> ImageBatch:
     """Some images of a batch."""
     return replace(
@@ -355,11 +392,3 @@ def common_jpeg_table(images: LensImages) -> Tensor | None:
         if table is None or not np.array_equal(table, first):
             return None
     return torch.from_numpy(np.asarray(first, dtype=np.float32))
-
-
-def load_encoder(path: Path, image_shape: tuple[int, int]) -> Encoder:
-    """An encoder from its weights."""
-    from safetensors.torch import load_file
-
-    scene = Eyepiece.for_shape(image_shape).scene
-    return Encoder.with_weights((scene.height, scene.width), load_file(path))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lumpylens.physics.encoder import Encoder, Eyepiece
+from lumpylens.detectors.encoder import EncoderDetector
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import NAMES
@@ -49,9 +49,7 @@ def to_arrays(detector: PhysicsDetector) -> dict[str, NDArray[Any]]:
         stored["active"] = measurement.active.numpy()
     for name, tail in detector.tails.items():
         stored[f"tail.{name}"] = tail.arrays()
-    for name, weights in detector.encoder.state_dict().items():
-        stored[f"encoder.{name}"] = weights.numpy()
-    return stored
+    return stored | detector.quick._arrays()
 
 
 def from_arrays(detector: PhysicsDetector, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -83,9 +81,5 @@ def from_arrays(detector: PhysicsDetector, arrays: Mapping[str, NDArray[Any]]) -
         name.removeprefix("tail."): Tail.from_arrays(stored)
         for name, stored in arrays.items() if name.startswith("tail.")
     }  # fmt: skip
-    view = Eyepiece.for_shape(detector.image_shape).scene
-    weights = {
-        name.removeprefix("encoder."): torch.tensor(stored)
-        for name, stored in arrays.items() if name.startswith("encoder.")
-    }  # fmt: skip
-    detector.encoder = Encoder.with_weights((view.height, view.width), weights)
+    detector.quick = EncoderDetector.beside(detector)
+    detector.quick._restore(arrays)

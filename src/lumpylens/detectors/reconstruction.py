@@ -23,6 +23,7 @@ from lumpylens.detectors.base import (
     reconstruction_mse,
     to_unit_range,
 )
+from lumpylens.detectors.scorers import ReconstructionError
 from lumpylens.training import TrainableNetwork, seeded, torch_device, train_network
 
 __all__ = ["ReconstructionConfig", "ReconstructionDetector", "ReconstructionNetwork"]
@@ -34,7 +35,7 @@ class ReconstructionConfig(DetectorConfig):
     learning_rate: float = Field(2e-3, gt=0, description="Adam; peak of the one-cycle schedule")
     weight_decay: float = Field(1e-5, ge=0, description="L2 penalty inside Adam")
     batch_size: int = Field(100, ge=2, description="Images per step")
-    max_epochs: int = Field(100, ge=1, description="Length of the schedule")
+    max_epochs: int = Field(50, ge=1, description="Length of the schedule")
     patience: int = Field(20, ge=1, description="Epochs without a better validation loss")
 
 
@@ -128,6 +129,11 @@ class ReconstructionDetector(Detector):
             {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         )
         self.network = network.eval()
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        assert self.network is not None
+        return ReconstructionError(self.network)
 
     def card_notes(self) -> list[str]:
         """What is scored, and how long it learned."""

@@ -9,7 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["external_shear", "halo", "point_masses", "rod", "softened_point"]
+from lumpylens.physics.truncated_nfw import (
+    LEAST_TRUNCATION,
+    TABLE_BITS,
+    TABLE_FIRST,
+    mass_table,
+)
+
+__all__ = [
+    "external_shear", "halo", "isothermal_spheres", "point_masses", "rod", "softened_point",
+    "truncated_haloes",
+]  # fmt: skip
 
 ROUND = 1e-3
 """Below this `eta` (axis ratio 0.999) the halo is expanded to first order: the elliptical formula
@@ -88,6 +98,67 @@ def point_masses(
     for k in range(at_x.shape[1]):
         dx, dy = x - at_x[:, k, None, None], y - at_y[:, k, None, None]
         weight = einstein_radius[:, k, None, None].square() / (dx.square() + dy.square() + 1e-8)
+        ax.addcmul_(dx, weight)
+        ay.addcmul_(dy, weight)
+    return ax, ay
+
+
+def isothermal_spheres(
+    x: Tensor, y: Tensor, at_x: Tensor, at_y: Tensor, einstein_radius: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Summed deflection of singular isothermal spheres; arguments as in `point_masses`."""
+    ax, ay = torch.zeros_like(x), torch.zeros_like(y)
+    for k in range(at_x.shape[1]):
+        dx, dy = x - at_x[:, k, None, None], y - at_y[:, k, None, None]
+        weight = einstein_radius[:, k, None, None] * torch.rsqrt(dx.square() + dy.square() + 1e-8)
+        ax.addcmul_(dx, weight)
+        ay.addcmul_(dy, weight)
+    return ax, ay
+
+
+def truncated_haloes(
+    x: Tensor,
+    y: Tensor,
+    at_x: Tensor,
+    at_y: Tensor,
+    einstein_radius: Tensor,
+    scale_radius: Tensor,
+    truncation: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Summed deflection of truncated NFW haloes.
+
+    Parameters
+    ----------
+    x, y : Tensor of float32, shape (n, h, w)
+    at_x, at_y : Tensor, shape (n, k)
+    einstein_radius : Tensor, shape (n, k)
+        Its square is the total mass over pi critical surface densities.
+    scale_radius, truncation : Tensor, shape (n, k)
+        The latter is the truncation radius over the scale radius.
+
+    Notes
+    -----
+    Masses are looked up in `lumpylens.physics.truncated_nfw.mass_table`: 2e-4 of the deflection.
+    """
+    rows, rows_per_unit = (
+        torch.as_tensor(mass_table()[0], device=x.device), mass_table()[1]
+    )  # fmt: skip
+    at = rows_per_unit * torch.log(truncation / LEAST_TRUNCATION)
+    low = at.floor().long().clamp(0, len(rows) - 2)
+    blended = torch.lerp(rows[low], rows[low + 1], (at - low)[..., None].to(rows.dtype))
+    ax, ay = torch.zeros_like(x), torch.zeros_like(y)
+    shift = 23 - TABLE_BITS  # a float32 has 23 bits of mantissa
+    for k in range(at_x.shape[1]):
+        dx, dy = x - at_x[:, k, None, None], y - at_y[:, k, None, None]
+        square = dx.square() + dy.square() + 1e-8
+        bits = (square / scale_radius[:, k, None, None].square()).view(torch.int32)
+        node = ((bits >> shift) - TABLE_FIRST).long().clamp(0, rows.shape[1] - 2)
+        part = (bits & ((1 << shift) - 1)) / float(1 << shift)
+        row, flat = blended[:, k], node.flatten(1)
+        mass = torch.lerp(
+            row.gather(1, flat), row.gather(1, flat + 1), part.flatten(1)
+        ).reshape(square.shape)  # fmt: skip
+        weight = einstein_radius[:, k, None, None].square() * mass / square
         ax.addcmul_(dx, weight)
         ay.addcmul_(dy, weight)
     return ax, ay

@@ -6,7 +6,7 @@ It makes the fit global: refinement by least squares from its answer ends in the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from lumpylens.physics.parameters import INDEX, pack, rotate
 from lumpylens.physics.psf import gaussian_response
 from lumpylens.physics.render import Scene
 
-__all__ = ["ESTIMATED", "BroadPrior", "Encoder", "Eyepiece", "render_examples"]
+__all__ = ["ESTIMATED", "BroadPrior", "Encoder", "Eyepiece", "NearPrior", "render_examples"]
 
 ESTIMATED = (
     "log_einstein_radius_px", "shear_1", "shear_2", "source_x", "source_y", "source_eta_1",
@@ -27,6 +27,13 @@ ESTIMATED = (
 
 SPREAD = (0.35, 0.13, 0.13, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.5, 0.4, 0.5, 0.4)
 """Scale of each estimated parameter under `BroadPrior`; conditions the regression."""
+
+
+WIDENED = 1.3
+BESIDE = {INDEX["log_einstein_radius_px"]: 0.12}
+BESIDE_OTHER = 0.02
+"""How far `NearPrior` reaches: factor on the variance, and a spread added in quadrature. An
+eighth of the Einstein radius is a quarter of the mass."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,41 @@ class BroadPrior:
             centre_x_px=uniform(-1, 1), centre_y_px=uniform(-1, 1),
             log_psf_sigma_px=uniform(math.log(0.7), math.log(3.0)),
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NearPrior:
+    """Lenses like those of a population and some way around it: the second training set.
+
+    Attributes
+    ----------
+    mean : Tensor of float64, shape (k,)
+    covariance : Tensor of float64, shape (k, k)
+        Of the parameters that vary, whose positions in a full vector are `free`.
+    free : sequence of int
+    shared : Tensor, shape (COUNT,)
+        The others.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    free: Sequence[int]
+    shared: Tensor
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw parameter vectors, shape (count, COUNT)."""
+        # Wider than the population, so that a lens just outside it is read right and not
+        # pulled in.
+        widened = self.covariance * WIDENED + torch.diag(
+            torch.tensor([BESIDE.get(k, BESIDE_OTHER) for k in self.free]).double().square()
+        )
+        full = self.shared.repeat(count, 1)
+        at = [INDEX[name] for name in ESTIMATED if INDEX[name] not in self.free]
+        full[:, at] += 0.03 * torch.randn(count, len(at), generator=generator)
+        normal = torch.randn(count, len(self.free), generator=generator).double()
+        drawn = self.mean + normal @ torch.linalg.cholesky(widened).mT
+        full[:, list(self.free)] = drawn.to(full)
+        return full
 
 
 def render_examples(

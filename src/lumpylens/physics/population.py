@@ -21,7 +21,8 @@ from lumpylens.physics.noise import deviance_of
 from lumpylens.physics.parameters import INDEX
 
 __all__ = [
-    "Population", "SharedTest", "learn_noise", "learn_population", "shared_step", "sharing_tests",
+    "Population", "SharedTest", "central", "learn_noise", "learn_population", "robust_gaussian",
+    "shared_step", "sharing_tests",
 ]  # fmt: skip
 
 LONGEST_STEP = 0.2
@@ -200,6 +201,22 @@ class Population:
         return Prior(self.mean.float(), precision.float())
 
 
+def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:
+    """Which rows (n,) of values (n, k) lie within 6 robust standard deviations in every column.
+
+    Outliers would widen the population they are to be judged by.
+    """
+    off = (values - values.median(dim=0).values).abs()
+    width = 1.4826 * off.median(dim=0).values + floor
+    return (off <= 6 * width).all(dim=1)
+
+
+def robust_gaussian(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (k,) and covariance (k, k) of values (n, k), outliers left out."""
+    kept = values[central(values)]
+    return kept.mean(dim=0), torch.cov(kept.T)
+
+
 def learn_population(
     values: Tensor, errors: Tensor, floor: Tensor, iterations: int = 200
 ) -> Population:
@@ -218,10 +235,7 @@ def learn_population(
         Smallest intrinsic standard deviation of each parameter.
     """
     values, errors = values.double(), errors.double()
-    # Outliers would widen the population they are to be judged by.
-    middle = values.median(dim=0).values
-    width = 1.4826 * (values - middle).abs().median(dim=0).values
-    keep = ((values - middle).abs() < 6 * width + 6 * floor.double()).all(dim=1)
+    keep = central(values, floor.double())
     values, errors = values[keep], errors[keep]
     mean, covariance = values.mean(dim=0), torch.cov(values.T)
     least = torch.diag(floor.double().square())

@@ -249,13 +249,19 @@ class Scene:
         value = parts.pop("value")
         return value, {name: image for name, image in parts.items() if name in wanted}
 
+    def cusp_patch(self) -> tuple[slice, slice]:
+        """Rows and columns that are sub-sampled."""
+        mid_row = round((self.height - 1) / 2 - self.offset_y / self.pixel)
+        mid_col = round((self.width - 1) / 2 - self.offset_x / self.pixel)
+        return (
+            slice(max(mid_row - self.cusp_radius, 0), mid_row + self.cusp_radius),
+            slice(max(mid_col - self.cusp_radius, 0), mid_col + self.cusp_radius),
+        )
+
     def _cusp(self, like: Tensor) -> tuple[slice, slice, Tensor, Tensor]:
         """The patch around the image's centre, and its sub-pixel positions."""
         s = self.cusp_samples
-        mid_row = round((self.height - 1) / 2 - self.offset_y / self.pixel)
-        mid_col = round((self.width - 1) / 2 - self.offset_x / self.pixel)
-        rows = slice(max(mid_row - self.cusp_radius, 0), mid_row + self.cusp_radius)
-        cols = slice(max(mid_col - self.cusp_radius, 0), mid_col + self.cusp_radius)
+        rows, cols = self.cusp_patch()
         x, y = self.grid(like)
         step = (torch.arange(s, dtype=torch.float64) - (s - 1) / 2) / s * self.pixel
         step = step.to(like)

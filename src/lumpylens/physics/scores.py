@@ -15,7 +15,10 @@ from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import expected_deviance
 from lumpylens.physics.population import Population
 
-__all__ = ["ResidualLaw", "Tail", "lit_deviance", "parameter_distance", "parameter_surprise"]
+__all__ = [
+    "ResidualLaw", "Tail", "lit_deviance", "parameter_distance", "parameter_surprise",
+    "squared_distance",
+]  # fmt: skip
 
 LIT = 2.0
 """A coefficient counts in the residual where the light exceeds this many times its noise. The
@@ -53,14 +56,28 @@ def parameter_distance(
     without : int, optional
         A parameter whose row and column are left out: the others' marginal distribution.
     """
-    total = _total(population, information)
     off = values.double() - population.mean
+    distance: NDArray[np.float64] = squared_distance(
+        off, _total(population, information), without
+    ).numpy()
+    return distance
+
+
+def squared_distance(off: Tensor, covariance: Tensor, without: int | None = None) -> Tensor:
+    """Squared Mahalanobis lengths, shape (n,).
+
+    Parameters
+    ----------
+    off : Tensor, shape (n, k)
+    covariance : Tensor, shape (k, k) or (n, k, k)
+    without : int, optional
+        A coordinate whose row and column are left out: the others' marginal distribution.
+    """
     if without is not None:
         keep = [k for k in range(off.shape[1]) if k != without]
-        total, off = total[:, keep][:, :, keep], off[:, keep]
-    distance: NDArray[np.float64] = (
-        (off * torch.linalg.solve(total, off[..., None])[..., 0]).sum(dim=1).numpy()
-    )
+        off, covariance = off[:, keep], covariance[..., keep, :][..., keep]
+    solved = torch.linalg.solve(covariance.expand(len(off), -1, -1), off[..., None])[..., 0]
+    distance: Tensor = (off * solved).sum(dim=1)
     return distance
 
 

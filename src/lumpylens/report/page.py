@@ -180,9 +180,10 @@ def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
         save_both(lambda t: figures.roc_parts(t, parts, labels), folder, "roc-parts")
         said["roc-parts"] = "ROC curves of " + " and of ".join(labels.values())
 
-    if evaluation.history and any(name.endswith("loss") for name in evaluation.history[0]):
-        save_both(lambda t: figures.training(t, evaluation.history), folder, "training")
-        said["training"] = f"Training and validation loss over {len(evaluation.history)} epochs."
+    epochs = [row for row in evaluation.history if "train_loss" in row]
+    if epochs:
+        save_both(lambda t: figures.training(t, epochs), folder, "training")
+        said["training"] = f"Training and validation loss over {len(epochs)} epochs."
 
     bars = [("score", "anomaly score", m)]
     bars += [("component", name, area) for name, area in m["audit"]["components"].items()]

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from astropy import units
-from astropy.table import Table
-
-from lumpylens.data.cutout import ANOMALOUS, NORMAL, LensImage
+from lumpylens.data.cutout import LensImage
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 from lumpylens.physics.batches import unsplit
 from lumpylens.progress import counted
-from lumpylens.simulate.camera import photograph
-from lumpylens.simulate.lens import Lens, add_substructure, draw_lens
-from lumpylens.simulate.populations import Population, population
+from lumpylens.simulate.lens import Lens
+from lumpylens.simulate.output import check_place, write
+from lumpylens.simulate.populations import Population
+from lumpylens.simulate.presets import population
+from lumpylens.simulate.recipe import Recipe, in_processes
+from lumpylens.simulate.sources import Galaxies
 from lumpylens.simulate.substructure import Substructure
 from lumpylens.simulate.substructure import substructure as substructure_of
+from lumpylens.simulate.truth import truth_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["Simulation", "simulate", "simulate_with_truth"]
 
-MACRO, LUMPS, NOISE = range(3)
-"""Streams of random numbers of one image: the smooth lens does not depend on the others."""
+PART = 25
+"""Images that a process makes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,33 +54,20 @@ class Simulation:
     images : LensImages
     lenses : tuple of Lens
         True numbers, in the same order.
+    galaxies : Galaxies or None
+        Sources that were looked up.
     """
 
     images: LensImages
     lenses: tuple[Lens, ...]
+    galaxies: Galaxies | None = None
 
     def table(self) -> Table:
         """One row of true numbers per image.
 
         Perturbers are columns of shape (n, k), padded with masses of Einstein radius 0.
         """
-        names = [field.name for field in fields(Lens) if field.name != "perturbers"]
-        rows = Table({name: [getattr(lens, name) for lens in self.lenses] for name in names})
-        rows.add_column(self.images.ids, name="id", index=0)
-        rows.add_column(self.images.labels, name="label", index=1)
-        most = max((len(lens.perturbers) for lens in self.lenses), default=0)
-        lumps = np.zeros((len(self.lenses), most, 3))
-        for row, lens in zip(lumps, self.lenses, strict=True):
-            for k, one in enumerate(lens.perturbers):
-                row[k] = one.x_px, one.y_px, one.einstein_radius_px
-        for k, name in enumerate(("x_px", "y_px", "einstein_radius_px")):
-            rows[f"perturber_{name}"] = lumps[:, :, k]
-        for name in rows.colnames:
-            if name.endswith("_px"):
-                rows[name].unit = units.pix
-            elif name.endswith("_deg"):
-                rows[name].unit = units.deg
-        return rows
+        return truth_table(self.images.ids, self.images.labels.tolist(), self.lenses, self.galaxies)
 
 
 def simulate(
@@ -85,6 +77,11 @@ def simulate(
     seed: int = 0,
     substructure: str | Substructure | None = None,
     indices: Sequence[int] | None = None,
+    sources: str | Path | None = None,
+    out: str | Path | None = None,
+    format: str | None = None,
+    workers: int = 1,
+    device: str = "cpu",
     progress: bool = False,
 ) -> LensImages:
     """Simulate images of lenses.
@@ -96,17 +93,34 @@ def simulate(
     Parameters
     ----------
     preset : str or Population
-        ``slc`` (the challenge), ``wide`` (linear brightness, any orientation and mass), or
-        your own.
+        ``slc`` (the challenge), ``wide`` (linear brightness, any orientation and mass),
+        ``model-a``, ``model-b``, ``model-1``, ``model-2``, ``model-3`` and their ``-stated``
+        variants (the field's training sets), ``hst``, ``euclid``, ``lsst``, the path of a TOML
+        file of your own (see `lumpylens.simulate.presets`), or a `Population`.
     n : int
         Number of images; their indices are 0 to n - 1.
     seed : int
         Not negative.
     substructure : str or Substructure, optional
-        ``points`` (25 point masses, as in the challenge), ``points-compensated`` (the halo gives
-        up their mass), ``one`` (a single perturber), or your own. None is a smooth lens.
+        ``points`` (25 point masses, as in the challenge), ``spheres`` (isothermal), ``haloes``
+        (truncated NFW with a mass function), ``string``, ``one`` (a single point mass), one of
+        the population's own, or yours. With ``-compensated`` at the end the halo gives up their
+        mass. None is a smooth lens.
     indices : sequence of int, optional
         Make these instead of 0 to n - 1.
+    sources : str or Path, optional
+        Images of real galaxies in place of the Sersic sources, with the same sizes and
+        magnitudes: anything that `LensImages.open` reads.
+    out : str or Path, optional
+        Write to this file or folder instead of memory, with a table of all true numbers beside
+        it. A run that was stopped goes on where it was.
+    format : {"hdf5", "npz", "npy", "fits", "jpeg", "png"}, optional
+        Of `out`. By default its ending says it; the last three are folders.
+    workers : int
+        Processes. More than one need a script of yours to guard its start with
+        ``if __name__ == "__main__"``.
+    device : str
+        ``cpu``, or a torch device that renders in batches; images agree within rounding.
     progress : bool
         Show a bar on standard error.
 
@@ -118,8 +132,8 @@ def simulate(
     Raises
     ------
     DataError
-        If there is no population or substructure of that name, with the nearest name, or if a
-        number is out of range.
+        If there is no population or substructure of that name, with the nearest name, if a
+        number is out of range, or if `out` cannot be written.
 
     Examples
     --------
@@ -130,9 +144,19 @@ def simulate(
     >>> bool((again[0].image == images[1].image).all())
     True
     """
+    if out is not None:
+        check_place(out, format)
+        recipe = _recipe(preset, seed, substructure, sources, device)
+        return write(
+            recipe, _checked_indices(n, indices), out,
+            format=format, workers=_checked_workers(workers), progress=progress,
+        )  # fmt: skip
+    if format is not None:
+        raise DataError("a format needs a place to write to: out")
     return simulate_with_truth(
-        preset, n, seed=seed, substructure=substructure, indices=indices, progress=progress
-    ).images
+        preset, n, seed=seed, substructure=substructure, indices=indices, sources=sources,
+        workers=workers, device=device, progress=progress,
+    ).images  # fmt: skip
 
 
 def simulate_with_truth(
@@ -142,9 +166,12 @@ def simulate_with_truth(
     seed: int = 0,
     substructure: str | Substructure | None = None,
     indices: Sequence[int] | None = None,
+    sources: str | Path | None = None,
+    workers: int = 1,
+    device: str = "cpu",
     progress: bool = False,
 ) -> Simulation:
-    """As `simulate`, with the true numbers of every lens.
+    """As `simulate` in memory, with the true numbers of every lens.
 
     Examples
     --------
@@ -152,25 +179,52 @@ def simulate_with_truth(
     >>> made.table()["perturber_einstein_radius_px"].shape
     (3, 1)
     """
-    chosen = population(preset)
-    lumps = None if substructure is None else substructure_of(substructure)
+    recipe = _recipe(preset, seed, substructure, sources, device)
     wanted = _checked_indices(n, indices)
+    size = PART if _checked_workers(workers) > 1 else 1 if device == "cpu" else len(wanted)
+    tasks = [(recipe, wanted[k : k + size]) for k in range(0, len(wanted), size)]
+    images: list[LensImage] = []
+    lenses: list[Lens] = []
+    with unsplit(), counted("simulating", len(wanted), show=progress) as on_image:
+        for part in in_processes(_make, tasks, workers):
+            for image, lens in part:
+                images.append(image)
+                lenses.append(lens)
+                on_image()
+    source = SimulatedSource(
+        images,
+        [image.id for image in images],
+        [image.label for image in images],
+        f"simulated {recipe.population.name}",
+    )
+    return Simulation(LensImages.from_source(source), tuple(lenses), recipe.galaxies())
+
+
+def _make(task: tuple[Recipe, list[int]]) -> list[tuple[LensImage, Lens]]:
+    recipe, indices = task
+    return list(recipe.images(indices))
+
+
+def _recipe(
+    preset: str | Population,
+    seed: int,
+    substructure: str | Substructure | None,
+    sources: str | Path | None,
+    device: str,
+) -> Recipe:
+    chosen = population(preset)
     if seed < 0:
         raise DataError(f"a seed is not negative, got {seed}")
-    label = NORMAL if lumps is None else ANOMALOUS
-    names = [f"{chosen.name}-{seed}-{index}" for index in wanted]
-    lenses, images = [], []
-    with unsplit(), counted("simulating", len(wanted), show=progress) as on_image:
-        for name, index in zip(names, wanted, strict=True):
-            lens = draw_lens(chosen, np.random.default_rng((seed, index, MACRO)))
-            if lumps is not None:
-                lens = add_substructure(lens, lumps, np.random.default_rng((seed, index, LUMPS)))
-            noise = np.random.default_rng((seed, index, NOISE))
-            images.append(photograph(lens, chosen, name, label, noise))
-            lenses.append(lens)
-            on_image()
-    source = SimulatedSource(images, names, [label] * len(images), f"simulated {chosen.name}")
-    return Simulation(LensImages.from_source(source), tuple(lenses))
+    lumps = substructure
+    if lumps is not None:
+        lumps = substructure_of(lumps, chosen.substructures)
+    return Recipe(chosen, lumps, seed, None if sources is None else str(sources), device)
+
+
+def _checked_workers(workers: int) -> int:
+    if workers < 1:
+        raise DataError(f"at least one worker, please: got {workers}")
+    return workers
 
 
 def _checked_indices(n: int, indices: Sequence[int] | None) -> list[int]:

@@ -1,0 +1,151 @@
+"""The documentation says what the code does: pages drawn from it are current, quotes are exact."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from graphlib import CycleError
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import lumpylens
+from lumpylens.benchmark_table import PUBLISHED
+from lumpylens.detectors import DETECTORS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+pytestmark = pytest.mark.skipif(
+    not DOCS.is_dir(), reason="the tests lie outside the repository, so there are no pages"
+)
+
+
+def script(name: str) -> ModuleType:
+    """A program of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_imports_point_one_way():
+    """`make docs` tells whether the picture is current."""
+    architecture = script("architecture")
+    rows = architecture.layers(architecture.between_parts(architecture.imports()))
+    assert "physics" in rows[0]
+    assert rows[-1] == ["cli"]
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path):
+    package = tmp_path / "lumpylens"
+    (package / "folder").mkdir(parents=True)
+    (package / "__init__.py").write_text("from lumpylens import one\n")
+    (package / "one.py").write_text("import numpy\n")
+    (package / "two.py").write_text("def later():\n    from lumpylens.one import x\n")
+    (package / "folder" / "a.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from lumpylens import two\n"
+        "if TYPE_CHECKING:\n    from lumpylens.one import x\n"
+    )
+    found = script("architecture").imports(package)
+    assert found == {"one": set(), "two": {"one"}, "folder": {"two"}}
+
+
+def test_imports_in_a_circle_are_found():
+    architecture = script("architecture")
+    assert architecture.layers({"a": {"b"}, "b": {"c"}, "c": set()}) == [["c"], ["b"], ["a"]]
+    with pytest.raises(CycleError):
+        architecture.layers({"a": {"b"}, "b": {"a"}})
+
+
+def test_the_results_table_is_current():
+    assert script("results").main(check=True) == ""
+
+
+def test_the_results_table_holds_the_numbers_of_the_benchmark():
+    row = {
+        "auc": 0.98765, "auc_low": 0.9, "auc_high": 0.999, "tpr_at_fpr": {"0.01": 0.75},
+        "n_train": 3117,
+    }  # fmt: skip
+    text = script("results").summary(
+        {
+            "rows": [
+                {"detector": "physics", "audit": {"free_mass": 0.912345}, **row},
+                {"detector": "aae", "audit": {}, **row},
+            ],
+            "reference": row,
+            "published": PUBLISHED,
+            "seeds": [0, 1],
+            "n_normal": 486,
+            "n_anomalous": 4500,
+        }
+    )
+    numbers = "0.9877 | 0.9000 to 0.9990 | 0.750"
+    assert f"| `physics` | {numbers} | 0.9123 |  |" in text
+    assert f"| `aae` | {numbers} |  | 0.932 / 0.769 |" in text
+    assert f"| *trained on labels, no detector* | {numbers} |  | 0.996 |" in text
+    assert "means over 2 seeds" in text
+
+
+def test_each_card_has_its_row_of_the_table(tmp_path, monkeypatch):
+    row = {
+        "audit": {}, "auc": 0.98765, "auc_low": 0.9, "auc_high": 0.999, "n_train": 3117,
+        "tpr_at_fpr": {"0.01": 0.75},
+    }  # fmt: skip
+    result = {
+        "rows": [{"detector": "aae", **row}, {"detector": "pca", **row, "auc": 0.8}],
+        "reference": None,
+        "published": PUBLISHED,
+        "seeds": [0],
+        "n_normal": 486,
+        "n_anomalous": 4500,
+    }
+    (tmp_path / "challenge.json").write_text(json.dumps(result))
+    results = script("results")
+    place = f"# card\n\n{results.BEGIN}\n\n{results.END}\n"
+    for name in ("aae", "rbm", "index"):
+        (tmp_path / f"{name}.md").write_text(place)
+    monkeypatch.setattr(results, "RESULT", tmp_path / "challenge.json")
+    monkeypatch.setattr(results, "CARDS", tmp_path)
+    monkeypatch.setattr(results, "PAGES", ())
+    assert results.main(check=True).endswith("is not current: run make results-table")
+    assert results.main(check=False) == results.main(check=True) == ""
+    card = (tmp_path / "aae.md").read_text()
+    assert "| `aae` | 0.9877 | 0.9000 to 0.9990 | 0.750 |  | 0.932 / 0.769 |" in card
+    assert "pca" not in card
+    assert results.NO_ROW in (tmp_path / "rbm.md").read_text()
+    assert (tmp_path / "index.md").read_text() == place
+    (tmp_path / "vae.md").write_text("# card\n")
+    assert "has no place for its results" in results.main(check=False)
+
+
+def test_every_message_that_the_faq_explains_is_said_somewhere():
+    source = " ".join(
+        # Strings that are broken between lines are one message.
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text(encoding="utf-8"))
+        for path in (ROOT / "src").rglob("*.py")
+    )
+    heads = re.findall(r"^### (`.*`)", (DOCS / "faq.md").read_text(encoding="utf-8"), re.MULTILINE)
+    quotes = [quote for head in heads for quote in re.findall("`([^`]+)`", head)]
+    assert len(quotes) > 15
+    for quote in quotes:
+        for fragment in re.split(r"\.\.\.", quote):
+            wanted = fragment.strip(" ;:,?")
+            assert wanted in source, f"no message says {wanted!r} (of {quote!r})"
+
+
+def test_every_detector_has_a_card_that_can_be_found():
+    nav, index = (ROOT / "mkdocs.yml").read_text(), (DOCS / "detectors" / "index.md").read_text()
+    for name in DETECTORS:
+        assert (DOCS / "detectors" / f"{name}.md").is_file()
+        assert f"detectors/{name}.md" in nav
+        assert f"({name}.md)" in index
+
+
+def test_every_public_name_is_described():
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"^::: .*\.(\w+)$", page, re.MULTILINE))
+    assert described >= set(lumpylens.__all__)

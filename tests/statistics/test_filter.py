@@ -1,0 +1,101 @@
+"""The perturbation filter against known answers: unit variance under noise, and known masses."""
+
+import importlib.util
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from lumpylens.physics.inference import fit, observe
+from lumpylens.physics.model import NoiseLevel
+from lumpylens.physics.noise import Measurement, jpeg_steps
+from lumpylens.physics.perturbation import Perturbers, filter_perturbers
+from lumpylens.physics.population import learn_noise
+from lumpylens.physics.region import scene_of
+from lumpylens.simulate import population
+from lumpylens.simulate.images import simulate_with_truth
+
+
+def script(name):
+    """A script of `benchmarks`, whose functions are tried here on a small scale."""
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+maps = script("maps")
+SMALL = replace(
+    maps.LENSES, name="small", size_px=64, einstein_radius_px=11.0, lens_light_radius_px=(5.0, 5.0),
+    source_radius_px=(4.0, 4.0), shear=(0.0, 0.15), source_offset=(0.1, 0.8),
+)  # fmt: skip
+
+
+def directions(field):
+    """Squared components along independent directions; unit variance under noise."""
+    spectrum = field.spectrum()
+    most = spectrum.information.max(dim=1, keepdim=True).values
+    told = spectrum.information > 1e-4 * most
+    return (spectrum.along.square() / spectrum.information)[told]
+
+
+def assert_unit_variance(field, model_error=0.0):
+    squares = directions(field)
+    mean, error = float(squares.mean()), math.sqrt(2 / len(squares))
+    assert abs(mean - 1) < 4 * error + model_error, (mean, error)
+    # No direction is far out: the largest of m unit normals squared stays near 2 ln m.
+    assert float(squares.max()) < 2 * math.log(len(squares)) + 15
+
+
+def test_unit_variance_on_smooth_renders_with_noise_maps():
+    made = simulate_with_truth(SMALL, 30, seed=3)
+    radius = SMALL.einstein_radius_px
+    field = maps.filtered(made, SMALL, Perturbers.disc(1.5 * radius, 0.25 * radius))
+    assert_unit_variance(field)
+    snr = field.snr()[field.visible]
+    assert float(snr.square().mean()) == pytest.approx(1, abs=0.12)
+
+
+def test_unit_variance_on_compressed_smooth_renders():
+    # One noise level for all, which the model can learn; images whose noise differs are the
+    # business of the scores, which are calibrated on real ones.
+    preset = replace(population("slc"), noise_spread=0.0, rectified=False)
+    made = simulate_with_truth(preset, 12, seed=3)
+    table = torch.tensor(made.images[0].jpeg_table)
+    region = Measurement(16, 16, 120, jpeg_steps(table, 15))
+    model = replace(
+        maps.smooth_model(preset), measurement=region, scene=scene_of(region, (150, 150)),
+        noise=NoiseLevel(1.2, 1e-4, 1e-3, 1e-4),
+    )  # fmt: skip
+    radius = preset.einstein_radius_px
+    with torch.no_grad():
+        data = observe(model, torch.tensor(made.images.stack().pixels))
+        truth = model.reduce(torch.cat([lens.parameters() for lens in made.lenses]))
+        prior = maps.weak_prior(preset)
+        fitted = fit(model, data, truth, prior, steps=5)
+        model = replace(model, noise=learn_noise(model, data, fitted))
+        fitted = fit(model, data, fitted.values, prior, steps=4, amplitudes=fitted.amplitudes)
+        line = model.linearise(fitted.values, fitted.amplitudes)
+        places = Perturbers.disc(1.5 * radius, 0.25 * radius)
+        field = filter_perturbers(model, data, fitted, line, places)
+    # Coefficients rounded to zero hold a little less than the Fisher information says.
+    assert_unit_variance(field, model_error=0.08)
+
+
+@pytest.mark.slow
+def test_half_of_the_masses_at_the_edge_of_sensitivity_are_seen():
+    rows = maps.detections(20, 5, SMALL, factors=(1.0, 3.0))
+    once, thrice = (maps.summary(rows, factor) for factor in (1.0, 3.0))
+    low, high = binom.interval(0.99, 20, 0.5)
+    assert low <= 20 * once["above_5_at_its_place"] <= high
+    assert thrice["above_5_at_its_place"] > 0.9
+    # The highest peak of many is another statistic, and never lower.
+    assert once["above_5_anywhere"] >= once["above_5_at_its_place"]
+    assert thrice["peak_within_0.1_einstein_radii"] >= 0.7
+    assert 0.7 < thrice["median_mass_ratio"] < 1.3
+    assert np.isfinite([row["mass_px2"] for row in rows]).all()
