@@ -1,4 +1,4 @@
-"""False alarms and false discoveries under load: does the calibration keep its word?
+"""Whether the calibration keeps its word: false alarms and false discoveries under load.
 
 Run with ``python reliability/calibration.py``; prints one JSON object. A detector learns from
 simulated normal images, 10,000 others calibrate it, and 20,000 fresh ones are counted above
@@ -23,7 +23,7 @@ from lumpylens.detectors import create
 TRAINING = 3000
 RATES = (0.1, 0.01, 0.001)
 CONFIDENCE = 0.99
-LUMP = 0.35
+LUMP = 0.9
 SEEDS = {"training": 1, "calibration": 2, "fresh": 3, "lumpy": 4, "repetitions": 5}
 
 

@@ -43,8 +43,8 @@ FORBIDDEN = ("pickle.find_class", "os.system", "os.exec", "os.fork", "os.posix_s
              "os.chmod", "ctypes.dlopen")  # fmt: skip
 HEADER_BYTES = 4096
 """Half of all changes are made within these first bytes."""
-MAGIC = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\1", b"-1", b"1e999",
-         b"NaN", b"99999999", b"'", b"\n", b"../", b"\x80\x04."]  # fmt: skip
+MAGIC = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\1", b"-1",
+         b"1e999", b"NaN", b"99999999", b"'", b"\n", b"../", b"\x80\x04."]  # fmt: skip
 
 
 # -- what is damaged ------------------------------------------------------------------------
@@ -408,6 +408,7 @@ def fuzz(count: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         children = Children(Path(folder), seed)
         try:
+            children.start()
             for kind, number in cases(count):
                 started = time.perf_counter()
                 answer = children.ask(kind, number)

@@ -40,7 +40,7 @@ def write_shards(folder: Path, images: int, size: int, *, seed: int = 1000) -> l
         count = min(size, images - start)
         stack = rings(count, seed + number)
         lumpy = max(1, count // 100)
-        stack[:lumpy] = rings(lumpy, seed + number, lump=0.7)
+        stack[:lumpy] = rings(lumpy, seed + number, lump=1.0)
         paths.append(folder / f"shard-{number:05d}.npy")
         np.save(paths[-1], stack)
     return paths

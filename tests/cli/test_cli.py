@@ -334,6 +334,19 @@ def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monke
     assert f"failed shard {tmp_path / 'none.npy'}: " in out
 
 
+def test_images_are_simulated_in_shards(call, tmp_path, monkeypatch):
+    engine = importlib.import_module("lumpylens.scale.engine")
+    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    arguments = ["simulate", "slc", "--n", 3, "--out", tmp_path / "o", "--cluster", "local:2"]
+    status, out, err = call(*arguments, "--shard", 2, "--quiet")
+    assert (status, err) == (0, "")
+    assert "3 images in 2 shards (0 found finished, 0 failed)" in out
+    status, _, err = call(*arguments, "--index", "0-2")
+    assert status == 2
+    assert is_one_line(err)
+    assert "leave out --index" in err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
