@@ -40,6 +40,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import lumpylens
 
@@ -195,15 +196,18 @@ result
 # %%
 parts = {"training": "train", "validation": "validation", "test (never seen)": "test"}
 colours = {"normal": "tab:blue", "anomalous": "tab:red"}
-every = np.concatenate([t.components["reconstruction_mse"] for t in result.tables.values()])
+every = 1e6 * np.concatenate([t.components["reconstruction_mse"] for t in result.tables.values()])
 bins = np.geomspace(np.nanmin(every), np.nanmax(every), 60)
 fig, axes = plt.subplots(1, len(parts), figsize=(11, 3), sharey=True, layout="constrained")
 for one, (title, part) in zip(axes, parts.items()):
     for name, table in result.rows(part).items():
-        loss = table.components["reconstruction_mse"]
+        loss = 1e6 * table.components["reconstruction_mse"]
         one.hist(loss, bins, weights=np.full(len(loss), 1 / len(loss)), histtype="stepfilled",
                  alpha=0.5, color=colours[name], label=f"{name} ({len(loss)})")  # fmt: skip
-    one.set(xscale="log", xlabel="reconstruction loss", title=title)
+    one.set(xscale="log", xlabel="reconstruction loss, millionths", title=title)
+    one.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    one.xaxis.set_major_formatter("{x:g}")
+    one.xaxis.set_minor_formatter(NullFormatter())
     one.legend(fontsize=8)
 axes[0].set_ylabel("fraction of the class")
 plt.show()
@@ -326,9 +330,8 @@ table = lumpylens.score("slc-model", "new-images", out="scores.csv", progress=Fa
 table
 
 # %%
-truth = np.isin(table.id, names[-8:])
-top = np.isin(table.id, table.top(8).id)
-print(f"{(top & truth).sum()} of the 8 highest are lumpy")
+lumpy_ids = set(table.id[-8:])  # the table keeps the order of the images
+print(f"{len(lumpy_ids & set(table.top(8).id))} of the 8 highest are lumpy")
 print(json.dumps({"AUC of test images": round(result.auc, 4),
                   "AUC, total mass free": round(audit["free_mass"]["auc"], 4)}))  # fmt: skip
 
