@@ -22,9 +22,10 @@ BEGIN, END = "<!-- drawn from the imports: begin -->", "<!-- drawn from the impo
 PARTS = {
     "cli": ("cli",),
     "verbs": (
-        "train", "score", "evaluate", "export", "benchmark", "benchmark_run", "benchmark_sets",
-        "benchmark_table", "demo", "describe",
+        "train", "score", "evaluate", "explain", "export", "benchmark", "benchmark_run",
+        "benchmark_sets", "benchmark_table", "demo", "describe",
     ),
+    "real lenses": ("fit", "lenses"),
     "report": ("report", "examples"),
     "store": ("store", "packing"),
     "detectors": ("detectors", "reference"),
@@ -33,14 +34,15 @@ PARTS = {
     "physics": ("physics",),
     "data": ("data", "npz"),
     "scores": ("scores", "tables", "metrics", "measure", "calibrate"),
-    "ground": ("errors", "writing", "progress"),
+    "ground": ("errors", "explanation", "writing", "progress"),
 }  # fmt: skip
 """Which modules and folders of the package are drawn as one box; any other is one of its own."""
 
 WIDTH, BOX_WIDTH, BOX_HEIGHT, ROW = 860, 118, 34, 84
 ACROSS = {
-    "cli": 0.5, "verbs": 0.5, "report": 0.5, "store": 0.8, "detectors": 0.42, "training": 0.5,
-    "simulate": 0.12, "physics": 0.2, "data": 0.8, "scores": 0.8, "ground": 0.72,
+    "cli": 0.5, "scale": 0.4, "real lenses": 0.72, "verbs": 0.5, "report": 0.5, "store": 0.8,
+    "detectors": 0.42, "training": 0.5, "simulate": 0.12, "physics": 0.2, "data": 0.8,
+    "scores": 0.8, "ground": 0.72,
 }  # fmt: skip
 """Where a box stands in its row, so that long arrows pass beside boxes; others share the room."""
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from lumpylens.detectors import Detector, create
     from lumpylens.errors import DataError, LumpylensError, ModelError
     from lumpylens.evaluate import evaluate
+    from lumpylens.explain import explain
     from lumpylens.export import export
+    from lumpylens.fit import fit
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
     from lumpylens.simulate import simulate
@@ -42,8 +44,10 @@ __all__ = [
     "create",
     "demo",
     "evaluate",
+    "explain",
     "export",
     "fetch",
+    "fit",
     "load_model",
     "save_model",
     "score",
@@ -63,8 +67,10 @@ _HOMES = {
     "create": "detectors",
     "demo": "demo",
     "evaluate": "evaluate",
+    "explain": "explain",
     "export": "export",
     "fetch": "data.fetch",
+    "fit": "fit",
     "load_model": "store",
     "save_model": "store",
     "score": "score",

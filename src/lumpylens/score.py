@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lumpylens.detectors.base import Scores
     from lumpylens.store import TrainedModel
 
-__all__ = ["calibrated", "score"]
+__all__ = ["calibrated", "check_device", "score"]
 
 
 def score(
@@ -86,11 +86,16 @@ def raw_scores(
     model: TrainedModel, images: LensImages, device: str, progress: bool, what: str = "scoring"
 ) -> Scores:
     """What the detector says of `images`, with a bar."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
+    check_device(device)
     model.detector.device = device
     with counted(what, len(images), show=progress) as on_image:
         return model.detector.score(images, on_image=on_image)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device of another name."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
 
 
 def calibrated(

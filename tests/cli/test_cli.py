@@ -16,7 +16,10 @@ from lumpylens import cli
 from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
-VERBS = ("benchmark", "demo", "evaluate", "export", "fetch", "info", "score", "simulate", "train")
+VERBS = (
+    "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
+    "simulate", "train",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -93,6 +96,7 @@ def test_version(call):
         (["train", "x", "--detector", "pca", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (["train", "x", "--detector", "pca", "--device", "tpu"], "tpu"),
         (["score", "/nowhere", "x"], "no model folder /nowhere"),
+        (["explain", "/nowhere", "x"], "no model folder /nowhere"),
         (["evaluate", "/nowhere", "--normal", "x"], "--anomalous"),
         (["benchmark", "x", "--seeds", "a,b"], "--seeds"),
         (["benchmark", "x", "--detectors", "pca,vea"], "did you mean vae"),
@@ -178,6 +182,21 @@ def test_some_failed_images_are_status_1_and_rows_with_reasons(call, lenses, mod
     assert rows[0]["anomaly_score"] is None
     assert "NaN" in rows[0]["error"]
     assert rows[2]["error"] == ""
+
+
+def test_explain_says_and_draws(call, lenses, model, tmp_path):
+    given = ["explain", model, lenses / "spoilt.npy", "--out", tmp_path / "why", "--quiet", "--id"]
+    status, out, _ = call(*given, "spoilt.npy[2]", "--id", "spoilt.npy[7]")
+    assert status == 0
+    assert "spoilt.npy[2]: The reconstruction misses" in out
+    written = sorted(path.name for path in (tmp_path / "why").iterdir())
+    assert written == ["spoilt.npy_2.png", "spoilt.npy_7.png"]
+    status, out, _ = call(*given, "spoilt.npy[0]", "--json")
+    assert status == 1
+    assert "NaN" in json.loads(out)["rows"][0]["error"]
+    status, _, err = call(*given, "nosuch")
+    assert status == 2
+    assert is_one_line(err), err
 
 
 def test_export_writes_a_model_that_scores(call, lenses, model, tmp_path):
@@ -313,6 +332,19 @@ def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monke
     status, out, _ = call("score", model, shards[0], tmp_path / "none.npy", *arguments)
     assert status == 1
     assert f"failed shard {tmp_path / 'none.npy'}: " in out
+
+
+def test_images_are_simulated_in_shards(call, tmp_path, monkeypatch):
+    engine = importlib.import_module("lumpylens.scale.engine")
+    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    arguments = ["simulate", "slc", "--n", 3, "--out", tmp_path / "o", "--cluster", "local:2"]
+    status, out, err = call(*arguments, "--shard", 2, "--quiet")
+    assert (status, err) == (0, "")
+    assert "3 images in 2 shards (0 found finished, 0 failed)" in out
+    status, _, err = call(*arguments, "--index", "0-2")
+    assert status == 2
+    assert is_one_line(err)
+    assert "leave out --index" in err
 
 
 @pytest.mark.parametrize(

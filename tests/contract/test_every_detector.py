@@ -12,9 +12,13 @@ import pytest
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
+from lumpylens.detectors.pixel import PixelDetector
+from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
+from lumpylens.report.explained import draw
+from lumpylens.report.style import LIGHT
 from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, load_model, save_model
 
@@ -48,6 +52,11 @@ def untrained(detector: Detector) -> dict[str, np.ndarray]:
     """The weights that a network started from."""
     from lumpylens.training import seeded
 
+    if isinstance(detector, PixelDetector):
+        assert detector.image_shape is not None
+        with seeded(detector.config.seed):
+            network = PixelNetwork(detector.config, detector.image_shape)
+        return {f"network.{name}": x.detach().numpy() for name, x in network.named_parameters()}
     assert isinstance(detector, ReconstructionDetector)
     with seeded(detector.config.seed):
         network = detector._network(detector.image_shape)
@@ -119,6 +128,7 @@ CASES = {
         learns_in_epochs=False,
         weights_before=unread,
     ),
+    "pixel": Case({"width": 8, **LONG}, {"width": 2, **EPOCHS}),
     "pca": Case({"max_components": 30}, **CLOSED_FORM),
     "ocsvm": Case({"n_components": 50}, **CLOSED_FORM),
     "dcae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
@@ -262,6 +272,19 @@ def test_reconstructions_have_the_scale_of_the_image(case, fitted):
         return
     assert made.shape == pixels.shape
     assert np.abs(made - pixels).mean() < 0.1 * np.ptp(pixels, axis=(1, 2)).mean()
+
+
+def test_every_score_can_be_explained(case, fitted):
+    pixels = case.images(2, 5, planted=True).stack().pixels.copy()
+    expected = fitted.score(pixels)
+    one, other = fitted.explain(pixels)
+    for k, found in enumerate((one, other)):
+        assert found.id == str(k)
+        assert found.sentence
+        assert found.scores[0].value == pytest.approx(expected.anomaly_score[k], rel=1e-4)
+        assert [part.name for part in found.scores[1:]] == list(fitted.components)
+        assert draw(LIGHT, found).axes
+        assert (found.model is None) == np.isnan(expected.reconstruction_mse[k])
 
 
 # -- it can be kept ---------------------------------------------------------------------------

@@ -182,3 +182,20 @@ def test_8_bit_pictures_are_said_to_be_stretched(pixels):
 def test_it_travels_to_other_processes(pixels):
     images = pickle.loads(pickle.dumps(LensImages.from_arrays(pixels)[2:]))
     np.testing.assert_array_equal(images.stack().pixels, pixels[2:])
+
+
+def test_more_images_than_memory_are_refused_before_they_are_read(monkeypatch):
+    from lumpylens.data import checks
+
+    images = LensImages.from_arrays(np.random.default_rng(0).random((10, 8, 8)))
+    monkeypatch.setattr(checks, "memory_bytes", lambda: 4 * 10 * 64 * 4.0)
+    assert len(images.stack()) == 10
+    monkeypatch.setattr(checks, "memory_bytes", lambda: 4 * 10 * 64 * 4.0 - 4)
+    with pytest.raises(DataError, match="10 images of 8x8 pixels need .* cut them to the lens"):
+        images.stack()
+
+
+def test_memory_of_this_machine():
+    from lumpylens.data.checks import memory_bytes
+
+    assert 2**28 < memory_bytes() < 2**50

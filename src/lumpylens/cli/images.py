@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import Debug, Json, Out, Quiet, Seed, app, say, settings_of
+from lumpylens.cli.shell import SOME_FAILED, Debug, Json, Out, Quiet, Seed, app, say, settings_of
 from lumpylens.errors import DataError
 
 
@@ -66,6 +67,13 @@ def simulate(
         typer.Option("--format", help="hdf5, npz or npy; for a folder fits, jpeg or png."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="local[:N] or a Dask scheduler; --out is then a folder."),
+    ] = None,
+    shard: Annotated[
+        int, typer.Option("--shard", help="With --cluster: images in each file.")
+    ] = 1000,
     device: Annotated[str, typer.Option("--device", help="cpu, or cuda to render there.")] = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -85,6 +93,18 @@ def simulate(
         if lumps is None:
             raise DataError("--set changes a substructure: give --substructure too")
         lumps = substructure_from(settings_of(None, settings), chosen.pixel_scale_arcsec, lumps)
+    if cluster is not None:
+        if index is not None or format is not None or workers != 1:
+            raise DataError("--cluster makes HDF5 files of all images: leave out --index, --format "
+                            "and --workers")  # fmt: skip
+        from lumpylens.scale import simulate_shards
+
+        campaign = simulate_shards(
+            chosen, n, out=out, cluster=cluster, shard=shard, seed=seed, substructure=lumps,
+            sources=sources, device=device, progress=not quiet,
+        )  # fmt: skip
+        say(asdict(campaign), as_json, campaign.lines())
+        return SOME_FAILED if campaign.failed_shards else 0
     images = simulate(
         chosen,
         n,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
 from lumpylens.errors import DataError, ModelError
+from lumpylens.explanation import Explanation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -264,6 +265,51 @@ class Detector(ABC):
                 raise ModelError(f"{self.name} makes no reconstructions")
             parts.append(made)
         return np.concatenate(parts)
+
+    def explain(
+        self,
+        images: LensImages | ArrayLike,
+        *,
+        on_image: Callable[[], None] | None = None,
+    ) -> list[Explanation]:
+        """What is behind the score of each image, in the order of `images`.
+
+        One that cannot be scored has an `error`, as in `score`. p-values of the whole score are
+        no business of a detector: see `lumpylens.explain`.
+
+        Parameters
+        ----------
+        images : LensImages or array_like, shape (n, H, W)
+        on_image : callable, optional
+            Called once per image explained.
+        """
+        if self.image_shape is None or self.domain is None:
+            raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
+        collection = LensImages.open(images)
+        ids, failed = collection.ids, dict[int, str]()
+        made: dict[int, Explanation] = {}
+        for batch in collection.batches(1, shape=self.image_shape, failed=failed):
+            own = self._explain_one(batch)
+            position, foreign = int(batch.positions[0]), self.domain.warnings(batch.pixels)[0]
+            warning = "; ".join(part for part in (foreign, own.warning) if part)
+            made[position] = replace(own, id=ids[position], warning=warning)
+            if on_image is not None:
+                on_image()
+        return [
+            made.get(k) or Explanation(id=name, error=failed.get(k, ""))
+            for k, name in enumerate(ids)
+        ]
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        """Explain the image of a batch of one; by its reconstruction, unless more is known."""
+        found = self._score_batch(alone)
+        scores = {"anomaly_score": found.anomaly_score, **found.components}
+        return Explanation.of_reconstruction(
+            alone.pixels[0],
+            None if found.reconstruction is None else found.reconstruction[0],
+            None if alone.noise is None else alone.noise[0],
+            {name: float(values[0]) for name, values in scores.items()},
+        )
 
     # -- scikit-learn's signs ---------------------------------------------------------------
 

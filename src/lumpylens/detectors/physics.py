@@ -20,7 +20,9 @@ from torch import Tensor
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
 from lumpylens.detectors.encoder import EncoderConfig, EncoderDetector, obtain_encoder
+from lumpylens.detectors.physics_explain import explain_one
 from lumpylens.detectors.physics_state import from_arrays, to_arrays
+from lumpylens.explanation import Explanation
 from lumpylens.physics.batches import map_chunks, unsplit
 from lumpylens.physics.encoder import ESTIMATED, Eyepiece, NearPrior
 from lumpylens.physics.inference import Data, Fit, observe, staged_fit
@@ -60,6 +62,10 @@ REACH, SPACING = 1.5, 0.25
 OFF_LATTICE = 0.8
 """Grey levels by which, on average, the coefficients of an image may miss the rounding steps of
 the training images. Decoding leaves 0.05 to 0.1; an image with other steps misses by 1.5."""
+
+OTHER_UNIT = 100.0
+"""Factor between the brightest pixel of an image and that of the training images, five magnitudes,
+beyond which it is in another unit, and the noise that was learned is not its noise."""
 
 
 class PhysicsConfig(EncoderConfig):
@@ -300,19 +306,32 @@ class PhysicsDetector(Detector):
 
     def _foreign(self, batch: ImageBatch) -> list[str]:
         """Per image: why the noise model does not hold for it."""
-        measurement = self.model.measurement
-        if measurement.steps is None:
-            return [""] * len(batch)
-        missed = measurement.off_lattice(self._grey(batch.pixels))
-        text = (
+        grey = self._grey(batch.pixels)
+        unit = (
+            "not in the unit of the training images: its brightest pixel is {:.2g} times as bright"
+        )
+        steps = (
             "not compressed like the training images: its coefficients miss their steps by {:.1f}"
         )
-        return [text.format(float(m)) if m > OFF_LATTICE else "" for m in missed]
+        found = []
+        for ratio, missed in zip(
+            (grey.amax(dim=(1, 2)) / GREY).tolist(),
+            self.model.measurement.off_lattice(grey).tolist(),
+            strict=True,
+        ):
+            if not 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+                found.append(unit.format(ratio))
+            else:
+                found.append(steps.format(missed) if missed > OFF_LATTICE else "")
+        return found
 
     def surprise(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Departure of each parameter from the population in standard deviations."""
         table = parameter_surprise(self.population, exam.fitted.values, exam.information)
         return dict(zip(self.model.free, table.T, strict=True))
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        return explain_one(self, alone)
 
     def fast(self) -> Detector:
         """The encoder alone."""

@@ -7,5 +7,6 @@ stopped, by whatever, goes on where it was.
 
 from lumpylens.scale.campaign import Campaign, score_shards
 from lumpylens.scale.shards import score_shard
+from lumpylens.scale.simulating import SimulationCampaign, simulate_shards
 
-__all__ = ["Campaign", "score_shard", "score_shards"]
+__all__ = ["Campaign", "SimulationCampaign", "score_shard", "score_shards", "simulate_shards"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.selection import select
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.tables import check_table_place
-from lumpylens.writing import check_replaceable, whole_file
+from lumpylens.writing import check_replaceable, check_writable, whole_file
 
 __all__ = ["Campaign", "score_shards"]
 
@@ -75,8 +76,8 @@ class Campaign:
             f"{self.scored} scored, {self.failed} failed, {self.warned} with a warning, "
             f"{self.flagged} flagged at a false-discovery rate of {self.fdr:g}",
         ]
-        lines += _first(f"{times} images failed: {why}" for why, times in self.reasons.items())
-        lines += _first(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
+        lines += first_of(f"{times} images failed: {why}" for why, times in self.reasons.items())
+        lines += first_of(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
         return [*lines, f"results are in {self.folder}"]
 
 
@@ -144,7 +145,8 @@ def score_shards(
     calibration = load_model(model).calibration
     folder = Path(out)
     named = list(_listed(shards))
-    _open_folder(folder, digest)
+    open_folder(folder, digest, holds="scores of another model")
+    check_table_place(folder / SHARDS / "any.parquet")
     location = str(model) if not Path(model).is_dir() else str(Path(model).resolve())
     tasks = [
         ScoreTask(
@@ -172,11 +174,7 @@ def score_shards(
         failed_shards=failed,
         seconds=round(time.perf_counter() - started, 3),
     )
-    _write_json({**asdict(campaign), "model": digest}, folder / SUMMARY)
-    if not failed:
-        # Whoever was killed while writing left a part that nobody else will take away.
-        for leftover in (folder / SHARDS).glob(".*.part.*"):
-            leftover.unlink(missing_ok=True)
+    finish_folder(folder, {**asdict(campaign), "model": digest}, whole=not failed)
     return campaign
 
 
@@ -206,24 +204,52 @@ def _paths(shards: Iterable[str | Path]) -> Iterator[Path]:
         yield from (Path(line.strip()) for line in lines if line.strip())
 
 
-def _open_folder(folder: Path, model: str) -> None:
-    """Make the folder, or accept that of an earlier call with the same model."""
+def open_folder(folder: Path, mark: str, *, holds: str) -> None:
+    """Make the folder, or accept that of an earlier call with the same mark.
+
+    Parameters
+    ----------
+    folder : Path
+    mark : str
+        Digest of what all its shards have in common.
+    holds : str
+        What a folder of another mark holds, for the message.
+
+    Raises
+    ------
+    DataError
+        If it holds anything else, or cannot be written.
+    ModelError
+        If its mark is another one.
+    """
     check_replaceable(folder, made_by_us=NOTE)
     try:
         (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from None
-    check_table_place(folder / SHARDS / "any.parquet")
+    check_writable(folder / SHARDS / NOTE)
     note = folder / NOTE
     if note.is_file():
         try:
-            before = json.loads(note.read_text(encoding="utf-8"))["model"]
+            before = json.loads(note.read_text(encoding="utf-8"))["mark"]
         except (OSError, ValueError, KeyError, TypeError):
             raise DataError(f"{note} cannot be read; give another folder") from None
-        if before != model:
-            raise ModelError(f"{folder} holds scores of another model; give another folder")
+        if before != mark:
+            raise ModelError(f"{folder} holds {holds}; give another folder")
         return
-    _write_json({"model": model, "lumpylens": version("lumpylens")}, note)
+    _write_json({"mark": mark, "lumpylens": version("lumpylens")}, note)
+
+
+def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> None:
+    """Write the summary; when all shards are done, clear away what killed writers left."""
+    _write_json(summary, folder / SUMMARY)
+    if not whole:
+        return
+    for leftover in (folder / SHARDS).glob(".*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _write_json(values: Mapping[str, Any], place: Path) -> None:
@@ -231,7 +257,8 @@ def _write_json(values: Mapping[str, Any], place: Path) -> None:
         beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
-def _first(sentences: Iterable[str]) -> list[str]:
+def first_of(sentences: Iterable[str]) -> list[str]:
+    """As many sentences as a screen takes, and how many more there are."""
     every: Sequence[str] = list(sentences)
     more = [f"and {len(every) - SHOWN} more, see {SUMMARY}"] if len(every) > SHOWN else []
     return [*every[:SHOWN], *more]

@@ -1,0 +1,61 @@
+"""The residual of a fit as a picture in which noise has unit variance."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lumpylens.physics.inference import Data, evidence
+from lumpylens.physics.model import SmoothModel, View
+from lumpylens.physics.parameters import INDEX
+from lumpylens.physics.psf import gaussian_matrix
+
+__all__ = ["whitened_residual"]
+
+KNOWN = 1e-3
+"""A pixel is left out where a spot of light on it is known less well than this part of the best
+known: there the picture would be a few rounded coefficients, drawn large."""
+
+
+def whitened_residual(model: SmoothModel, data: Data, view: View) -> Tensor:
+    """Excess of light over the model at every compared pixel, in standard deviations.
+
+    With s the derivative of the log likelihood with respect to the prediction, W its variance
+    and g a spot of light of unit flux on that pixel, this is g's / sqrt(g'Wg): the score test of
+    the spot, whose variance under noise is 1. For linear data the spot is the pixel, and this is
+    data minus model over noise. In a compressed image no single pixel is known, so there the spot
+    has the width of the blur. That the fit has taken a dozen directions out is not accounted for.
+
+    Parameters
+    ----------
+    model : SmoothModel
+    data : Data
+        n images.
+    view : View
+        Of `model` where it was fitted.
+
+    Returns
+    -------
+    Tensor, shape (n, size, size)
+        NaN where nothing is known.
+    """
+    seen, measurement = evidence(model, data, view), model.measurement
+    spot = measurement.basis.to(view.predicted)
+    if measurement.steps is not None:
+        width = torch.exp(model.shared[INDEX["log_psf_sigma_px"]]).to(spot)
+        spot = spot @ gaussian_matrix(measurement.size, width[None], model.psf_radius)[0]
+    side = len(spot)
+
+    def laid_out(compared: Tensor) -> Tensor:
+        if measurement.active is None:
+            return compared.reshape(-1, side, side)
+        full = compared.new_zeros(len(compared), side * side)
+        full[:, measurement.active.to(compared.device)] = compared
+        return full.reshape(-1, side, side)
+
+    excess = spot.T @ laid_out(seen.score) @ spot
+    variance = spot.T.square() @ laid_out(seen.information) @ spot.square()
+    known = variance > KNOWN * variance.amax(dim=(1, 2), keepdim=True)
+    return (excess * variance.clamp_min(1e-30).rsqrt()).masked_fill(~known, math.nan)

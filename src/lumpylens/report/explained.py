@@ -1,0 +1,309 @@
+"""The figure of one explanation: pictures, maps, surprises, scores and a sentence."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from lumpylens.explanation import Explanation, Peak, PositionMap, Surprise
+from lumpylens.report.strips import display
+from lumpylens.report.style import LIGHT, Theme
+
+__all__ = ["draw", "figure_png"]
+
+WIDTH_INCHES, ROW_INCHES, HEADER_INCHES = 10.4, 3.42, 1.72
+SIDE_INCHES, GAP_INCHES, MARGIN_INCHES = 2.78, 0.58, 0.22
+TITLE_INCHES, FOOT_INCHES = 0.3, 0.24
+COLUMNS = 3
+GROUND = {"light": "white", "dark": "#1b1f25"}
+LINE_CHARACTERS = 116
+DOTS_PER_INCH = 130
+CONTOURS = (0.15, 0.35, 0.55, 0.75)
+"""Brightness of the model's outlines, on the scale of the pictures."""
+
+LEAST_SIGMA = 4.0
+"""Half-range of a map in units of its error, at least: noise alone should look like noise."""
+
+NORMAL_SIGMA = 2.0
+"""Shaded half-width of the bars of surprise: 95 % of normal lenses."""
+
+
+def figure_png(explanation: Explanation, theme: Theme = LIGHT) -> bytes:
+    """The figure as a PNG file, on white or on the dark page's ground."""
+    drawn = io.BytesIO()
+    draw(theme, explanation).savefig(
+        drawn, dpi=DOTS_PER_INCH, facecolor=GROUND[theme.name], metadata={"Software": None}
+    )
+    return drawn.getvalue()
+
+
+def draw(theme: Theme, explanation: Explanation) -> Figure:
+    """Draw all that an explanation holds.
+
+    Parameters
+    ----------
+    theme : Theme
+    explanation : Explanation
+        With an image.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if explanation.image is None:
+        raise ValueError(f"nothing to draw of {explanation.id}: {explanation.error}")
+    panels = [*pictures(theme, explanation), *maps(theme, explanation)]
+    if explanation.surprises:
+        panels.append(lambda axes: surprises(axes, theme, explanation))
+    rows = -(-len(panels) // COLUMNS)
+    height = HEADER_INCHES + rows * ROW_INCHES
+    figure = Figure(figsize=(WIDTH_INCHES, height))
+    header(figure, theme, explanation, height)
+    for place, fill in enumerate(panels):
+        row, column = divmod(place, COLUMNS)
+        left = MARGIN_INCHES + column * (SIDE_INCHES + GAP_INCHES)
+        top = HEADER_INCHES + row * ROW_INCHES + TITLE_INCHES
+        axes = figure.add_axes(
+            (
+                left / WIDTH_INCHES,
+                1 - (top + SIDE_INCHES) / height,
+                SIDE_INCHES / WIDTH_INCHES,
+                SIDE_INCHES / height,
+            )
+        )
+        fill(axes)
+    return figure
+
+
+def header(figure: Figure, theme: Theme, explanation: Explanation, height: float) -> None:
+    """Name, sentence, and the scores with their p-values."""
+
+    def say(x: float, y: float, text: str, **style: Any) -> None:
+        figure.text(x / WIDTH_INCHES, 1 - y / height, text, va="top", parse_math=False,
+                    **{"color": theme.ink, **style})  # fmt: skip
+
+    name = textwrap.shorten(explanation.id, 90, placeholder="…") or explanation.id[:90]
+    say(MARGIN_INCHES, 0.16, printable(name), fontsize=9.5, color=theme.muted)
+    said = explanation.sentence + (f". Warning: {explanation.warning}"
+                                   if explanation.warning else "")  # fmt: skip
+    lines = textwrap.wrap(printable(said), LINE_CHARACTERS, max_lines=2, placeholder=" …")
+    say(MARGIN_INCHES, 0.38, "\n".join(lines), fontsize=11.5, linespacing=1.35)
+    step = min(1.95, (WIDTH_INCHES - 2 * MARGIN_INCHES) / max(len(explanation.scores), 1))
+    for place, part in enumerate(explanation.scores):
+        left = MARGIN_INCHES + place * step
+        say(left, 0.97, part.name.replace("_", " "), fontsize=9, color=theme.muted)
+        say(left, 1.13, f"{part.value:.4g}", fontsize=14,
+            color=theme.accent if place == 0 else theme.ink)  # fmt: skip
+        say(left, 1.41, part.p_text, fontsize=9, color=theme.muted)
+
+
+def printable(text: str) -> str:
+    """Text without what a font cannot draw: control characters and bytes that are no UTF-8."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+# -- pictures ---------------------------------------------------------------------------------
+
+Panel = Callable[[Axes], None]
+
+
+def pictures(theme: Theme, explanation: Explanation) -> list[Panel]:
+    """Image, model and residual, as far as they are there."""
+    image, model, residual = explanation.image, explanation.model, explanation.residual
+    assert image is not None
+
+    def picture(pixels: NDArray[np.float32], title: str, ring: bool) -> Panel:
+        def fill(axes: Axes) -> None:
+            axes.imshow(display(pixels, image), cmap="magma", vmin=0, vmax=1)
+            finish(axes, theme, title, explanation)
+            if ring:
+                add_ring(axes, explanation)
+
+        return fill
+
+    panels = [picture(image, "image", ring=False)]
+    if model is not None:
+        title = "smooth model" if explanation.ring_px else "reconstruction"
+        panels.append(picture(model, title, ring=True))
+    if residual is not None:
+        panels.append(lambda axes: residual_panel(axes, theme, explanation, residual))
+    return panels
+
+
+def residual_panel(
+    axes: Axes, theme: Theme, explanation: Explanation, residual: NDArray[np.float32]
+) -> None:
+    """Image minus model, red where the image is brighter."""
+    in_sigma = explanation.residual_unit == "sigma"
+    span = residual_span(explanation)
+    drawn = axes.imshow(residual, cmap=colours("RdBu_r", theme), vmin=-span, vmax=span)
+    finish(axes, theme, "image − model", explanation)
+    if not explanation.maps:
+        mark(axes, explanation.peak, theme)
+    if in_sigma:
+        bar(axes, theme, drawn, "in its noise")
+    else:
+        bar(axes, theme, drawn, "% of the image's range", lambda value: f"{100 * value:.3g}")
+
+
+def residual_span(explanation: Explanation) -> float:
+    """Residual that fills the colour scale; a few odd pixels may lie beyond it."""
+    assert explanation.residual is not None
+    in_sigma = explanation.residual_unit == "sigma"
+    largest = float(np.nanpercentile(np.abs(explanation.residual), 99))
+    return max(largest, LEAST_SIGMA if in_sigma else 1e-6)
+
+
+def maps(theme: Theme, explanation: Explanation) -> list[Panel]:
+    """Quantities over positions, with the light of the model as contours."""
+
+    def panel(one: PositionMap, first: bool) -> Panel:
+        def fill(axes: Axes) -> None:
+            scale, palette = scale_of(one)
+            left, right, lower, upper = one.extent_px
+            drawn = axes.imshow(
+                one.values, extent=(left, right, lower, upper), norm=scale, cmap=palette,
+            )  # fmt: skip
+            finish(axes, theme, one.title, explanation)
+            axes.set_facecolor("none")
+            add_contours(axes, theme, explanation)
+            add_ring(axes, explanation, "black")
+            bar(axes, theme, drawn, one.unit)
+            if first:
+                mark(axes, explanation.peak, theme)
+
+        return fill
+
+    return [panel(one, place == 0) for place, one in enumerate(explanation.maps)]
+
+
+def scale_of(one: PositionMap) -> tuple[Normalize, str]:
+    """Range and colours of a map."""
+    values = one.values[np.isfinite(one.values)]
+    if one.diverging:
+        span = max(float(np.abs(values).max(initial=0)), LEAST_SIGMA)
+        return Normalize(-span, span), "PuOr_r"
+    if not len(values):
+        return Normalize(0, 1), "viridis_r"
+    low, high = (float(end) for end in np.percentile(values, [0.5, 97]))
+    return LogNorm(low, max(high, 1.01 * low)), "viridis_r"
+
+
+def colours(name: str, theme: Theme) -> Colormap:
+    """A palette in which what is unknown is told apart from what is zero."""
+    return matplotlib.colormaps[name].with_extremes(bad=theme.grid)
+
+
+def finish(axes: Axes, theme: Theme, title: str, explanation: Explanation) -> None:
+    """Title and field of view; no ticks, since a picture needs none."""
+    axes.set_title(title, fontsize=10.5, color=theme.ink, loc="left", pad=5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor(theme.grid)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    assert explanation.image is not None
+    height, width = explanation.image.shape
+    left, right, lower, upper = explanation.view_px or (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.set_xlim(left, right)
+    axes.set_ylim(lower, upper)
+    axes.set_aspect("equal", adjustable="box", anchor="NW")
+
+
+def add_ring(axes: Axes, explanation: Explanation, colour: str = "white") -> None:
+    """The Einstein ring, for orientation."""
+    if explanation.ring_px is not None:
+        column, row, radius = explanation.ring_px
+        axes.add_patch(
+            Circle((column, row), radius, fill=False, linewidth=0.8, linestyle=(0, (3, 3)),
+                   edgecolor=colour, alpha=0.8)
+        )  # fmt: skip
+
+
+def add_contours(axes: Axes, theme: Theme, explanation: Explanation) -> None:
+    """The light of the model, so that eyes find their way between the panels."""
+    if explanation.model is None:
+        return
+    light = display(explanation.model, explanation.model)
+    axes.contour(light, levels=CONTOURS, colors=theme.muted, linewidths=0.6, alpha=0.7)
+
+
+def mark(axes: Axes, peak: Peak | None, theme: Theme) -> None:
+    """A cross on what is most unusual, with its size in words below."""
+    if peak is None:
+        return
+    axes.plot(peak.column_px, peak.row_px, "+", color="black", markersize=13, markeredgewidth=1.6)
+    axes.annotate(
+        f"+ {peak.text}", (0, 0), xycoords="axes fraction", xytext=(0, -4),
+        textcoords="offset points", va="top", fontsize=8.5, color=theme.ink, parse_math=False,
+    )  # fmt: skip
+
+
+def bar(
+    axes: Axes, theme: Theme, drawn: Any, unit: str, shown: Callable[[float], str] | None = None
+) -> None:
+    """A colour bar to the right, as high as the picture."""
+    beside = axes.inset_axes((1.02, 0, 0.035, 1))
+    scale = axes.figure.colorbar(drawn, cax=beside)
+    scale.outline.set_visible(False)
+    beside.tick_params(which="both", colors=theme.muted, labelsize=8, length=2)
+    if isinstance(drawn.norm, LogNorm):
+        beside.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        beside.yaxis.set_minor_locator(NullLocator())
+        beside.yaxis.set_minor_formatter(NullFormatter())
+        shown = shown or (lambda value: f"{value:.3g}")
+    else:
+        beside.yaxis.set_major_locator(MaxNLocator(5))
+    if shown is not None:
+        write = shown
+        beside.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    axes.set_title(unit, fontsize=8.5, color=theme.muted, loc="right", pad=5, parse_math=False)
+
+
+# -- surprises --------------------------------------------------------------------------------
+
+
+def surprises(axes: Axes, theme: Theme, explanation: Explanation) -> None:
+    """How far each parameter lies from normal lenses, as bars with its value."""
+    shown = explanation.surprises
+    reach = 1.12 * max([abs(one.sigma) for one in shown] + [LEAST_SIGMA])
+    for row, one in enumerate(shown):
+        unusual = abs(one.sigma) > NORMAL_SIGMA
+        ink = theme.ink if unusual else theme.muted
+        axes.barh(row + 0.33, 2 * NORMAL_SIGMA, left=-NORMAL_SIGMA, height=0.36, color=theme.quiet,
+                  alpha=0.22)  # fmt: skip
+        axes.barh(row + 0.33, one.sigma, height=0.24,
+                  color=theme.anomalous if unusual else theme.normal)  # fmt: skip
+        axes.plot([0, 0], [row + 0.15, row + 0.51], color=theme.muted, linewidth=0.8)
+        label, place = f"{one.parameter}  {number_of(one)}", ("axes fraction", "data")
+        for x, side, text in ((0, "left", label), (1, "right", f"{one.sigma:+.1f}")):
+            axes.annotate(text, (x, row), xycoords=place, fontsize=8, color=ink, ha=side,
+                          va="center", parse_math=False)  # fmt: skip
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(len(shown) - 0.3, -0.5)
+    axes.set_yticks([])
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.tick_params(colors=theme.muted, labelsize=8, length=2)
+    for side in ("left", "top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.muted)
+    axes.patch.set_visible(False)
+    axes.set_title("surprise, in sigma of normal lenses", fontsize=10.5, color=theme.ink,
+                   loc="left", pad=5)  # fmt: skip
+
+
+def number_of(one: Surprise) -> str:
+    """Value of a parameter with its unit."""
+    return f"{one.value:.3g} {one.unit}".rstrip()

@@ -1,0 +1,250 @@
+"""Simulate any number of images in shards, wherever they are made."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lumpylens.errors import DataError, ModelError
+from lumpylens.progress import counted
+from lumpylens.scale.campaign import SHARDS, finish_folder, first_of, open_folder
+from lumpylens.scale.engine import check_cluster, perform_all
+from lumpylens.scale.receipts import (
+    Receipt,
+    digest_of,
+    file_sha256,
+    read_receipt,
+    stamp,
+    whole,
+    write_receipt,
+)
+
+if TYPE_CHECKING:
+    from lumpylens.simulate.populations import Population
+    from lumpylens.simulate.substructure import Substructure
+
+__all__ = ["SimulateTask", "SimulationCampaign", "simulate_shards"]
+
+
+@dataclass(frozen=True)
+class SimulateTask:
+    """A range of images to make, in words that travel to any machine.
+
+    Attributes
+    ----------
+    population : Population
+    substructure : Substructure or None
+    seed : int
+    first, count : int
+        Indices of the images: `count` of them from `first`.
+    folder : str
+        Where images, table of true numbers and receipt go.
+    sources : str or None
+        Images of galaxies to put behind the lenses.
+    device : str
+    lumpylens : str
+        Version of the program that is meant.
+    """
+
+    population: Population
+    substructure: Substructure | None
+    seed: int
+    first: int
+    count: int
+    folder: str
+    sources: str | None = None
+    device: str = "cpu"
+    lumpylens: str = version("lumpylens")
+
+    @property
+    def name(self) -> str:
+        """Stem of the file names."""
+        return f"lenses-{self.first:010d}"
+
+    @property
+    def receipt_path(self) -> Path:
+        """Where the receipt lies or will lie."""
+        return Path(self.folder) / f"{self.name}.json"
+
+    def wanted(self) -> dict[str, str]:
+        """What a receipt must say to be the receipt of this task."""
+        what = {
+            "population": repr(self.population),
+            "substructure": repr(self.substructure),
+            "images": [self.seed, self.first, self.count],
+            "device": self.device,
+            "lumpylens": self.lumpylens,
+        }
+        found = "" if self.sources is None else stamp(Path(self.sources))
+        return {"config": digest_of(what), "stamp": found}
+
+    def receipt(self) -> Receipt | None:
+        """The receipt of this very task, if its result is there."""
+        found = read_receipt(self.receipt_path, Receipt)
+        if found is None or not found.answers(self.wanted()):
+            return None
+        return found if whole(found, Path(self.folder)) else None
+
+    def run(self) -> bool:
+        """Make the images, unless that has been done; tell whether it was done by this call.
+
+        Raises
+        ------
+        DataError
+            If they cannot be made or written.
+        ModelError
+            If this machine has another version of the program.
+        """
+        from lumpylens.simulate import simulate
+
+        if self.lumpylens != version("lumpylens"):
+            raise ModelError(
+                f"this machine has lumpylens {version('lumpylens')}, and the work was given out "
+                f"by {self.lumpylens}; install the same everywhere"
+            )
+        if self.receipt() is not None:
+            return False
+        started, folder, wanted = time.perf_counter(), Path(self.folder), self.wanted()
+        try:
+            # Two workers may have the same range, when one of them is taken for dead.
+            with tempfile.TemporaryDirectory(prefix=f".{self.name}.", dir=folder) as beside:
+                made = Path(beside) / f"{self.name}.h5"
+                simulate(
+                    self.population,
+                    seed=self.seed,
+                    substructure=self.substructure,
+                    indices=range(self.first, self.first + self.count),
+                    sources=self.sources,
+                    out=made,
+                    device=self.device,
+                )
+                digest = file_sha256(made)
+                for path in sorted(Path(beside).glob(f"{self.name}.*")):
+                    path.replace(folder / path.name)
+        except OSError as problem:
+            raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from problem
+        receipt = Receipt(
+            shard=self.name,
+            config=wanted["config"],
+            stamp=wanted["stamp"],
+            result=f"{self.name}.h5",
+            result_sha256=digest,
+            images=self.count,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        write_receipt(receipt, self.receipt_path)
+        return True
+
+
+@dataclass(frozen=True)
+class SimulationCampaign:
+    """What became of the shards.
+
+    Attributes
+    ----------
+    folder : str
+        Holds ``summary.json``, and in ``shards`` HDF5 files of images, tables of their true
+        numbers, and receipts.
+    shards, shards_before : int
+        Number of shards, and of those that had been finished before this call.
+    images : int
+        That are there.
+    failed_shards : dict of str to str
+        Shards that could not be made, and why.
+    seconds : float
+    """
+
+    folder: str
+    shards: int
+    shards_before: int
+    images: int
+    failed_shards: Mapping[str, str]
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """The same in sentences."""
+        lines = [
+            f"{self.images} images in {self.shards - len(self.failed_shards)} shards "
+            f"({self.shards_before} found finished, {len(self.failed_shards)} failed) in "
+            f"{self.seconds:.1f} s"
+        ]
+        lines += first_of(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
+        return [*lines, f"results are in {self.folder}"]
+
+
+def simulate_shards(
+    preset: str | Population = "slc",
+    n: int = 300,
+    *,
+    out: str | Path,
+    cluster: str | None = None,
+    shard: int = 1000,
+    seed: int = 0,
+    substructure: str | Substructure | None = None,
+    sources: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> SimulationCampaign:
+    """Simulate images in shards; every image is the one that `simulate` makes.
+
+    A call that was cut short is simply repeated: finished shards are not made again.
+
+    Parameters
+    ----------
+    preset, n, seed, substructure, sources, device
+        See `lumpylens.simulate`.
+    out : str or Path
+        Folder; one of an earlier call with the same settings is gone on with.
+    cluster : str, optional
+        See `lumpylens.scale.score_shards`.
+    shard : int
+        Images in each.
+    progress : bool
+        Show a bar on standard error.
+
+    Raises
+    ------
+    DataError
+        If a setting makes no sense, `out` holds something else, or the cluster is gone.
+    """
+    from lumpylens.simulate import population, simulate
+    from lumpylens.simulate.substructure import substructure as substructure_of
+
+    started = time.perf_counter()
+    if n < 1 or shard < 1 or seed < 0:
+        raise DataError(f"numbers of images are positive, and a seed is not negative: got {n} "
+                        f"images in shards of {shard}, seed {seed}")  # fmt: skip
+    check_cluster(cluster)
+    chosen = population(preset)
+    lumps = None if substructure is None else substructure_of(substructure, chosen.substructures)
+    found = None if sources is None else str(Path(sources).expanduser().resolve())
+    # What makes no image fails here, and not in every shard.
+    simulate(chosen, 1, seed=seed, substructure=lumps, sources=found, device=device)
+    folder = Path(out)
+    mark = digest_of({"population": repr(chosen), "substructure": repr(lumps), "seed": seed,
+                      "shard": shard, "sources": found or ""})  # fmt: skip
+    open_folder(folder, mark, holds="images of other settings")
+    tasks = [
+        SimulateTask(
+            chosen, lumps, seed, first, min(shard, n - first), str(folder.resolve() / SHARDS),
+            sources=found, device=device,
+        )
+        for first in range(0, n, shard)
+    ]  # fmt: skip
+    with counted("simulating shards", len(tasks), show=progress) as on_done:
+        done, failures = perform_all(tasks, cluster, on_done)
+    campaign = SimulationCampaign(
+        folder=str(out),
+        shards=len(tasks),
+        shards_before=len(tasks) - len(failures) - done,
+        images=sum(task.count for k, task in enumerate(tasks) if k not in failures),
+        failed_shards={tasks[k].name: why for k, why in sorted(failures.items())},
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    finish_folder(folder, asdict(campaign), whole=not failures)
+    return campaign

@@ -1,0 +1,85 @@
+"""Maps of the `physics` detector: noise has unit variance, and a planted mass is where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lumpylens.data.images import LensImages
+from lumpylens.detectors import Detector
+from lumpylens.explanation import Explanation
+from lumpylens.simulate import simulate
+from lumpylens.simulate.substructure import Substructure
+from lumpylens.store import load_model
+
+CENTRE_PX = 74.5
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return load_model("slc-physics").detector
+
+
+@pytest.fixture(scope="module")
+def smooth(detector: Detector) -> list[Explanation]:
+    return detector.explain(simulate("slc", 6, seed=31))
+
+
+def spread(picture: np.ndarray) -> float:
+    """Half of the range of the middle 68 %: the standard deviation of Gaussian noise."""
+    low, high = np.nanpercentile(picture, [16, 84])
+    return float(high - low) / 2
+
+
+def test_under_noise_the_maps_have_unit_variance(real_data: Path, detector: Detector) -> None:
+    images = LensImages.open(real_data / "slc" / "lenses" / "no_sub")[::900]
+    found = detector.explain(images)
+    for pictures in ([one.residual for one in found], [one.maps[0].values for one in found]):
+        assert 0.7 < np.median([spread(picture) for picture in pictures]) < 1.2
+
+
+def test_smooth_lenses_are_like_the_population(smooth: list[Explanation]) -> None:
+    sigma = np.array([[each.sigma for each in one.surprises] for one in smooth])
+    assert 0.7 < np.sqrt(np.square(sigma).mean()) < 1.4
+    calm = [one for one in smooth if "no clump of mass stands out" in one.sentence]
+    assert len(calm) >= 4
+
+
+@pytest.mark.parametrize("at_px", [(20.0, 0.0), pytest.param((0.0, -20.0), marks=pytest.mark.slow)])
+def test_a_planted_mass_is_where_it_is(detector: Detector, at_px: tuple[float, float]) -> None:
+    # 0.5 % of the lens's mass
+    lump = Substructure(1, einstein_radius_px=1.4, at_px=at_px)
+    found = detector.explain(simulate("slc", 4, seed=5, substructure=lump))
+    clear = [one.peak for one in found if one.peak and one.scores[3].p_value <= 0.01]
+    assert len(clear) >= 2
+    away = [
+        np.hypot(peak.column_px - CENTRE_PX - at_px[0], peak.row_px - CENTRE_PX - at_px[1])
+        for peak in clear
+    ]
+    assert np.median(away) < 3
+
+
+def test_the_smallest_mass_seen_grows_away_from_the_arcs(smooth: list[Explanation]) -> None:
+    for one in smooth:
+        smallest = one.maps[1].values
+        assert np.nanmin(smallest) > 0
+        assert np.nanmax(smallest) > 5 * np.nanmin(smallest)
+
+
+def test_scores_are_those_of_the_detector(detector: Detector, smooth: list[Explanation]) -> None:
+    images = simulate("slc", 3, seed=31)
+    scores = detector.score(images)
+    for k, one in enumerate(smooth[:3]):
+        assert one.scores[0].value == pytest.approx(scores.anomaly_score[k], rel=1e-4)
+        for part in one.scores[1:]:
+            assert part.value == pytest.approx(scores.components[part.name][k], rel=1e-3, abs=1e-3)
+
+
+def test_mass_is_the_reason_given_for_a_massive_lens(detector: Detector) -> None:
+    heavy = detector.explain(simulate("slc", 1, seed=8, substructure="points"))[0]
+    assert heavy.sentence.startswith("Einstein radius 1.")
+    assert "px above the population" in heavy.sentence
+    assert heavy.surprises[0].parameter == "Einstein radius"
+    assert heavy.surprises[0].sigma > 10

@@ -1,0 +1,57 @@
+"""Simulated shards: the images of one call, made in pieces, each once."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lumpylens.data.images import LensImages
+from lumpylens.errors import DataError, ModelError
+from lumpylens.scale import simulate_shards
+from lumpylens.scale.simulating import SimulateTask
+from lumpylens.simulate import population, simulate
+
+OPTIONS = {"seed": 4, "substructure": "points", "progress": False}
+
+
+def test_shards_hold_the_images_of_one_call(tmp_path):
+    out = tmp_path / "out"
+    campaign = simulate_shards("slc", 5, out=out, shard=2, **OPTIONS)
+    assert (campaign.shards, campaign.shards_before, campaign.images) == (3, 0, 5)
+    files = sorted((out / "shards").glob("*.h5"))
+    images = [item for file in files for item in LensImages.open(file)]
+    expected = simulate("slc", 5, seed=4, substructure="points")
+    assert [item.id for item in images] == expected.ids
+    for item, other in zip(images, expected, strict=True):
+        np.testing.assert_array_equal(item.image, other.image)
+        assert item.label == 1
+    assert len(list((out / "shards").glob("*.truth.ecsv"))) == 3
+
+    files[1].unlink()
+    (out / "shards" / ".lenses-0000000002.dead").mkdir()
+    again = simulate_shards("slc", 5, out=out, shard=2, **OPTIONS)
+    assert (again.shards_before, again.images) == (2, 5)
+    assert files[1].exists()
+    assert not list((out / "shards").glob(".*"))
+    with pytest.raises(ModelError, match="images of other settings"):
+        simulate_shards("slc", 5, out=out, shard=2, **{**OPTIONS, "seed": 5})
+
+
+def test_tasks_travel_and_know_the_program(tmp_path):
+    task = SimulateTask(population("slc"), None, 0, 0, 1, str(tmp_path))
+    assert pickle.loads(pickle.dumps(task)).wanted() == task.wanted()
+    assert replace(task, first=1).wanted() != task.wanted()
+    with pytest.raises(ModelError, match="given out by 0.0.1"):
+        replace(task, lumpylens="0.0.1").run()
+
+
+def test_mistakes_are_named_before_the_work(tmp_path):
+    for options in ({"n": 0}, {"shard": 0}, {"seed": -1}):
+        with pytest.raises(DataError, match="numbers of images are positive"):
+            simulate_shards(out=tmp_path / "out", progress=False, **options)
+    with pytest.raises(DataError, match="no cluster called"):
+        simulate_shards(out=tmp_path / "out", cluster="here")
+    assert not (tmp_path / "out").exists()
