@@ -25,7 +25,7 @@ PARTS = {
         "train", "score", "evaluate", "explain", "export", "benchmark", "benchmark_run",
         "benchmark_table", "demo", "describe",
     ),
-    "report": ("report", "examples"),
+    "report": ("report", "examples", "ranking"),
     "store": ("store", "packing"),
     "detectors": ("detectors", "reference"),
     "training": ("training", "_lightning", "_batches"),
