@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 DATA ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
+WORKERS ?= 1
 
-.PHONY: help demo test test-all lint challenge docs architecture results-table pictures clean
+.PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures \
+	notebook reliability clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -15,10 +17,13 @@ help:
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
+	@echo 'make slacs       results/slacs.md: real lenses; DATA=folder of lenses, WORKERS=processes'
 	@echo 'make docs        the documentation, in site/; warnings are errors'
 	@echo 'make architecture  draw docs/architecture.md from the imports'
 	@echo 'make results-table  put results/challenge.json into README and documentation'
 	@echo 'make pictures    draw the pictures of the documentation'
+	@echo 'make notebook    run the notebook on the images of DATA=folder (half an hour)'
+	@echo 'make reliability  the campaigns behind docs/reliability.md (an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
 demo: $(VENV)/test.stamp
@@ -40,6 +45,10 @@ challenge: $(VENV)/test.stamp
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
 		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
 
+slacs: $(VENV)/test.stamp
+	test -d '$(DATA)' || { echo 'make slacs DATA=folder with one folder per lens'; exit 2; }
+	$(BIN)/python benchmarks/slacs.py '$(DATA)' --out results --workers $(WORKERS)
+
 docs: $(VENV)/docs.stamp
 	$(BIN)/python docs/architecture.py --check
 	$(BIN)/python docs/results.py --check
@@ -54,6 +63,15 @@ results-table: $(BIN)/python
 
 pictures: $(VENV)/test.stamp
 	$(BIN)/python docs/pictures.py
+
+notebook: $(VENV)/test.stamp
+	$(BIN)/python notebooks/execute.py $(DATA)
+
+reliability: $(VENV)/test.stamp
+	@for campaign in cluster training calibration limits fuzz; do \
+		echo "== python reliability/$$campaign.py"; \
+		$(BIN)/python reliability/$$campaign.py || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

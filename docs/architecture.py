@@ -25,6 +25,7 @@ PARTS = {
         "train", "score", "evaluate", "explain", "export", "benchmark", "benchmark_run",
         "benchmark_table", "demo", "describe",
     ),
+    "real lenses": ("fit", "lenses"),
     "report": ("report", "examples", "ranking"),
     "store": ("store", "packing"),
     "detectors": ("detectors", "reference"),

@@ -1,4 +1,6 @@
-"""Puts the table of ``results/challenge.json`` into the README and the page on the challenge.
+"""Puts the table of ``results/challenge.json`` into README and documentation.
+
+The README and the page on the challenge get all of it, each detector's card its own row.
 
 ``python docs/results.py`` writes it (``make results-table``); with ``--check`` it writes nothing
 and exits with 1 if what stands there is not current.
@@ -15,8 +17,14 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "challenge.json"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "challenge.md")
+CARDS = ROOT / "docs" / "detectors"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 MISSING = "`make challenge` makes this table."
+NO_ROW = "`make challenge` measures it on the challenge's images."
+HEAD = (
+    "| detector | AUC | 95 % interval | TPR at FPR 0.01 | AUC, total mass free | "
+    "published, A / B |\n|---|---:|---:|---:|---:|---:|"
+)
 
 PUBLISHED_AS = {"aae": "AAE", "vae": "VAE", "dcae": "DCAE", "ocsvm": "OC-SVM", "rbm": "RBM"}
 """What the published table calls a detector."""
@@ -24,23 +32,12 @@ PUBLISHED_AS = {"aae": "AAE", "vae": "VAE", "dcae": "DCAE", "ocsvm": "OC-SVM", "
 
 def summary(result: Mapping[str, Any]) -> str:
     """The table in short, with what is comparable in it."""
-    published = {row["method"]: row for row in result["published"]["rows"]}
-    lines = [
-        "| detector | AUC | 95 % interval | TPR at FPR 0.01 | AUC, total mass free | "
-        "published, A / B |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in result["rows"]:
-        free = row["audit"].get("free_mass")
-        lines.append(
-            f"| `{row['detector']}` | {figures(row)} | {'' if free is None else f'{free:.4f}'} | "
-            f"{both(published.get(PUBLISHED_AS.get(row['detector'], '')))} |"
-        )
+    lines = [HEAD, *(line(result, row) for row in result["rows"])]
     reference = result.get("reference")
     if reference is not None:
         lines.append(
             f"| *trained on labels, no detector* | {figures(reference)} |  | "
-            f"{both(published['ResNet-18, supervised'])} |"
+            f"{both(published_row(result, 'ResNet-18, supervised'))} |"
         )
     seeds = len(result["seeds"])
     return "\n".join(lines) + (
@@ -52,6 +49,31 @@ def summary(result: Mapping[str, Any]) -> str:
         "with the others: it is of other simulated images, in which about 1 % of the lens's mass "
         "is substructure (here 8 %), and of 25,000 training images."
     )
+
+
+def card(result: Mapping[str, Any], detector: str) -> str:
+    """A detector's own row, under the table's head."""
+    for row in result["rows"]:
+        if row["detector"] == detector:
+            return (
+                f"{HEAD}\n{line(result, row)}\n\n"
+                "[The whole table](../challenge.md#compare-detectors) says what is comparable."
+            )
+    return NO_ROW
+
+
+def line(result: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """One detector's line."""
+    free = row["audit"].get("free_mass")
+    return (
+        f"| `{row['detector']}` | {figures(row)} | {'' if free is None else f'{free:.4f}'} | "
+        f"{both(published_row(result, PUBLISHED_AS.get(row['detector'], '')))} |"
+    )
+
+
+def published_row(result: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
+    """What is published of a method."""
+    return next((row for row in result["published"]["rows"] if row["method"] == method), None)
 
 
 def figures(row: Mapping[str, Any]) -> str:
@@ -71,11 +93,15 @@ def both(row: Mapping[str, Any] | None) -> str:
 
 def main(check: bool) -> str:
     """Write the pages, or say which is not current; an empty string if all is well."""
-    text = MISSING
-    if RESULT.is_file():
-        text = summary(json.loads(RESULT.read_text(encoding="utf-8")))
-    for path in PAGES:
+    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else None
+    texts = dict.fromkeys(PAGES, MISSING if result is None else summary(result))
+    for path in sorted(CARDS.glob("*.md")):
+        if path.stem != "index":
+            texts[path] = NO_ROW if result is None else card(result, path.stem)
+    for path, text in texts.items():
         page = path.read_text(encoding="utf-8")
+        if BEGIN not in page or END not in page:
+            return f"{path.name} has no place for its results: put {BEGIN} and {END} in it"
         before, _, rest = page.partition(BEGIN)
         _, _, after = rest.partition(END)
         written = f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"

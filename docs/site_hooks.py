@@ -1,9 +1,11 @@
-"""What building the site needs beside Markdown: formulas as MathML, the text of --help."""
+"""What building the site needs beside Markdown: formulas as MathML, and what the program says."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -11,12 +13,15 @@ from latex2mathml.converter import convert
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
-HELP = "<!-- help of every verb -->"
+PRESETS = Path(__file__).parents[1] / "src" / "lumpylens" / "simulate" / "presets"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the help of every verb where a page asks for it."""
-    return markdown.replace(HELP, help_of_every_verb()) if HELP in markdown else markdown
+    """Put what the program says of itself where a page asks for it."""
+    for mark, written in FROM_THE_PROGRAM.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, written())
+    return markdown
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -42,3 +47,18 @@ def help_of_every_verb() -> str:
         done = runner.invoke(app, [verb, "--help"], prog_name="lumpylens")
         parts.append(f"## {verb}\n\n```text\n{done.output.strip()}\n```\n")
     return "\n".join(parts)
+
+
+def populations() -> str:
+    """A table of the simulator's populations, from the first lines of their files."""
+    lines = ["| name | population |", "|---|---|"]
+    for path in sorted(PRESETS.glob("*.toml")):
+        first = path.read_text(encoding="utf-8").partition("\n")[0].partition(";")[0]
+        lines.append(f"| `{path.stem}` | {first.removeprefix('#').strip()} |")
+    return "\n".join(lines)
+
+
+FROM_THE_PROGRAM: dict[str, Callable[[], str]] = {
+    "<!-- help of every verb -->": help_of_every_verb,
+    "<!-- populations -->": populations,
+}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lumpylens.evaluate import evaluate
     from lumpylens.explain import explain
     from lumpylens.export import export
+    from lumpylens.fit import fit
     from lumpylens.score import score
     from lumpylens.scores import ScoreTable
     from lumpylens.simulate import simulate
@@ -46,6 +47,7 @@ __all__ = [
     "explain",
     "export",
     "fetch",
+    "fit",
     "load_model",
     "save_model",
     "score",
@@ -68,6 +70,7 @@ _HOMES = {
     "explain": "explain",
     "export": "export",
     "fetch": "data.fetch",
+    "fit": "fit",
     "load_model": "store",
     "save_model": "store",
     "score": "score",

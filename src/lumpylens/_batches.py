@@ -29,7 +29,9 @@ class Batches(Sampler[Tensor]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-self.count // self.size)
+        wanted = -(-self.count // self.size)
+        # Batch normalisation cannot learn from a batch of one image, so none has fewer than two.
+        return wanted if self.seed is None else max(1, min(wanted, self.count // 2))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -43,7 +45,7 @@ class Batches(Sampler[Tensor]):
         rank, world = 0, 1
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        # Equal sizes, since batch normalisation cannot learn from a last batch of one image.
+        # Equal sizes, within one: a last batch of what is left over would weigh as much as a whole.
         for batch in np.array_split(order, len(self)):
             yield torch.from_numpy(batch[rank::world])
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lumpylens.benchmark_run import REFERENCE, Job, by_class
+from lumpylens.benchmark_sets import simulated_set
 from lumpylens.benchmark_table import PUBLISHED, markdown
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
@@ -37,6 +38,9 @@ def benchmark(
     out: str | Path = "results",
     name: str = "benchmark",
     reference: bool = False,
+    n: int = 2000,
+    n_anomalous: int = 500,
+    substructure: str | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -49,7 +53,9 @@ def benchmark(
     Parameters
     ----------
     data : str or Path
-        Images of both classes, such as a folder with ``no_sub`` and ``sub``.
+        Images of both classes, such as a folder with ``no_sub`` and ``sub``; or the name of a
+        population, whose images are simulated in ``OUT/simulated``. Then there is a second table,
+        ``NAME-compensated``: the same detectors on substructure whose mass the halo gave up.
     detectors : sequence of str, optional
         Default: all.
     seeds : sequence of int
@@ -59,6 +65,10 @@ def benchmark(
     name : str
     reference : bool
         Below the table, show a classifier that is trained on labels of both classes.
+    n, n_anomalous : int
+        Images to simulate, without and with substructure.
+    substructure : str, optional
+        Kind to simulate. Default: the population's first, else ``points``.
     device : {"auto", "cpu", "cuda"}
     progress : bool
         Show progress on standard error.
@@ -67,7 +77,8 @@ def benchmark(
     -------
     dict
         What ``NAME.json`` holds: ``rows``, one per detector, best first; ``runs``, ``failed``,
-        ``trivial``, ``reference``, ``published``, and what was measured where.
+        ``trivial``, ``reference``, ``published``, and what was measured where. For a population
+        also ``compensated``, the same for the second table.
 
     Raises
     ------
@@ -82,8 +93,15 @@ def benchmark(
     folder = Path(out)
     check_writable(folder / f"{name}.md")
     settings = {each: create(each).config.model_dump(mode="json") for each in names}
-    normal, anomalous = by_class(data)
-    images = fingerprint(normal + anomalous, progress)
+    made = simulated_set(
+        str(data), n=n, n_anomalous=n_anomalous, substructure=substructure,
+        folder=folder / "simulated", progress=progress,
+    )  # fmt: skip
+    source = data if made is None else made.data
+    normal, anomalous = by_class(source)
+    compensated = None if made is None else LensImages.open(made.compensated)
+    images = fingerprint(normal + anomalous + compensated if compensated else normal + anomalous,
+                         progress)  # fmt: skip
     runs = []
     for detector in [*names, REFERENCE] if reference else names:
         for seed in seeds:
@@ -93,25 +111,36 @@ def benchmark(
                 "settings": {**settings.get(detector, {}), "seed": seed},
             }
             place = folder / "runs" / name / f"{detector.replace(' ', '-')}-{seed}.json"
-            job = Job(str(data), detector, seed, device, progress, str(place))
+            also = None if made is None else str(made.compensated)
+            job = Job(str(source), detector, seed, device, progress, str(place), also)
             runs.append(one_run(job, identity))
-    result = summary(runs) | {
-        "name": name,
-        "data": short_path(data),
-        "command": f"lumpylens benchmark {shlex.quote(short_path(data))} "
+    told = short_path(data)
+    common_part = {
+        "command": f"lumpylens benchmark {made.command if made else shlex.quote(told)} "
         f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
-        + (" --reference" if reference else ""),
+        + (" --reference" if reference else "")
+        + (f" --name {shlex.quote(name)}" if name != "benchmark" else ""),
         "n_given_normal": len(normal),
         "n_given_anomalous": len(anomalous),
         "seeds": list(seeds),
         "versions": installed_versions(),
         "published": PUBLISHED,
     }
+    result = summary(runs) | {"name": name, "data": told} | common_part
+    _write(result, folder, name)
+    if made is not None:
+        second = [run if "failed" in run else run | {"metrics": run["also"]} for run in runs]
+        titled = {"name": f"{name}-compensated", "data": f"{told}, mass-compensated"}
+        result["compensated"] = summary(second) | titled | common_part
+        _write(result["compensated"], folder, f"{name}-compensated")
+    return result
+
+
+def _write(result: Mapping[str, Any], folder: Path, name: str) -> None:
     with whole_file(folder / f"{name}.json") as path:
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     with whole_file(folder / f"{name}.md") as path:
         path.write_text(markdown(result), encoding="utf-8")
-    return result
 
 
 def fingerprint(images: LensImages, progress: bool) -> str:

@@ -46,6 +46,8 @@ class Job:
     progress : bool
     result : str
         JSON file to write.
+    also : str or None
+        Further anomalous images, to be told from the same normal ones by the same model.
     """
 
     data: str
@@ -54,6 +56,7 @@ class Job:
     device: str
     progress: bool
     result: str
+    also: str | None = None
 
 
 def by_class(data: str | Path) -> tuple[LensImages, LensImages]:
@@ -82,7 +85,8 @@ def run(job: Job) -> dict[str, Any]:
     -------
     dict
         ``metrics`` as `evaluate` gives them, ``training_core_seconds``,
-        ``images_per_core_second``, ``peak_memory_mb``, ``model_mb``, ``n_train``, ``device``.
+        ``images_per_core_second``, ``peak_memory_mb``, ``model_mb``, ``n_train``, ``device``;
+        ``also``: the metrics of the further anomalous images.
         Times are those of the processor, over all cores: what else the machine does is not in
         them.
     """
@@ -102,7 +106,11 @@ def run(job: Job) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in folder.iterdir())
         model = load_model(folder)
     evaluation = evaluate(model, normal=normal, anomalous=anomalous, **options)
-    return {
+    further = {}
+    if job.also is not None:
+        second = evaluate(model, normal=normal, anomalous=LensImages.open(job.also), **options)
+        further["also"] = dict(second.metrics)
+    return further | {
         "detector": job.detector,
         "seed": job.seed,
         "metrics": dict(evaluation.metrics),
@@ -123,14 +131,23 @@ def run_reference(job: Job) -> dict[str, Any]:
     from lumpylens.reference import supervised_reference
 
     start = time.process_time()
-    parts = [split(images) for images in by_class(job.data)]
-    found = supervised_reference(
-        *(part.train + part.validation for part in parts),
-        *(part.test for part in parts),
-        seed=job.seed,
-        run=Run(device=job.device, progress=job.progress),
-    )
-    return {
+    normal, anomalous = by_class(job.data)
+
+    def learned(anomalous: LensImages) -> Any:
+        parts = [split(images) for images in (normal, anomalous)]
+        return supervised_reference(
+            *(part.train + part.validation for part in parts),
+            *(part.test for part in parts),
+            seed=job.seed,
+            run=Run(device=job.device, progress=job.progress),
+        )
+
+    found, further = learned(anomalous), {}
+    if job.also is not None:
+        # Trained on images of its own kind: the best that labels can do there.
+        second = learned(LensImages.open(job.also))
+        further["also"] = separation(second.normal, second.anomalous)
+    return further | {
         "detector": REFERENCE,
         "seed": job.seed,
         "metrics": separation(found.normal, found.anomalous),

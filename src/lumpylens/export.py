@@ -123,8 +123,10 @@ def _scorer(trained: TrainedModel) -> tuple[nn.Module, Tensor]:
     assert trained.detector.image_shape is not None
     # A copy: what is exported lies on the CPU, whatever device the detector is on.
     module = copy.deepcopy(trained.detector.scorer()).cpu().eval()
-    module = module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     module.requires_grad_(False)
+    for tensor in (*module.parameters(), *module.buffers()):
+        # Each with memory of its own: weights from a file are parts of one block.
+        tensor.data = tensor.clone(memory_format=torch.contiguous_format)
     height, width = trained.detector.image_shape
     return module, torch.linspace(0, 1, 2 * height * width).reshape(2, height, width)
 

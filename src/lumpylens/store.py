@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from lumpylens.calibrate import Calibration
+from lumpylens.data.checks import size_defect
+from lumpylens.data.splits import DIGEST_BYTES
 from lumpylens.detectors import DETECTORS, Detector, detector_class
 from lumpylens.detectors.base import validated
 from lumpylens.detectors.domain import Domain
@@ -238,7 +240,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     config = _read_config(folder)
     try:
         detector = detector_class(config.detector)(**config.settings)
-    except ModelError as problem:
+    except (ModelError, TypeError, AttributeError) as problem:
         raise ModelError(f"{folder / CONFIG}: {problem}") from None
     arrays = _read_arrays(folder, config)
     spaces: dict[str, dict[str, NDArray[Any]]] = {
@@ -249,6 +251,9 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         if space not in spaces or not key:
             raise ModelError(f"{folder / WEIGHTS} holds an unknown array {name!r}")
         spaces[space][key] = array
+    for part, digests in spaces["seen"].items():
+        if digests.dtype != np.uint8 or digests.shape[1:] != (DIGEST_BYTES,):
+            raise ModelError(f"{folder / WEIGHTS}: seen/{part} is {_kind(digests)}, no digests")
     detector.image_shape = config.image_shape
     detector.domain = Domain(np.array(config.brightness.low), np.array(config.brightness.high))
     detector.history = config.history
@@ -285,7 +290,7 @@ def model_digest(model: str | Path) -> str:
     """
     folder = _find(model)
     _read_config(folder)
-    return hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()
+    return hashlib.sha256(_read_text(folder / CONFIG).encode()).hexdigest()
 
 
 def _find(model: str | Path) -> Path:
@@ -302,8 +307,19 @@ def _find(model: str | Path) -> Path:
     raise ModelError(f"no model folder {model}" + (f" ({shipped})" if shipped else ""))
 
 
+def _within(path: Path) -> Path:
+    """The same path, if it is no link that leads out of its folder.
+
+    Who gives a folder away does not decide which other files of its user are read or shown.
+    """
+    if path.resolve().parent != path.parent.resolve():
+        raise ModelError(f"{path} is a link that leads out of its folder; put the file there")
+    return path
+
+
 def _read_text(path: Path) -> str:
     try:
+        _within(path)
         size = path.stat().st_size
         if size > MAX_TEXT_BYTES:
             raise ModelError(f"{path} has {size} bytes, more than any model's ({MAX_TEXT_BYTES})")
@@ -322,6 +338,8 @@ def _read_config(folder: Path) -> _Config:
         values = tomllib.loads(_read_text(path))
     except tomllib.TOMLDecodeError as problem:
         raise ModelError(f"{path} is not valid TOML: {problem}") from None
+    except RecursionError:
+        raise ModelError(f"{path} is nested more deeply than any settings") from None
     written = values.get("format")
     if written != FORMAT:
         raise ModelError(
@@ -337,6 +355,8 @@ def _read_config(folder: Path) -> _Config:
             f"{path} names the detector {config.detector!r}, which lumpylens "
             f"{version('lumpylens')} does not have (it has {', '.join(DETECTORS)})"
         )
+    if reason := size_defect(*config.image_shape):
+        raise ModelError(f"{path}: image_shape: {reason}")
     return config
 
 
@@ -349,7 +369,7 @@ def _read_arrays(folder: Path, config: _Config) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise ModelError(f"{folder} is not a whole model folder: it has no {WEIGHTS}")
     try:
-        size = path.stat().st_size
+        size = _within(path).stat().st_size
         if size > MAX_WEIGHTS_BYTES:
             raise ModelError(f"{path} has {size} bytes, more than any model's")
         content = path.read_bytes()

@@ -95,7 +95,7 @@ def train(
     images = refuse_anomalies(LensImages.open(data))
     command = _command(images, learner, out)
     run = Run(
-        folder=None if out is None else _open_run(Path(out), command),
+        folder=None if out is None else _run_folder(Path(out)),
         resume=resume,
         progress=progress,
         device=device,
@@ -107,6 +107,8 @@ def train(
         parts = split(images, progress=step)
     _check_enough(images, parts)
 
+    if run.folder is not None:
+        _open_run(run.folder, command)
     learner.fit(parts.train, validation=parts.validation, run=run)
     with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
         held_out = learner.score(parts.calibration, on_image=step)
@@ -147,18 +149,22 @@ def train(
     return model
 
 
-def _open_run(out: Path, command: str) -> Path:
-    """Make the private folder of this run; a place that cannot be written shows here."""
+def _run_folder(out: Path) -> Path:
+    """Where the private folder of a run goes; a place that cannot be written shows here."""
     check_place(out)
     place = out.resolve()
     folder = place.with_name(f"{place.name}.run")
     check_replaceable(folder, made_by_us=RUN_NOTE)
+    return folder
+
+
+def _open_run(folder: Path, command: str) -> None:
+    """Make the private folder of a run, with a note of what it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RUN_NOTE).write_text(f"{command}\n", encoding="utf-8")
     except OSError as problem:
-        raise DataError(f"cannot write {out}: {problem.strerror or problem}") from problem
-    return folder
+        raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from problem
 
 
 def _check_enough(images: LensImages, parts: Split) -> None:

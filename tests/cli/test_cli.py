@@ -17,8 +17,8 @@ from lumpylens.errors import DataWarning
 from lumpylens.scores import ScoreTable
 
 VERBS = (
-    "benchmark", "demo", "evaluate", "explain", "export", "fetch", "info", "score", "simulate",
-    "train",
+    "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
+    "simulate", "train",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ import pytest
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
+from lumpylens.detectors.pixel import PixelDetector
+from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
@@ -50,6 +52,11 @@ def untrained(detector: Detector) -> dict[str, np.ndarray]:
     """The weights that a network started from."""
     from lumpylens.training import seeded
 
+    if isinstance(detector, PixelDetector):
+        assert detector.image_shape is not None
+        with seeded(detector.config.seed):
+            network = PixelNetwork(detector.config, detector.image_shape)
+        return {f"network.{name}": x.detach().numpy() for name, x in network.named_parameters()}
     assert isinstance(detector, ReconstructionDetector)
     with seeded(detector.config.seed):
         network = detector._network(detector.image_shape)
@@ -121,6 +128,7 @@ CASES = {
         learns_in_epochs=False,
         weights_before=unread,
     ),
+    "pixel": Case({"width": 8, **LONG}, {"width": 2, **EPOCHS}),
     "pca": Case({"max_components": 30}, **CLOSED_FORM),
     "ocsvm": Case({"n_components": 50}, **CLOSED_FORM),
     "dcae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),

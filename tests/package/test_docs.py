@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from graphlib import CycleError
 from pathlib import Path
@@ -30,8 +31,12 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_the_architecture_page_is_current():
-    assert script("architecture").main(check=True) == ""
+def test_imports_point_one_way():
+    """`make docs` tells whether the picture is current."""
+    architecture = script("architecture")
+    rows = architecture.layers(architecture.between_parts(architecture.imports()))
+    assert "physics" in rows[0]
+    assert rows[-1] == ["cli"]
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path):
@@ -83,6 +88,38 @@ def test_the_results_table_holds_the_numbers_of_the_benchmark():
     assert f"| `aae` | {numbers} |  | 0.932 / 0.769 |" in text
     assert f"| *trained on labels, no detector* | {numbers} |  | 0.996 |" in text
     assert "means over 2 seeds" in text
+
+
+def test_each_card_has_its_row_of_the_table(tmp_path, monkeypatch):
+    row = {
+        "audit": {}, "auc": 0.98765, "auc_low": 0.9, "auc_high": 0.999, "n_train": 3117,
+        "tpr_at_fpr": {"0.01": 0.75},
+    }  # fmt: skip
+    result = {
+        "rows": [{"detector": "aae", **row}, {"detector": "pca", **row, "auc": 0.8}],
+        "reference": None,
+        "published": PUBLISHED,
+        "seeds": [0],
+        "n_normal": 486,
+        "n_anomalous": 4500,
+    }
+    (tmp_path / "challenge.json").write_text(json.dumps(result))
+    results = script("results")
+    place = f"# card\n\n{results.BEGIN}\n\n{results.END}\n"
+    for name in ("aae", "rbm", "index"):
+        (tmp_path / f"{name}.md").write_text(place)
+    monkeypatch.setattr(results, "RESULT", tmp_path / "challenge.json")
+    monkeypatch.setattr(results, "CARDS", tmp_path)
+    monkeypatch.setattr(results, "PAGES", ())
+    assert results.main(check=True).endswith("is not current: run make results-table")
+    assert results.main(check=False) == results.main(check=True) == ""
+    card = (tmp_path / "aae.md").read_text()
+    assert "| `aae` | 0.9877 | 0.9000 to 0.9990 | 0.750 |  | 0.932 / 0.769 |" in card
+    assert "pca" not in card
+    assert results.NO_ROW in (tmp_path / "rbm.md").read_text()
+    assert (tmp_path / "index.md").read_text() == place
+    (tmp_path / "vae.md").write_text("# card\n")
+    assert "has no place for its results" in results.main(check=False)
 
 
 def test_every_message_that_the_faq_explains_is_said_somewhere():

@@ -144,9 +144,10 @@ def test_a_fit_finds_the_same_mass_where_it_is_compensated(linear, name):
     # The masses are 8, 2 and 4 % of the lens's; half of a string may lie outside.
     assert np.median(added) > np.median(smooth) + {"points": 0.05}.get(name, 0.012)
     assert ks_2samp(added, smooth).pvalue < 1e-4
-    error = float(np.std(compensated)) / math.sqrt(len(compensated))
-    expected = float(np.mean(smooth))
-    assert float(np.mean(compensated)) == pytest.approx(expected, abs=max(3 * error, 0.004))
+    # The mass inside the Einstein radius is the same; a smooth fit, which also sees arcs further
+    # out, where points within have added less than the halo gave up, is off by a tenth of it.
+    left = np.mean(compensated) - np.mean(smooth)
+    assert abs(left) < 0.15 * (np.mean(added) - np.mean(smooth))
 
 
 def test_brightnesses_are_found(linear):

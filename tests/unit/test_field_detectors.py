@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from lumpylens.detectors import create
+from lumpylens._batches import Batches
+from lumpylens.detectors import Run, create
 from lumpylens.detectors.aae import AAEConfig, AAENetwork
 from lumpylens.detectors.autoencoder import Decoder, Encoder, layer_shapes
 from lumpylens.detectors.base import to_unit_range
@@ -168,3 +169,22 @@ def test_ocsvm_scores_as_scikit_learn_does():
     np.testing.assert_allclose(
         detector.score_samples(fresh), reference.decision_function(features(fresh)), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["dcae", "pixel"])
+def test_no_batch_is_of_one_image(name):
+    images = np.random.default_rng(0).normal(size=(9, 12, 12)).astype(np.float32)
+    small = {"dcae": {"latents": 4}, "pixel": {"width": 2}}[name]
+    detector = create(name, max_epochs=1, batch_size=2, **small)
+    detector.fit(images, validation=images[:3], run=Run(device="cpu"))
+    assert np.isfinite(detector.anomaly_score(images)).all()
+
+
+@pytest.mark.parametrize(("count", "size"), [(9, 2), (9, 100), (3, 2), (250, 32), (101, 50)])
+def test_every_image_is_in_one_batch_of_an_epoch(count, size):
+    batches = Batches(count, size, seed=0)
+    given = list(batches)
+    assert len(given) == len(batches)
+    assert sorted(torch.cat(given).tolist()) == list(range(count))
+    assert min(map(len, given)) > 1
+    assert max(map(len, given)) <= max(size, 3)

@@ -28,7 +28,7 @@ def loaded_by(code: str) -> set[str]:
         "import lumpylens",
         "import lumpylens; dir(lumpylens); lumpylens.__version__; lumpylens.LensImages",
         "import lumpylens.cli",
-        "import lumpylens; lumpylens.train; lumpylens.score; lumpylens.load_model",
+        "import lumpylens; lumpylens.train; lumpylens.score; lumpylens.load_model; lumpylens.fit",
     ],
 )
 def test_importing_is_light(code):
@@ -50,7 +50,7 @@ def test_every_public_name_is_there():
 
 
 @pytest.mark.parametrize(
-    "verb", ["benchmark", "demo", "evaluate", "explain", "score", "simulate", "train"]
+    "verb", ["benchmark", "demo", "evaluate", "explain", "fit", "score", "simulate", "train"]
 )
 def test_a_verb_stays_a_function_when_its_module_is_imported(verb):
     __import__(f"lumpylens.{verb}")

@@ -230,3 +230,35 @@ def test_more_files_than_a_process_may_open(pixels, tmp_path):
         assert not any(item.error for item in LensImages.open(tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"chunks": (2,)}, {"chunks": (2,), "compression": "gzip"}],
+    ids=["plain", "chunked", "compressed"],
+)
+def test_texts_in_hdf5_are_read_only_from_heaps_that_hold_them(options, pixels, tmp_path):
+    path, names = tmp_path / "lenses.h5", [f"lens {k}" for k in range(len(pixels))]
+    with h5py.File(path, "w") as file:
+        file["images"] = pixels
+        file.create_dataset("ids", data=names, **options)
+    assert LensImages.open(path).ids == names
+    content = path.read_bytes()
+    heap = content.index(b"GCOL")
+    # The library would walk forever through an object without a length, and take memory for all
+    # of a heap that reaches beyond the file.
+    for at, value, said in [(16 + 8, 2**63, "is damaged"), (8, 2**40, "does not hold them"),
+                            (0, 0, "there is no heap")]:  # fmt: skip
+        spoilt = bytearray(content)
+        spoilt[heap + at : heap + at + 8] = value.to_bytes(8, "little")
+        path.write_bytes(spoilt)
+        with pytest.raises(DataError, match=f"texts of /ids cannot be read: .*{said}"):
+            LensImages.open(path)
+
+
+def test_texts_that_no_check_can_follow_are_refused(pixels, tmp_path):
+    with h5py.File(tmp_path / "lenses.h5", "w") as file:
+        file["images"] = pixels
+        file.create_dataset("ids", data=["a"] * len(pixels), chunks=(2,), compression="lzf")
+    with pytest.raises(DataError, match="not by gzip alone"):
+        LensImages.open(tmp_path / "lenses.h5")

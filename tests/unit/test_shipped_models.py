@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from lumpylens.data.images import LensImages
+from lumpylens.metrics import auc
 from lumpylens.score import score
 from lumpylens.simulate import simulate
-from lumpylens.store import TrainedModel, load_model
+from lumpylens.store import SHIPPED, TrainedModel, load_model, shipped_models
 
 LARGEST_MB = 5.0
 
@@ -20,12 +21,20 @@ def physics() -> TrainedModel:
     return load_model("slc-physics")
 
 
-def test_it_is_small() -> None:
-    import lumpylens.models
+@pytest.fixture(scope="module")
+def pixel() -> TrainedModel:
+    return load_model("slc-pixel")
 
-    folder = Path(next(iter(lumpylens.models.__path__))) / "slc-physics"
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_it_is_small(name: str) -> None:
+    folder = SHIPPED / name
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert size < LARGEST_MB * 1e6
+
+
+def test_those_that_the_documentation_names_are_there() -> None:
+    assert shipped_models() == ["slc-physics", "slc-pixel"]
 
 
 def test_it_separates_simulated_lenses(physics: TrainedModel) -> None:
@@ -56,7 +65,34 @@ def test_it_separates_the_challenge_images(physics: TrainedModel, real_data: Pat
     assert (lumpy > np.sort(normal)[-2]).all()
 
 
+def test_an_image_in_another_unit_is_told_apart(physics: TrainedModel) -> None:
+    pixels = simulate("slc", 2, seed=71).stack().pixels
+    fluxes = score(physics, pixels * 3.7e-21, progress=False)
+    assert all("not in the unit of the training images" in text for text in fluxes.warning)
+    assert np.isnan(fluxes.p_value).all()
+    for factor in (1.0, 1 / 255):
+        table = score(physics, pixels * np.float32(factor), progress=False)
+        assert table.warning == ["", ""]
+        assert np.isfinite(table.p_value).all()
+
+
 def test_a_hubble_image_is_refused_in_words(physics: TrainedModel, real_data: Path) -> None:
     table = physics.detector.score(LensImages.open(real_data / "slacs")[:2])
     assert np.isnan(table.anomaly_score).all()
     assert all("expected 150x150" in reason for reason in table.error)
+
+
+def test_pixel_separates_simulated_lenses(pixel: TrainedModel) -> None:
+    """Of another simulator than the real images it learned from, at the same places."""
+    normal = score(pixel, simulate("slc", 40, seed=71), progress=False)
+    lumpy = score(pixel, simulate("slc", 40, seed=72, substructure="points"), progress=False)
+    assert auc(normal.anomaly_score, lumpy.anomaly_score).value > 0.9
+    assert lumpy.components["outward_px"].mean() > normal.components["outward_px"].mean() + 0.3
+    assert abs(normal.components["outward_px"].mean()) < 0.2
+
+
+def test_pixel_separates_the_challenge_images(pixel: TrainedModel, real_data: Path) -> None:
+    root = real_data / "slc" / "lenses"
+    normal = pixel.detector.anomaly_score(LensImages.open(root / "no_sub")[:100])
+    lumpy = pixel.detector.anomaly_score(LensImages.open(root / "sub")[:100])
+    assert auc(normal, lumpy).value > 0.9

@@ -97,9 +97,10 @@ def test_both_classes_are_refused_with_the_folder_to_use(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_too_few_images_are_refused(pixels):
+def test_too_few_images_are_refused_and_leave_nothing(pixels, tmp_path):
     with pytest.raises(DataError, match="too few"):
-        learn(pixels[:5])
+        learn(pixels[:5], out=tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unreadable_images_are_counted_and_the_rest_goes_on(pixels, tmp_path):

@@ -7,6 +7,7 @@ from lumpylens.cli import (  # noqa: F401 - each registers its verbs
     exchange,
     explanations,
     images,
+    lenses,
     models,
 )
 from lumpylens.cli.shell import app

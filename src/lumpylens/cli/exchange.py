@@ -29,5 +29,5 @@ def export(
 
     file = export(model, out=out, format=format)
     size = file.stat().st_size
-    say({"file": str(file), "bytes": size}, as_json, [f"{file}: {size / 1e6:.1f} MB"])
+    say({"file": str(file), "bytes": size}, as_json, [f"{file}: {size / 1e6:.2g} MB"])
     return 0

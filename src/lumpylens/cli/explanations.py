@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Debug, Device, Json, Model, Quiet, app, say
+from lumpylens.cli.shell import SOME_FAILED, Data, Debug, Device, Json, Model, Quiet, app, say
 
 
 @app.command()
 def explain(
     model: Model,
-    data: Annotated[str, typer.Argument(help="Folder or file of images.")],
+    data: Data,
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="Name of an image; repeatable. All if none.")
     ] = None,

@@ -214,7 +214,10 @@ def evaluate(
 
 @app.command()
 def benchmark(
-    data: Annotated[str, typer.Argument(help="Folder with one sub-folder per class.")],
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder with one sub-folder per class, or a population to simulate."),
+    ],
     detectors: Annotated[
         str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
     ] = None,
@@ -226,6 +229,13 @@ def benchmark(
     reference: Annotated[
         bool, typer.Option("--reference", help="Add a classifier that is trained on labels.")
     ] = False,
+    n: Annotated[int, typer.Option("--n", help="Images to simulate without substructure.")] = 2000,
+    n_anomalous: Annotated[
+        int, typer.Option("--n-anomalous", help="Images to simulate with substructure.")
+    ] = 500,
+    substructure: Annotated[
+        str | None, typer.Option("--substructure", help="Kind of substructure to simulate.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -248,8 +258,12 @@ def benchmark(
         out=out,
         name=name,
         reference=reference,
+        n=n,
+        n_anomalous=n_anomalous,
+        substructure=substructure,
         device=device,
         progress=not quiet,
     )
-    say(result, as_json, [(out / f"{name}.md").read_text(encoding="utf-8")])
+    pages = [name, f"{name}-compensated"] if "compensated" in result else [name]
+    say(result, as_json, [(out / f"{page}.md").read_text(encoding="utf-8") for page in pages])
     return SOME_FAILED if result["failed"] else 0

@@ -18,7 +18,7 @@ import typer
 from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
 
 __all__ = [
-    "SOME_FAILED", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
+    "SOME_FAILED", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
     "run", "say", "settings_of",
 ]  # fmt: skip
 
@@ -33,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+Data = Annotated[str, typer.Argument(help="Folder or file of images.")]
 Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `lumpylens info`.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]

@@ -5,7 +5,10 @@ An empty string means that nothing is wrong.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "as_float32",
     "image_defect",
+    "memory_bytes",
+    "memory_defect",
     "noise_defect",
     "psf_defect",
     "size_defect",
@@ -22,6 +27,14 @@ __all__ = [
 
 LARGEST_PIXEL_COUNT = 2**26
 """8192 x 8192: well above any cutout, well below what exhausts a laptop's memory."""
+
+LARGEST_SHARE = 0.25
+"""Of the memory, for one stack of images: what learns from it makes copies."""
+
+CONTROL_GROUP_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
 
 LARGEST_VALUE = 1e15
 """Squares of smaller values, summed over a cutout, stay finite in float32."""
@@ -59,6 +72,27 @@ def size_defect(height: int, width: int) -> str:
             f"(at most {LARGEST_PIXEL_COUNT / 1e6:.0f} million)"
         )
     return ""
+
+
+def memory_defect(count: int, height: int, width: int) -> str:
+    """Refuse to hold more images at once than the memory is for."""
+    needed = 4 * count * height * width
+    allowed = LARGEST_SHARE * memory_bytes()
+    if needed > allowed:
+        return (
+            f"{count} images of {width}x{height} pixels need {needed / 1e9:.1f} GB at once, and "
+            f"{allowed / 1e9:.1f} GB of memory may be used; cut them to the lens, or take fewer"
+        )
+    return ""
+
+
+def memory_bytes() -> float:
+    """Memory of the machine, or what the control group of this process may use of it."""
+    limits = [float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")]
+    for place in CONTROL_GROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            limits.append(float(Path(place).read_text()))
+    return min(limits)
 
 
 def stack_defect(shape: Sequence[int]) -> str:

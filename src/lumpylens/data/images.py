@@ -12,7 +12,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.checks import as_float32, stack_defect
+from lumpylens.data.checks import as_float32, memory_defect, stack_defect
 from lumpylens.data.cutout import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.errors import DataError
 
@@ -335,8 +335,13 @@ class LensImages(Sequence[LensImage]):
         Raises
         ------
         DataError
-            If one cannot be read or has another shape.
+            If one cannot be read or has another shape, or they need too much memory.
         """
+        readable = (item.image for item in self if item.image is not None and not item.error)
+        example = next(readable, np.empty((0, 0)))
+        height, width = shape or (example.shape[0], example.shape[1])
+        if reason := memory_defect(len(self), height, width):
+            raise DataError(f"{self.location}: {reason}")
         failed: dict[int, str] = {}
         batches = list(self.batches(max(len(self), 1), shape=shape, failed=failed))
         if failed:

@@ -14,6 +14,7 @@ __all__ = ["DETECTORS", "Detector", "DetectorConfig", "Run", "Scores", "create",
 DETECTORS = {
     "physics": ("lumpylens.detectors.physics", "PhysicsDetector"),
     "encoder": ("lumpylens.detectors.encoder", "EncoderDetector"),
+    "pixel": ("lumpylens.detectors.pixel", "PixelDetector"),
     "pca": ("lumpylens.detectors.pca", "PCADetector"),
     "dcae": ("lumpylens.detectors.dcae", "DCAEDetector"),
     "vae": ("lumpylens.detectors.vae", "VAEDetector"),

@@ -76,6 +76,10 @@ class PCADetector(Detector):
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self.mean, self.components_ = arrays["mean"], arrays["components"]
+        assert self.image_shape is not None
+        pixels = self.image_shape[0] * self.image_shape[1]
+        if self.mean.shape != (pixels,) or self.components_.shape[1:] != (pixels,):
+            raise ValueError(f"components are not of {pixels} pixels")
 
     def scorer(self) -> nn.Module:
         """See `Detector.scorer`."""

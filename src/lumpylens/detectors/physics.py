@@ -63,6 +63,10 @@ OFF_LATTICE = 0.8
 """Grey levels by which, on average, the coefficients of an image may miss the rounding steps of
 the training images. Decoding leaves 0.05 to 0.1; an image with other steps misses by 1.5."""
 
+OTHER_UNIT = 100.0
+"""Factor between the brightest pixel of an image and that of the training images, five magnitudes,
+beyond which it is in another unit, and the noise that was learned is not its noise."""
+
 
 class PhysicsConfig(EncoderConfig):
     """Settings of the `physics` detector."""
@@ -302,14 +306,24 @@ class PhysicsDetector(Detector):
 
     def _foreign(self, batch: ImageBatch) -> list[str]:
         """Per image: why the noise model does not hold for it."""
-        measurement = self.model.measurement
-        if measurement.steps is None:
-            return [""] * len(batch)
-        missed = measurement.off_lattice(self._grey(batch.pixels))
-        text = (
+        grey = self._grey(batch.pixels)
+        unit = (
+            "not in the unit of the training images: its brightest pixel is {:.2g} times as bright"
+        )
+        steps = (
             "not compressed like the training images: its coefficients miss their steps by {:.1f}"
         )
-        return [text.format(float(m)) if m > OFF_LATTICE else "" for m in missed]
+        found = []
+        for ratio, missed in zip(
+            (grey.amax(dim=(1, 2)) / GREY).tolist(),
+            self.model.measurement.off_lattice(grey).tolist(),
+            strict=True,
+        ):
+            if not 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+                found.append(unit.format(ratio))
+            else:
+                found.append(steps.format(missed) if missed > OFF_LATTICE else "")
+        return found
 
     def surprise(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Departure of each parameter from the population in standard deviations."""

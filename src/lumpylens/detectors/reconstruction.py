@@ -116,6 +116,12 @@ class ReconstructionDetector(Detector):
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         assert self.image_shape is not None
+        # Settings may ask for more memory than there is: shapes are compared before any is taken.
+        with torch.device("meta"):
+            planned = self._network(self.image_shape).state_dict()
+        shapes = {name: tuple(tensor.shape) for name, tensor in planned.items()}
+        if shapes != {name: array.shape for name, array in arrays.items()}:
+            raise ValueError("the settings make a network of other layers")
         with seeded(self.config.seed):
             network = self._network(self.image_shape)
         # Copied, since arrays read from a file may be read-only, which torch does not take.

@@ -7,7 +7,7 @@ this package. Pixels are of any linear scale; every image is brought to the rang
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from lumpylens.physics.encoder import Encoder, Eyepiece
 
-__all__ = ["EncoderDistance", "OneClassDistance", "Projection", "ReconstructionError"]
+if TYPE_CHECKING:
+    from lumpylens.detectors.pixel_network import PixelNetwork
+
+__all__ = [
+    "EncoderDistance",
+    "FeatureDistance",
+    "OneClassDistance",
+    "Projection",
+    "ReconstructionError",
+]
 
 
 def to_unit(pixels: Tensor) -> Tensor:
@@ -42,6 +51,35 @@ class ReconstructionError(nn.Module):
         unit = to_unit(pixels)
         error: Tensor = (self.rebuild(unit) - unit).square().mean(dim=(1, 2))
         return error
+
+
+class FeatureDistance(nn.Module):
+    """Squared Mahalanobis distance of the features that `pixel` sees.
+
+    Parameters
+    ----------
+    network : PixelNetwork
+    centre : ndarray of float64, shape (k,)
+    precision : ndarray of float64, shape (k, k)
+        Inverse covariance.
+    """
+
+    centre: Tensor
+    precision: Tensor
+
+    def __init__(
+        self, network: PixelNetwork, centre: NDArray[Any], precision: NDArray[Any]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("centre", torch.tensor(centre))
+        self.register_buffer("precision", torch.tensor(precision))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Anomaly scores (n,) of images (n, H, W)."""
+        off = self.network.look(to_unit(pixels))[0].double() - self.centre
+        distance: Tensor = (off @ self.precision * off).sum(dim=1)
+        return distance
 
 
 class Projection(nn.Module):

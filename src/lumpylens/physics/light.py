@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Sersic", "sersic", "sersic_coefficient"]
+__all__ = ["EllipseSlopes", "Sersic", "ellipse_slopes", "sersic", "sersic_coefficient"]
 
 CORE_PX = 1e-2
 """Softening of the cusp in pixels; the profile's gradient diverges at its centre."""
@@ -61,6 +61,54 @@ def _elliptical_square(
     return square.addcmul_(x * y, -2 * sinhc * eta_2), cosh, sinhc
 
 
+@dataclass(frozen=True)
+class EllipseSlopes:
+    """The square of the elliptical radius and its derivatives, each of shape (n, h, w).
+
+    Attributes
+    ----------
+    square : Tensor
+        ``q x'^2 + y'^2 / q`` in the axes of the ellipse.
+    half_d_x, half_d_y : Tensor
+        Half its gradient.
+    d_eta_1, d_eta_2 : Tensor
+    """
+
+    square: Tensor
+    half_d_x: Tensor
+    half_d_y: Tensor
+    d_eta_1: Tensor
+    d_eta_2: Tensor
+
+
+def ellipse_slopes(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> EllipseSlopes:
+    """The elliptical radius that all light profiles are functions of.
+
+    Parameters
+    ----------
+    x, y : Tensor, shape (n, h, w)
+        Relative to the centre.
+    eta_1, eta_2 : Tensor, shape (n, 1, 1)
+    """
+    square, cosh, sinhc = _elliptical_square(x, y, eta_1, eta_2)
+    eta = torch.sqrt(eta_1.square() + eta_2.square())
+    # d(sinhc)/d(eta_i) = bend * eta_i; the series serves where the quotient is 0/0.
+    bend = torch.where(
+        eta > 0.05,
+        (eta * cosh - torch.sinh(eta)) / eta.clamp_min(0.05) ** 3,
+        1 / 3 + eta.square() / 30,
+    )
+    plus, minus, cross = x.square() + y.square(), x.square() - y.square(), 2 * x * y
+    tilt = sinhc * plus - bend * (eta_1 * minus + eta_2 * cross)
+    return EllipseSlopes(
+        square=square,
+        half_d_x=(cosh - sinhc * eta_1) * x - (sinhc * eta_2) * y,
+        half_d_y=(cosh + sinhc * eta_1) * y - (sinhc * eta_2) * x,
+        d_eta_1=eta_1 * tilt - sinhc * minus,
+        d_eta_2=eta_2 * tilt - sinhc * cross,
+    )
+
+
 def sersic(
     x: Tensor,
     y: Tensor,
@@ -98,24 +146,13 @@ def sersic_with_derivatives(
     """As `sersic`, with all first derivatives, which share its expensive parts."""
     index = torch.exp(log_index)
     b = sersic_coefficient(index)
-    eta = torch.sqrt(eta_1.square() + eta_2.square())
-    square, cosh, sinhc = _elliptical_square(x, y, eta_1, eta_2)
-    square = square + CORE_PX**2
+    ellipse = ellipse_slopes(x, y, eta_1, eta_2)
+    square = ellipse.square + CORE_PX**2
     log_r = 0.5 * torch.log(square) - log_radius
     power = torch.exp(log_r / index)
     value = torch.exp(b * (1 - power))
     d_log_r = -(b / index) * power * value
     factor = d_log_r / square  # dS = factor * d(square) / 2
-    gradient_x = factor * ((cosh - sinhc * eta_1) * x - (sinhc * eta_2) * y)
-    gradient_y = factor * ((cosh + sinhc * eta_1) * y - (sinhc * eta_2) * x)
-    # d(sinhc)/d(eta_i) = bend * eta_i; the series serves where the quotient is 0/0.
-    bend = torch.where(
-        eta > 0.05,
-        (eta * cosh - torch.sinh(eta)) / eta.clamp_min(0.05) ** 3,
-        1 / 3 + eta.square() / 30,
-    )
-    plus, minus, cross = x.square() + y.square(), x.square() - y.square(), 2 * x * y
-    tilt = sinhc * plus - bend * (eta_1 * minus + eta_2 * cross)
     half = 0.5 * factor
     d_log_index = None
     if index_too:
@@ -125,9 +162,9 @@ def sersic_with_derivatives(
     return Sersic(
         value=value,
         d_log_r=d_log_r,
-        gradient_x=gradient_x,
-        gradient_y=gradient_y,
-        d_eta_1=half * (eta_1 * tilt - sinhc * minus),
-        d_eta_2=half * (eta_2 * tilt - sinhc * cross),
+        gradient_x=factor * ellipse.half_d_x,
+        gradient_y=factor * ellipse.half_d_y,
+        d_eta_1=half * ellipse.d_eta_1,
+        d_eta_2=half * ellipse.d_eta_2,
         d_log_index=d_log_index,
     )

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import itertools
+import logging
 import os
 import re
+import warnings
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from lumpylens.errors import DataError, LumpylensError
+from lumpylens.errors import DataError, DataWarning, LumpylensError
 
 __all__ = ["Task", "check_cluster", "perform_all"]
 
 LOCAL = re.compile(r"local(?::([1-9]\d*))?")
 ADDRESS = re.compile(r"\w+://.+|[\w.-]+:\d+|.+\.json")
 CONNECT_TIMEOUT_S = 20
+CLOSE_TIMEOUT_S = 5
+NO_LOG = logging.CRITICAL + 1
 TASKS_PER_THREAD = 4
 """Given out at once: enough that no worker waits, few enough that a million shards cost the
 scheduler no memory."""
@@ -95,33 +102,47 @@ def _here(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
 
 
 def _on_cluster(tasks: Sequence[Task], cluster: str) -> Iterator[tuple[int, bool | str]]:
-    distributed = _distributed()
-    with _connected(cluster) as client:
-        threads = sum(client.nthreads().values())
-        room = max(LEAST_TASKS, TASKS_PER_THREAD * threads)
-        left = iter(enumerate(tasks))
-        positions: dict[str, int] = {}
+    with _silent(), _connected(cluster) as client:
+        try:
+            yield from _outcomes(client, tasks, cluster)
+        except (OSError, CancelledError, concurrent.futures.CancelledError) as problem:
+            # Whatever call was under way when the connection broke raises what it likes.
+            raise _gone(cluster) from problem
 
-        def give_out() -> Any:
-            position, task = next(left, (None, None))
-            if position is None:
-                return None
+
+def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tuple[int, bool | str]]:
+    """Give out tasks, a few for each thread at a time, and take what comes of them."""
+    threads = sum(client.nthreads().values())
+    if not threads:
+        warnings.warn(
+            DataWarning(f"the scheduler of {cluster} has no workers yet; waiting for them"),
+            stacklevel=2,
+        )
+    left = iter(enumerate(tasks))
+    positions: dict[str, int] = {}
+
+    def give_out(most: int) -> list[Any]:
+        futures = []
+        for position, task in itertools.islice(left, most):
             future = client.submit(_run, task, pure=False)
             positions[future.key] = position
-            return future
+            futures.append(future)
+        return futures
 
-        first = [future for _ in range(room) if (future := give_out()) is not None]
-        finished = distributed.as_completed(first)
-        for future in finished:
-            position = positions.pop(future.key)
-            if future.status in ("cancelled", "lost"):
-                raise DataError(
-                    f"the scheduler of {cluster} is gone; what was finished is kept, and the same "
-                    "command goes on from there"
-                )
-            yield position, future.result() if future.status == "finished" else _reason(future)
-            if (following := give_out()) is not None:
-                finished.add(following)
+    finished = _distributed().as_completed(give_out(max(LEAST_TASKS, TASKS_PER_THREAD * threads)))
+    for future in finished:
+        if future.status in ("cancelled", "lost"):
+            raise _gone(cluster)
+        outcome = future.result() if future.status == "finished" else _reason(future)
+        yield positions.pop(future.key), outcome
+        finished.update(give_out(1))
+
+
+def _gone(cluster: str) -> DataError:
+    return DataError(
+        f"the scheduler of {cluster} is gone; what was finished is kept, and the same command "
+        "goes on from there"
+    )
 
 
 def _run(task: Task) -> bool:
@@ -151,7 +172,7 @@ def _connected(cluster: str) -> Iterator[Any]:
                 n_workers=count,
                 threads_per_worker=1,
                 dashboard_address=None,
-                silence_logs=_SILENT,
+                silence_logs=NO_LOG,
             ) as started,
             distributed.Client(started) as client,
         ):
@@ -164,12 +185,26 @@ def _connected(cluster: str) -> Iterator[Any]:
         client = distributed.Client(**where, timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as problem:
         raise DataError(f"no Dask scheduler answers at {cluster}: {problem}") from None
-    with client:
+    try:
         yield client
+    finally:
+        with suppress(OSError, TimeoutError):
+            client.close(timeout=CLOSE_TIMEOUT_S)
 
 
-_SILENT = 60
-"""Above every level of Python's logging: what a user should know comes as a failed shard."""
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Dask's log off the screen: what a user should know comes as a failed shard."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(NO_LOG)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _distributed() -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -17,8 +16,7 @@ __all__ = ["Perturber", "Profile", "mass_inside", "masses_of"]
 Profile = Literal["point", "sphere", "halo", "rod"]
 
 
-@dataclass(frozen=True)
-class Perturber:
+class Perturber(NamedTuple):
     """One mass; lengths in pixels, relative to the lens.
 
     Attributes

@@ -42,7 +42,7 @@ def truth_table(
     columns |= {"msun_per_px2": [], "kpc_per_px": [], "perturber_profile": []}
     lumps: list[NDArray[np.float64]] = []
     clumps: list[NDArray[np.float64]] = []
-    sizes = [f.name for f in fields(Perturber) if f.name != "profile"]
+    sizes = [name for name in Perturber._fields if name != "profile"]
     parts = [f.name for f in fields(Clump)]
     for lens in lenses:
         for name in plain:

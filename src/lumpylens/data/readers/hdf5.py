@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,15 @@ __all__ = ["open_hdf5"]
 
 CHUNK_CACHE_BYTES = 2**26
 """Holds a chunk of some hundred cutouts, so that each chunk is unpacked once."""
+
+HEAP_MARK = b"GCOL\1\0\0\0"
+HEAP_HEADER_BYTES = 16
+OBJECT = struct.Struct("<H6xQ")
+"""Index, reference count and padding, length."""
+GZIP = 1
+"""The library's number for this filter."""
+PLACE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
+"""Of a text. Files whose addresses have other than 8 bytes are refused by what this gives."""
 
 
 def open_hdf5(files: DataFiles) -> ImageSource:
@@ -65,12 +78,76 @@ def read_hdf5(path: Path) -> Stack:
         images,
         noise=beside["noise"],
         psf=beside["psf"],
-        ids=_values(beside["ids"]),
-        labels=_values(beside["labels"]),
+        ids=_values(beside["ids"], path),
+        labels=_values(beside["labels"], path),
         pixel_scale_arcsec=scale,
-        jpeg_table=checked_table(_values(beside["jpeg_table"])),
+        jpeg_table=checked_table(_values(beside["jpeg_table"], path)),
     )
 
 
-def _values(dataset: Any) -> NDArray[Any] | None:
-    return None if dataset is None else np.asarray(dataset[()])
+def _values(dataset: Any, path: Path) -> NDArray[Any] | None:
+    if dataset is None:
+        return None
+    if dataset.dtype.kind == "O" and (reason := texts_defect(dataset, path)):
+        raise DataError(f"the texts of {dataset.name} cannot be read: {reason}")
+    return np.asarray(dataset[()])
+
+
+def texts_defect(dataset: Any, path: Path) -> str:
+    """Say why texts of any length cannot be read from a dataset.
+
+    Each is a length and a place in one of the file's global heaps. The HDF5 library takes memory
+    for any length, and walks through a damaged heap without an end, where nothing can interrupt
+    it, so both are looked at here first (HDF5 File Format Specification 3.0, III.E).
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    path : Path
+        The file that it is in.
+    """
+    if dataset.size == 0:
+        return ""
+    recipe = dataset.id.get_create_plist()
+    filters = {recipe.get_filter(k)[0] for k in range(recipe.get_nfilters())}
+    if filters - {GZIP}:
+        return "they are compressed, and not by gzip alone; store them as they are"
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as file:
+        if dataset.chunks:
+            stored = [dataset.id.get_chunk_info(k) for k in range(dataset.id.get_num_chunks())]
+            parts = [(chunk.byte_offset, chunk.size) for chunk in stored]
+        else:
+            parts = [(dataset.id.get_offset(), dataset.id.get_storage_size())]
+        longest: dict[int, int] = {}
+        for start, size in parts:
+            if start is None or start + size > len(file):
+                return "they lie nowhere in the file"
+            content = file[start : start + size]
+            if filters:
+                most = math.prod(dataset.chunks) * PLACE.itemsize
+                content = zlib.decompressobj().decompress(content, most)
+            places = np.frombuffer(
+                content[: len(content) // PLACE.itemsize * PLACE.itemsize], PLACE
+            )
+            for length, heap, _ in places[places["length"] > 0].tolist():
+                longest[heap] = max(longest.get(heap, 0), length)
+        defects = (heap_defect(file, heap, length) for heap, length in longest.items())
+        return next((reason for reason in defects if reason), "")
+
+
+def heap_defect(file: mmap.mmap, heap: int, longest: int) -> str:
+    """Say why a global heap cannot hold an object of `longest` bytes, or cannot be walked."""
+    if heap + HEAP_HEADER_BYTES > len(file) or file[heap : heap + len(HEAP_MARK)] != HEAP_MARK:
+        return f"there is no heap at {heap}"
+    (size,) = struct.unpack_from("<Q", file, heap + len(HEAP_MARK))
+    if heap + size > len(file) or longest > size:
+        return f"the heap at {heap} does not hold them"
+    place = HEAP_HEADER_BYTES
+    while place + OBJECT.size <= size:
+        index, length = OBJECT.unpack_from(file, heap + place)
+        # Free space, which has the index 0, counts its header; other objects are padded.
+        step = length if index == 0 else OBJECT.size + -(-length // 8) * 8
+        if not OBJECT.size <= step <= size - place:
+            return f"the heap at {heap} is damaged"
+        place += step
+    return ""

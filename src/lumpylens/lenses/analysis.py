@@ -1,0 +1,147 @@
+"""Everything that is done with one lens, from its pixels to what is lumpy in it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lumpylens.lenses.masks import mask_intruders
+from lumpylens.lenses.observation import Observation, observe
+from lumpylens.lenses.perturber import PerturbationMap, Perturber, filter_lens, fit_perturber
+from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
+from lumpylens.lenses.smooth import SmoothFit, fit_smooth, polish
+from lumpylens.physics.batches import unsplit
+
+__all__ = ["Cutout", "LensAnalysis", "analyse"]
+
+FIRST_RADIUS = 3.0
+"""Of the disc in which the lens is first looked for, arcsec."""
+
+DRAWS = 1000
+"""Draws of noise behind every p-value."""
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One lens as it is given.
+
+    Attributes
+    ----------
+    id : str
+    image, noise : ndarray of float32, shape (H, W)
+        Noise of `MASKED` and more is not used.
+    psf : ndarray of float32, shape (p, p)
+    pixel_scale_arcsec : float
+    remarks : tuple of str
+        What a user should know of these pixels.
+    """
+
+    id: str
+    image: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    psf: NDArray[np.float32]
+    pixel_scale_arcsec: float
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LensAnalysis:
+    """What was found in one lens.
+
+    Attributes
+    ----------
+    cutout : Cutout
+    observation : Observation
+    smooth : SmoothFit
+    map : PerturbationMap
+    perturber, with_multipoles : Perturber
+        The explicit fit, without and with multipoles of the mass.
+    noise_maxima : (float, float)
+        Location and scale of the Gumbel law of the largest signal-to-noise ratio under noise.
+    inflation : Inflation
+    seconds : dict of str to float
+        Time of each stage on one core.
+    """
+
+    cutout: Cutout
+    observation: Observation
+    smooth: SmoothFit
+    map: PerturbationMap
+    perturber: Perturber
+    with_multipoles: Perturber
+    noise_maxima: tuple[float, float]
+    inflation: Inflation
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def snr(self) -> float:
+        """Largest signal-to-noise ratio of the map."""
+        return max(float(self.map.snr.max()), 0.0)
+
+    @property
+    def chi2_per_pixel(self) -> float:
+        """Of the smooth lens."""
+        return self.smooth.best.lens.linear.chi2 / len(self.observation)
+
+
+def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
+    """Fit one lens and look for a perturber in it.
+
+    Parameters
+    ----------
+    cutout : Cutout
+    seed : int
+        Of the draws of noise.
+    """
+    seconds: dict[str, float] = {}
+    with unsplit(), torch.no_grad():
+        with _timed(seconds, "smooth"):
+            first = _observed(cutout, FIRST_RADIUS, (0.0, 0.0))
+            rough = fit_smooth(first)
+            observation = mask_intruders(_cut(cutout, rough), rough)
+            smooth = polish(observation, rough)
+        with _timed(seconds, "filter"):
+            radius = math.exp(smooth.best.lens["log_einstein_radius"])
+            reach = min(1.7 * radius + 0.2, observation.radius)
+            found = filter_lens(smooth.best, smooth.belief, reach)
+        with _timed(seconds, "noise"):
+            generator = torch.Generator().manual_seed(seed)
+            maxima = gumbel(found.noise_maxima(DRAWS, generator))
+            inflation = measure_inflation(smooth.best, found)
+        with _timed(seconds, "perturber"):
+            perturber = fit_perturber(smooth.best, smooth.belief, found)
+        with _timed(seconds, "multipoles"):
+            bent = fit_perturber(smooth.best, smooth.belief, found, multipoles=True, near=perturber)
+    return LensAnalysis(
+        cutout, observation, smooth, found, perturber, bent, maxima, inflation, seconds
+    )
+
+
+def _cut(cutout: Cutout, rough: SmoothFit) -> Observation:
+    """The disc that the final fit compares: the arcs, and enough of the lens galaxy around."""
+    lens = rough.best.lens
+    radius = math.exp(lens["log_einstein_radius"])
+    reach = min(max(1.6 * radius + 0.8, 2.0), 4.5)
+    return _observed(cutout, reach, (lens["light_x"], lens["light_y"]))
+
+
+def _observed(cutout: Cutout, radius: float, centre: tuple[float, float]) -> Observation:
+    return observe(
+        cutout.image, cutout.noise, cutout.psf, cutout.pixel_scale_arcsec,
+        radius=radius, centre=centre,
+    )  # fmt: skip
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    # Time of this process alone: what a free core would take, however busy the machine is.
+    begun = time.process_time()
+    yield
+    seconds[stage] = time.process_time() - begun

@@ -1,0 +1,220 @@
+"""The catalogue of real lenses: one row each, fitted or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lumpylens.errors import DataError
+from lumpylens.tables import read_columns, write_columns
+
+if TYPE_CHECKING:
+    from lumpylens.lenses.analysis import LensAnalysis
+
+__all__ = [
+    "LensRow", "Redshifts", "read_redshifts", "read_rows", "row_of", "with_masses", "write_rows",
+]  # fmt: skip
+
+TEXT = ("id", "quality", "error", "digest")
+
+
+def _number(meaning: str) -> Any:
+    return field(default=math.nan, metadata={"meaning": meaning})
+
+
+def _text(meaning: str) -> Any:
+    return field(default="", metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class LensRow:
+    """One line of the catalogue; numbers that are not known are NaN.
+
+    The meaning of each field is in its metadata, which is also what ECSV files say.
+    """
+
+    id: str = _text("name of the lens")
+    einstein_radius_arcsec: float = _number("of the ellipse that holds the mass of a circle")
+    einstein_radius_err: float = _number("statistical standard deviation, arcsec")
+    ellipticity: float = _number("1 - axis ratio of the mass")
+    ellipticity_angle_deg: float = _number("of the mass's major axis, from x towards y")
+    shear: float = _number("external shear")
+    shear_angle_deg: float = _number("direction in which it stretches, from x towards y")
+    slope: float = _number("three-dimensional slope of the mass, 2 is isothermal")
+    chi2_per_pixel: float = _number("of the smooth lens; given noise maps are often too large")
+    quality: str = _text("good, or what to doubt, in words")
+    perturber_x_arcsec: float = _number("from the lens's centre along columns")
+    perturber_y_arcsec: float = _number("from the lens's centre along rows")
+    perturber_einstein_radius_arcsec: float = _number("of the explicitly fitted perturber")
+    perturber_mass_msun: float = _number("solar masses; needs redshifts")
+    perturber_log_evidence: float = _number("gain of the explicitly fitted perturber")
+    perturber_log_evidence_multipoles: float = _number("the same with multipoles of the mass free")
+    perturber_p_value: float = _number("look-elsewhere included, model error divided out")
+    error: str = _text("why the lens could not be fitted")
+    perturber_snr: float = _number("largest signal-to-noise ratio of the map, as it is")
+    inflation: float = _number("of significances by errors of noise map and model")
+    residual_scatter: float = _number("of smoothed residuals off the arcs, 1 for the given noise")
+    map_scatter: float = _number("of the perturbation map, 1 for the given noise")
+    noise_maximum: float = _number("location of the largest signal-to-noise ratio of noise")
+    noise_maximum_scale: float = _number("scale of its Gumbel law")
+    centre_x_arcsec: float = _number("of the lens from the image's centre along columns")
+    centre_y_arcsec: float = _number("of the lens from the image's centre along rows")
+    source_order: float = _number("highest order of the source's shapelets")
+    seconds: float = _number("of one core, of which the next five are parts")
+    seconds_smooth: float = _number("smooth fit")
+    seconds_filter: float = _number("perturbation map")
+    seconds_noise: float = _number("draws of noise")
+    seconds_perturber: float = _number("explicit perturber")
+    seconds_multipoles: float = _number("explicit perturber with multipoles")
+    digest: str = _text("of pixels and settings: a row with the same digest is not made again")
+
+    @property
+    def perturber_significance(self) -> float:
+        """Standard deviations that the gain in log evidence stands for."""
+        return math.sqrt(2 * max(self.perturber_log_evidence, 0.0))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing but an assumed pixel scale or masked pixels is remarked."""
+        harmless = ("good", "pixel scale assumed", "pixels are not numbers")
+        parts = self.quality.split("; ")
+        return not self.error and all(any(word in part for word in harmless) for part in parts)
+
+
+def row_of(found: LensAnalysis, quality: Sequence[str], digest: str) -> LensRow:
+    """The numbers of an analysis, but for mass, inflation and p-value."""
+    best = found.smooth.best
+    lens, perturber = best.lens, found.perturber
+    radius = math.exp(lens["log_einstein_radius"])
+    return LensRow(
+        id=found.cutout.id,
+        einstein_radius_arcsec=radius,
+        einstein_radius_err=radius * best.spread("log_einstein_radius"),
+        ellipticity=1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"])),
+        ellipticity_angle_deg=_angle(lens["eta_1"], lens["eta_2"]),
+        shear=math.hypot(lens["shear_1"], lens["shear_2"]),
+        shear_angle_deg=_angle(lens["shear_1"], lens["shear_2"]),
+        slope=lens["slope"],
+        chi2_per_pixel=found.chi2_per_pixel,
+        quality="; ".join(quality) or "good",
+        perturber_x_arcsec=perturber.x,
+        perturber_y_arcsec=perturber.y,
+        perturber_einstein_radius_arcsec=perturber.einstein_radius,
+        perturber_log_evidence=perturber.log_evidence,
+        perturber_log_evidence_multipoles=found.with_multipoles.log_evidence,
+        perturber_snr=found.snr,
+        residual_scatter=found.inflation.off_arcs,
+        map_scatter=found.inflation.of_map,
+        noise_maximum=found.noise_maxima[0],
+        noise_maximum_scale=found.noise_maxima[1],
+        centre_x_arcsec=lens["light_x"],
+        centre_y_arcsec=lens["light_y"],
+        source_order=float(best.model.largest_order),
+        seconds=sum(found.seconds.values()),
+        seconds_smooth=found.seconds["smooth"],
+        seconds_filter=found.seconds["filter"],
+        seconds_noise=found.seconds["noise"],
+        seconds_perturber=found.seconds["perturber"],
+        seconds_multipoles=found.seconds["multipoles"],
+        digest=digest,
+    )
+
+
+def _angle(first: float, second: float) -> float:
+    """Position angle of a quantity that turns by twice the angle, degrees from -90 to 90."""
+    return math.degrees(math.atan2(second, first)) / 2
+
+
+def write_rows(rows: Sequence[LensRow], path: Path) -> None:
+    """Write a catalogue as CSV, ECSV or Parquet, by suffix."""
+    columns = {one.name: [getattr(row, one.name) for row in rows] for one in fields(LensRow)}
+    meanings = {one.name: one.metadata["meaning"] for one in fields(LensRow)}
+    write_columns(columns, path, descriptions=meanings)
+
+
+def read_rows(path: Path) -> list[LensRow]:
+    """Read a catalogue.
+
+    Raises
+    ------
+    DataError
+        If it is none.
+    """
+    columns = read_columns(path, text=TEXT)
+    names = [one.name for one in fields(LensRow)]
+    if missing := [name for name in names if name not in columns]:
+        raise DataError(
+            f"{path} is no catalogue of lenses (it lacks {', '.join(missing[:3])}); "
+            "give another --out, or remove it"
+        )
+    return [
+        LensRow(**dict(zip(names, values, strict=True)))
+        for values in zip(*(columns[name] for name in names), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Redshifts:
+    """Redshifts of a lens and its source."""
+
+    lens: float
+    source: float
+
+    def mass(self, einstein_radius_arcsec: float) -> float:
+        """Mass in solar masses inside an Einstein radius, in the Planck 2018 cosmology."""
+        from astropy import constants, units
+        from astropy.cosmology import Planck18
+
+        if not math.isfinite(einstein_radius_arcsec):
+            return math.nan
+        near = Planck18.angular_diameter_distance(self.lens)
+        far = Planck18.angular_diameter_distance(self.source)
+        # Space is flat in this cosmology (Hogg 1999, astro-ph/9905116, equation 19).
+        between = far - near * (1 + self.lens) / (1 + self.source)
+        angle = math.radians(einstein_radius_arcsec / 3600)
+        mass = constants.c**2 / (4 * constants.G) * near * far / between * angle**2
+        return float(mass.to_value(units.Msun))
+
+
+def read_redshifts(path: Path) -> dict[str, Redshifts]:
+    """Read a table with columns ``id``, ``lens_redshift`` and ``source_redshift``.
+
+    Raises
+    ------
+    DataError
+        If it has other columns, or a source in front of its lens.
+    """
+    columns = read_columns(path, text=("id",))
+    wanted = ("id", "lens_redshift", "source_redshift")
+    if missing := [name for name in wanted if name not in columns]:
+        raise DataError(
+            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(wanted)}"
+        )
+    found: dict[str, Redshifts] = {}
+    for name, near, far in zip(*(columns[key] for key in wanted), strict=True):
+        if not isinstance(near, float) or not isinstance(far, float):
+            raise DataError(f"{path}: the redshifts of {name} are not numbers")
+        if math.isnan(near) or math.isnan(far):
+            continue
+        if not 0 < near < far:
+            raise DataError(
+                f"{path}: lens {name} at redshift {near:g} needs a source behind it, not at {far:g}"
+            )
+        found[name] = Redshifts(near, far)
+    return found
+
+
+def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> list[LensRow]:
+    """Fill in the masses of perturbers where redshifts are known."""
+    return [
+        replace(
+            row,
+            perturber_mass_msun=redshifts[row.id].mass(row.perturber_einstein_radius_arcsec)
+            if row.id in redshifts
+            else math.nan,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,128 @@
+"""Perturbers put into real images, to see which would have been found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from lumpylens.lenses.analysis import Cutout, LensAnalysis
+from lumpylens.lenses.model import INDEX
+from lumpylens.lenses.perturber import Perturber, filter_lens, fit_perturber
+from lumpylens.lenses.smooth import polish_from
+from lumpylens.physics.batches import unsplit
+
+__all__ = ["Injected", "inject", "recover", "well_seen_positions"]
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A perturber that was put in, and what was found.
+
+    Attributes
+    ----------
+    x, y, einstein_radius : float
+        Of the planted perturber, arcsec from the lens galaxy's centre.
+    predicted_snr : float
+        By the sensitivity map, without inflation.
+    snr : float
+        Largest signal-to-noise ratio of the new map.
+    found : Perturber
+    """
+
+    x: float
+    y: float
+    einstein_radius: float
+    predicted_snr: float
+    snr: float
+    found: Perturber
+
+    @property
+    def distance(self) -> float:
+        """From the planted perturber to the one that was found, arcsec."""
+        return math.hypot(self.found.x - self.x, self.found.y - self.y)
+
+
+def inject(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> Cutout:
+    """The image as it would be with a perturber more.
+
+    The fitted source is deflected by it, blurred, and takes the place of the source as fitted;
+    all else stays what the telescope saw, noise and what no model explains included.
+
+    Parameters
+    ----------
+    found : LensAnalysis
+    x, y : float
+        Arcsec from the lens galaxy's centre.
+    einstein_radius : float
+        Arcsec.
+    """
+    model, lens, observation = found.smooth.best.model, found.smooth.best.lens, found.observation
+    values = lens.values.clone()
+    values[INDEX["perturber_x"]] = x + lens["light_x"]
+    values[INDEX["perturber_y"]] = y + lens["light_y"]
+    values[INDEX["perturber_strength"]] = einstein_radius**2
+    with torch.no_grad():
+        before, after = (model.source_seen_by(numbers, lens) for numbers in (lens.values, values))
+        change = observation.blur((after - before)[None])[0].numpy()
+    image = found.cutout.image.astype(np.float64)
+    height, width = image.shape
+    row, column = observation.first_row, observation.first_column
+    rows = slice(max(row, 0), min(row + change.shape[0], height))
+    columns = slice(max(column, 0), min(column + change.shape[1], width))
+    image[rows, columns] += change[
+        rows.start - row : rows.stop - row, columns.start - column : columns.stop - column
+    ]
+    return replace(found.cutout, image=image.astype(np.float32))
+
+
+def recover(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> Injected:
+    """Plant a perturber and look for it: smooth fit, filter and explicit fit again.
+
+    The smooth fit begins at that of the lens as it is, whose source keeps its detail.
+    """
+    cutout = inject(found, x, y, einstein_radius)
+    grid, lens = found.map, found.smooth.best.lens
+    near = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y).argmin()
+    predicted = einstein_radius**2 * math.sqrt(max(float(grid.information[near]), 0.0))
+    with unsplit(), torch.no_grad():
+        observation = replace(found.observation, pixels=_pixels(found, cutout))
+        smooth = polish_from(observation, found.smooth.best, found.smooth.belief)
+        again = filter_lens(smooth, found.smooth.belief, grid.radius)
+        perturber = fit_perturber(smooth, found.smooth.belief, again)
+    return Injected(x, y, einstein_radius, predicted, max(float(again.snr.max()), 0.0), perturber)
+
+
+def _pixels(found: LensAnalysis, cutout: Cutout) -> torch.Tensor:
+    """The new image in the square that the old one was compared in."""
+    observation = found.observation
+    pixels = observation.pixels.clone()
+    height, width = cutout.image.shape
+    row, column = observation.first_row, observation.first_column
+    rows = slice(max(row, 0), min(row + pixels.shape[0], height))
+    columns = slice(max(column, 0), min(column + pixels.shape[1], width))
+    pixels[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column] = (
+        torch.from_numpy(cutout.image[rows, columns].astype(np.float64))
+    )
+    return pixels
+
+
+def well_seen_positions(
+    found: LensAnalysis, count: int, generator: torch.Generator
+) -> list[tuple[float, float]]:
+    """Random positions at which perturbers are seen well, arcsec from the lens galaxy's centre.
+
+    Drawn from the half of all visible positions where the sensitivity is highest.
+    """
+    grid, lens = found.map, found.smooth.best.lens
+    information = torch.where(grid.visible, grid.information, 0.0)
+    known = information[information > 0]
+    if not len(known):
+        return []
+    good = torch.nonzero(information >= known.median())[:, 0]
+    chosen = good[torch.randperm(len(good), generator=generator)[:count]]
+    return [
+        (float(grid.x[k]) - lens["light_x"], float(grid.y[k]) - lens["light_y"]) for k in chosen
+    ]

@@ -1,0 +1,55 @@
+"""Pixels that belong to neither lens nor source: neighbours and defects the noise map missed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from lumpylens.lenses.observation import Observation
+from lumpylens.lenses.smooth import SmoothFit
+
+__all__ = ["mask_intruders"]
+
+NEIGHBOUR = 6.0
+"""Significance, averaged over three by three pixels, above which light far from any arc is a
+neighbour."""
+
+DEFECT = 8.0
+"""Significance above which a pixel that its neighbours know nothing of is a defect."""
+
+
+def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:
+    """Mask neighbours outside the arcs, and single bad pixels.
+
+    Parameters
+    ----------
+    observation : Observation
+    rough : SmoothFit
+        From the same image; may be of another disc.
+
+    Notes
+    -----
+    Only positive residuals beyond 1.4 Einstein radii plus 0.4 arcsec count as neighbours, where
+    the source has no light: nothing that lensing makes may be masked.
+    """
+    model, values = rough.best.model, rough.best.lens.values
+    lens = replace(model, observation=observation).lens(values)
+    residual = torch.nan_to_num(observation.picture(lens.linear.residual))
+    counted = (observation.weight > 0).double()
+    box = torch.ones(1, 1, 3, 3, dtype=torch.float64)
+
+    def boxed(image: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(image[None, None], box, padding=1)[0, 0]
+
+    number = boxed(counted)
+    mean = boxed(residual) / number.clamp_min(1).sqrt()
+    around = (boxed(residual) - residual) / (number - 1).clamp_min(1).sqrt()
+    x, y = observation.x - lens["light_x"], observation.y - lens["light_y"]
+    far = torch.hypot(x, y) > 1.4 * math.exp(lens["log_einstein_radius"]) + 0.4
+    bright = observation.blur(lens.source_light[None])[0].abs() * observation.weight > 1.0
+    neighbour = far & ~bright & (mean > NEIGHBOUR)
+    grown = torch.nn.functional.max_pool2d(neighbour.double()[None, None], 7, 1, 3)[0, 0] > 0
+    defect = (residual.abs() > DEFECT) & (around.abs() < DEFECT / 2)
+    return observation.masked(~((grown & far & ~bright) | defect))

@@ -1,0 +1,226 @@
+"""The model of one real lens: its numbers, its light columns, and the derivatives of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lumpylens.lenses.observation import Observation
+from lumpylens.physics.deflection import external_shear, softened_point
+from lumpylens.physics.linear_light import LinearFit, solve
+from lumpylens.physics.multi_gaussian import MultiGaussian
+from lumpylens.physics.power_law import multipole, power_law
+from lumpylens.physics.shapelets import Shapelets, orders
+
+__all__ = [
+    "ALL", "INDEX", "LIGHT", "MASS", "MULTIPOLES", "NAMES", "PERTURBER", "SHEAR", "SOURCE",
+    "Lens", "RealLens", "vector",
+]  # fmt: skip
+
+HALO = ("log_einstein_radius", "eta_1", "eta_2", "slope", "centre_x", "centre_y")
+SHEAR = ("shear_1", "shear_2")
+MASS = HALO + SHEAR
+MULTIPOLES = ("m3_cosine", "m3_sine", "m4_cosine", "m4_sine")
+SOURCE = ("source_x", "source_y", "log_source_scale")
+LIGHT = ("light_x", "light_y", "light_eta_1", "light_eta_2", "light_eta_3", "light_eta_4")
+PERTURBER = ("perturber_x", "perturber_y", "perturber_strength")
+ALL = MASS + SOURCE + LIGHT
+"""Free in a smooth lens without multipoles."""
+
+NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER
+INDEX = {name: position for position, name in enumerate(NAMES)}
+
+SOFTENING = 0.05
+"""Core of a perturber in arcsec: one pixel of the Hubble camera."""
+
+STEEPNESS = 2.0
+
+WIDTHS = torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64)
+"""Widths of the lens galaxy's Gaussians, arcsec."""
+
+
+def vector(**values: float) -> Tensor:
+    """The numbers of a lens, shape (len(NAMES),); what is not named is 0, and the slope 2."""
+    made = torch.zeros(len(NAMES), dtype=torch.float64)
+    made[INDEX["slope"]] = 2.0
+    made[INDEX["log_source_scale"]] = math.log(0.15)
+    for name, value in values.items():
+        made[INDEX[name]] = value
+    return made
+
+
+def roughness(largest_order: int) -> Tensor:
+    """Prior precision of each shapelet's coefficient, in units of the first's.
+
+    Galaxies are concentrated: their power falls with the order.
+    """
+    total = torch.tensor([sum(pair) for pair in orders(largest_order)], dtype=torch.float64)
+    return (1 + total) ** STEEPNESS
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A lens with given numbers, compared with its image.
+
+    Attributes
+    ----------
+    values : Tensor, shape (len(NAMES),)
+    linear : LinearFit
+        Free columns are the source and the sky.
+    light_columns : Tensor, shape (p, n)
+        Whitened columns of the lens galaxy.
+    gaussians : MultiGaussian
+    source : Shapelets
+    """
+
+    values: Tensor
+    linear: LinearFit
+    light_columns: Tensor
+    gaussians: MultiGaussian
+    source: Shapelets
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.values[INDEX[name]])
+
+    @property
+    def source_light(self) -> Tensor:
+        """Unblurred source light (h, w)."""
+        return self.source.sum(self.linear.free[:-1])
+
+    @property
+    def source_gradient(self) -> tuple[Tensor, Tensor]:
+        """Gradient (h, w) of the unblurred source where each ray ends."""
+        return self.source.gradient(self.linear.free[:-1])
+
+
+@dataclass(frozen=True)
+class RealLens:
+    """How an image is modelled.
+
+    Attributes
+    ----------
+    observation : Observation
+    largest_order : int
+        Of the source's shapelets.
+    source_precision : float
+        Prior precision of the first one's coefficient.
+    """
+
+    observation: Observation
+    largest_order: int = 4
+    source_precision: float = 1e-6
+
+    def with_source(self, largest_order: int) -> RealLens:
+        """The same with shapelets up to another order."""
+        return replace(self, largest_order=largest_order)
+
+    def rays(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each ray ends relative to the source, shape (..., h, w).
+
+        Parameters
+        ----------
+        values : Tensor, shape (..., len(NAMES))
+        """
+        p = {name: values[..., i, None, None] for name, i in INDEX.items()}
+        x, y = self.observation.x - p["centre_x"], self.observation.y - p["centre_y"]
+        radius = torch.exp(p["log_einstein_radius"])
+        ax, ay = power_law(x / radius, y / radius, p["eta_1"], p["eta_2"], p["slope"])
+        for order in (3, 4):
+            cosine, sine = p[f"m{order}_cosine"], p[f"m{order}_sine"]
+            if cosine.any() or sine.any():
+                mx, my = multipole(x, y, cosine, sine, order)
+                ax, ay = ax + mx, ay + my
+        gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
+        bx, by = x - radius * ax - gx, y - radius * ay - gy
+        if p["perturber_strength"].any():
+            px, py = self.perturber(p["perturber_x"], p["perturber_y"])
+            bx = bx - p["perturber_strength"] * px
+            by = by - p["perturber_strength"] * py
+        return (bx + p["centre_x"] - p["source_x"], by + p["centre_y"] - p["source_y"])
+
+    def perturber(self, at_x: Tensor, at_y: Tensor) -> tuple[Tensor, Tensor]:
+        """Deflection of a perturber with an Einstein radius of 1 arcsec."""
+        grid = self.observation
+        return softened_point(grid.x - at_x, grid.y - at_y, SOFTENING)
+
+    def lens(self, values: Tensor, known: Lens | None = None) -> Lens:
+        """Solve for the light of a lens with the given numbers.
+
+        Parameters
+        ----------
+        values : Tensor, shape (len(NAMES),)
+        known : Lens, optional
+            Its columns of lens light serve again if that light has the same shape.
+        """
+        observation = self.observation
+        light = [INDEX[name] for name in LIGHT]
+        if known is not None and torch.equal(known.values[light], values[light]):
+            gaussians, light_columns = known.gaussians, known.light_columns
+        else:
+            at_x, at_y, *eta = values[light]
+            gaussians = MultiGaussian.at(
+                observation.x - at_x, observation.y - at_y,
+                torch.stack(eta).reshape(-1, 2), WIDTHS,
+            )  # fmt: skip
+            light_columns = observation.see(gaussians.columns())
+        x, y = self.rays(values)
+        scale = math.exp(float(values[INDEX["log_source_scale"]]))
+        source = Shapelets.at(x, y, scale, self.largest_order)
+        free = torch.cat([observation.see(source.columns()), observation.weights[None]])
+        precision = torch.zeros(len(free), dtype=torch.float64)
+        precision[:-1] = self.source_precision * roughness(self.largest_order)
+        linear = solve(free, precision, light_columns, observation.data)
+        return Lens(values, linear, light_columns, gaussians, source)
+
+    def source_seen_by(self, values: Tensor, lens: Lens) -> Tensor:
+        """Unblurred light (h, w) of a lens's source, with its rays bent by other numbers."""
+        scale = math.exp(lens["log_source_scale"])
+        source = Shapelets.at(*self.rays(values), scale, self.largest_order)
+        return source.sum(lens.linear.free[:-1])
+
+    def tangents(self, lens: Lens, names: Sequence[str]) -> Tensor:
+        """Whitened derivatives (k, n) of the model with respect to the named numbers."""
+        made = dict.fromkeys(names, torch.empty(0))
+        gx, gy = lens.source_gradient
+        moved = [name for name in names if name in MASS + PERTURBER[:2]]
+        if moved:
+            # The deflection alone is differenced, in double precision: exact to 1e-7.
+            step = 1e-6
+            changed = lens.values.repeat(len(moved) + 1, 1)
+            for row, name in enumerate(moved):
+                changed[row, INDEX[name]] += step
+            x, y = self.rays(changed)
+            for row, name in enumerate(moved):
+                made[name] = (gx * (x[row] - x[-1]) + gy * (y[row] - y[-1])) / step
+        self._linear_tangents(lens, made, gx, gy)
+        if any(name in LIGHT for name in names):
+            rows = lens.gaussians.tangents(lens.linear.positive)
+            for name, row in zip(LIGHT, rows, strict=True):
+                if name in made:
+                    made[name] = row
+        return self.observation.see(torch.stack([made[name] for name in names]))
+
+    def _linear_tangents(self, lens: Lens, made: dict[str, Tensor], gx: Tensor, gy: Tensor) -> None:
+        """Fill in the derivatives with respect to numbers that rays are linear in."""
+        grid = self.observation
+        x, y = grid.x - lens["centre_x"], grid.y - lens["centre_y"]
+        radius = math.exp(lens["log_einstein_radius"])
+        one, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        for name in MULTIPOLES:
+            if name in made:
+                parts = (one, zero) if name.endswith("cosine") else (zero, one)
+                ax, ay = multipole(x, y, *parts, int(name[1]))
+                made[name] = -radius * (gx * ax + gy * ay)
+        if "source_x" in made:
+            made["source_x"], made["source_y"] = -gx, -gy
+        if "log_source_scale" in made:
+            bx, by = self.rays(lens.values)
+            made["log_source_scale"] = -(gx * bx + gy * by) - lens.source_light
+        if "perturber_strength" in made:
+            values = [torch.tensor(lens[name], dtype=torch.float64) for name in PERTURBER[:2]]
+            ax, ay = self.perturber(*values)
+            made["perturber_strength"] = -(gx * ax + gy * ay)

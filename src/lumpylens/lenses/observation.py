@@ -1,0 +1,174 @@
+"""One cutout made ready for a fit: whitened, cut, masked, with its blur."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Observation", "observe"]
+
+MASKED_NOISE = 1e6
+"""Times the median noise beyond which a noise map means that a pixel is not to be used."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Pixels of a square around the lens, and which of them are compared.
+
+    Attributes
+    ----------
+    pixels : Tensor of float64, shape (h, w)
+    weight : Tensor of float64, shape (h, w)
+        1 / sigma; 0 where the pixel is not compared.
+    kernel : Tensor of complex64, shape (h, w // 2 + 1)
+        Fourier transform of the point-spread function, centred on pixel (0, 0).
+    pixel_scale : float
+        Arcsec.
+    first_row, first_column : int
+        Of the square in the whole image.
+    shape : (int, int)
+        Of the whole image.
+    radius : float
+        Of the disc that is compared, arcsec.
+    """
+
+    pixels: Tensor
+    weight: Tensor
+    kernel: Tensor
+    pixel_scale: float
+    first_row: int
+    first_column: int
+    shape: tuple[int, int]
+    radius: float
+
+    @cached_property
+    def grid(self) -> tuple[Tensor, Tensor]:
+        """Positions x and y of the pixels, shape (h, w), arcsec from the image's centre."""
+        rows, columns = (
+            (torch.arange(length, dtype=torch.float64) + first - (whole - 1) / 2) * self.pixel_scale
+            for length, first, whole in zip(
+                self.pixels.shape, (self.first_row, self.first_column), self.shape, strict=True
+            )
+        )
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        return x, y
+
+    @property
+    def x(self) -> Tensor:
+        """Position of each pixel along columns."""
+        return self.grid[0]
+
+    @property
+    def y(self) -> Tensor:
+        """Position of each pixel along rows."""
+        return self.grid[1]
+
+    @cached_property
+    def kept(self) -> Tensor:
+        """Flat positions (n,) of the compared pixels."""
+        return torch.nonzero(self.weight.flatten() > 0)[:, 0]
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """1 / sigma of the compared pixels, shape (n,); the whitened column of a sky of 1."""
+        return self.weight.flatten()[self.kept]
+
+    @cached_property
+    def data(self) -> Tensor:
+        """Whitened compared pixels, shape (n,)."""
+        return self.pixels.flatten()[self.kept] * self.weights
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def blur(self, light: Tensor) -> Tensor:
+        """Images (k, h, w) as the instrument sees them; margins are wide enough to wrap into."""
+        # Single precision is 1e-7 of the brightest pixel and costs a third.
+        seen = torch.fft.rfft2(light.float()) * self.kernel
+        blurred: Tensor = torch.fft.irfft2(seen, s=light.shape[-2:]).double()
+        return blurred
+
+    def see(self, light: Tensor) -> Tensor:
+        """Whitened compared pixels (k, n) of unblurred light (k, h, w)."""
+        return self.blur(light).flatten(-2)[..., self.kept] * self.weights
+
+    def picture(self, whitened: Tensor) -> Tensor:
+        """Image (h, w) of compared pixels (n,), NaN elsewhere."""
+        image = torch.full((self.pixels.numel(),), math.nan, dtype=torch.float64)
+        image[self.kept] = whitened
+        return image.reshape(self.pixels.shape)
+
+    def masked(self, use: Tensor) -> Observation:
+        """The same with only the pixels (h, w) compared for which `use` holds."""
+        return replace(self, weight=self.weight * use)
+
+
+def observe(
+    image: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    psf: NDArray[np.float32],
+    pixel_scale: float,
+    *,
+    radius: float,
+    centre: tuple[float, float] = (0.0, 0.0),
+) -> Observation:
+    """Cut a disc out of an image.
+
+    Parameters
+    ----------
+    image, noise : ndarray, shape (H, W)
+    psf : ndarray, shape (p, p)
+        Odd-sized, sum 1.
+    pixel_scale, radius : float
+        Arcsec.
+    centre : (float, float)
+        x and y of the disc, arcsec from the centre of the image.
+    """
+    height, width = image.shape
+    margin = max(psf.shape) // 2
+    middle = ((height - 1) / 2 + centre[1] / pixel_scale, (width - 1) / 2 + centre[0] / pixel_scale)
+    reach = radius / pixel_scale
+    spans = []
+    for at, size in zip(middle, (height, width), strict=True):
+        first, last = max(math.floor(at - reach), 0), min(math.ceil(at + reach) + 1, size)
+        # Light beyond the disc, and beyond the image, is blurred into it.
+        length = _fast_length(last - first + 2 * margin)
+        spans.append((first - (length - (last - first)) // 2, length))
+    (row, rows), (column, columns) = spans
+    inside = (slice(max(row, 0), min(row + rows, height)),
+              slice(max(column, 0), min(column + columns, width)))  # fmt: skip
+    to = (slice(inside[0].start - row, inside[0].stop - row),
+          slice(inside[1].start - column, inside[1].stop - column))  # fmt: skip
+    pixels, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
+    pixels[to] = image[inside]
+    usable = noise < MASKED_NOISE * np.median(noise)
+    weight[to] = np.where(usable, 1.0 / noise, 0.0)[inside]
+    at_y, at_x = np.indices((rows, columns))
+    distance = np.hypot(at_y + row - middle[0], at_x + column - middle[1])
+    weight[distance > reach] = 0
+    kernel = np.zeros((rows, columns))
+    kernel[: psf.shape[0], : psf.shape[1]] = psf
+    kernel = np.roll(kernel, (-(psf.shape[0] // 2), -(psf.shape[1] // 2)), axis=(0, 1))
+    return Observation(
+        pixels=torch.from_numpy(pixels),
+        weight=torch.from_numpy(weight),
+        kernel=torch.fft.rfft2(torch.from_numpy(kernel)).to(torch.complex64),
+        pixel_scale=pixel_scale,
+        first_row=row,
+        first_column=column,
+        shape=(height, width),
+        radius=radius,
+    )
+
+
+def _fast_length(length: int) -> int:
+    """The next length that Fourier transforms do quickly."""
+    from scipy.fft import next_fast_len
+
+    return int(next_fast_len(length, real=True))

@@ -1,0 +1,123 @@
+"""From the analysis of a lens to the images that explain it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lumpylens.lenses.analysis import LensAnalysis
+from lumpylens.lenses.catalogue import Redshifts
+from lumpylens.lenses.perturber import SPACING
+from lumpylens.physics.shapelets import Shapelets
+
+if TYPE_CHECKING:
+    from lumpylens.report.lens_figure import LensPictures
+
+__all__ = ["explain_lens", "pictures_of"]
+
+SOURCE_PIXELS = 120
+
+
+def explain_lens(
+    found: LensAnalysis,
+    folder: str | Path,
+    *,
+    redshifts: Redshifts | None = None,
+    quality: Sequence[str] = (),
+) -> None:
+    """Draw one lens: data, model, residual, source, perturbation map and sensitivity map.
+
+    Parameters
+    ----------
+    found : LensAnalysis
+    folder : str or Path
+        Where ``ID.png`` and ``ID-dark.png`` are written.
+    redshifts : Redshifts, optional
+        With them the sensitivity is in solar masses, else an Einstein radius.
+    quality : sequence of str
+        Remarks for the title.
+    """
+    from lumpylens.report.lens_figure import write_lens_figure
+
+    name = found.cutout.id.replace("/", "-")
+    write_lens_figure(pictures_of(found, redshifts, quality), Path(folder), name)
+
+
+def pictures_of(
+    found: LensAnalysis, redshifts: Redshifts | None = None, quality: Sequence[str] = ()
+) -> LensPictures:
+    """The images of a lens, with positions from the lens galaxy's centre."""
+    from lumpylens.report.lens_figure import LensPictures
+
+    lens, observation = found.smooth.best.lens, found.observation
+    centre = (lens["light_x"], lens["light_y"])
+    used = observation.weight > 0
+    model = observation.data - lens.linear.residual
+    rows, columns = torch.nonzero(used, as_tuple=True)
+    window = (
+        slice(int(rows.min()), int(rows.max()) + 1),
+        slice(int(columns.min()), int(columns.max()) + 1),
+    )
+
+    def cut(image: Tensor) -> NDArray[np.float64]:
+        shown: NDArray[np.float64] = image[window].numpy()
+        return shown
+
+    source, reach = _source(found)
+    grid = found.map
+    shape = (grid.side, grid.side)
+    snr = grid.snr.masked_fill(~grid.visible, math.nan).reshape(shape).numpy()
+    radius = grid.sensitivity().sqrt().reshape(shape).numpy()
+    sensitivity, label = radius, "smallest Einstein radius seen at 5 sigma, arcsec"
+    if redshifts is not None:
+        sensitivity = redshifts.mass(1.0) * radius**2
+        label = "smallest mass seen at 5 sigma, solar masses"
+    perturber = found.perturber
+    remarks = f" ({'; '.join(quality)})" if quality else ""
+    return LensPictures(
+        title=f"{found.cutout.id}: Einstein radius "
+        f"{math.exp(lens['log_einstein_radius']):.3f} arcsec, perturber log evidence "
+        f"{perturber.log_evidence:.0f}, signal-to-noise ratio {found.snr:.1f}{remarks}",
+        data=cut(torch.where(used, observation.pixels, math.nan)),
+        model=cut(observation.picture(model / observation.weights)),
+        residual=cut(observation.picture(lens.linear.residual)),
+        extent=_extent(observation.x[window] - centre[0], observation.y[window] - centre[1]),
+        source=source,
+        source_extent=(-reach, reach, -reach, reach),
+        snr=snr,
+        sensitivity=np.where(np.isfinite(sensitivity), sensitivity, np.nan),
+        map_extent=_extent(
+            (grid.x - centre[0]).reshape(shape), (grid.y - centre[1]).reshape(shape), SPACING
+        ),
+        sensitivity_label=label,
+        perturber=(perturber.x, perturber.y),
+    )
+
+
+def _extent(x: Tensor, y: Tensor, step: float | None = None) -> tuple[float, float, float, float]:
+    """Outer edges of pixels whose centres are given."""
+    half = (float(x[0, 1] - x[0, 0]) if step is None else step) / 2
+    return (
+        float(x.min()) - half,
+        float(x.max()) + half,
+        float(y.min()) - half,
+        float(y.max()) + half,
+    )
+
+
+def _source(found: LensAnalysis) -> tuple[NDArray[np.float64], float]:
+    """The source's surface brightness around its centre, and half the side shown, arcsec."""
+    lens, model = found.smooth.best.lens, found.smooth.best.model
+    scale = math.exp(lens["log_source_scale"])
+    reach = 1.2 * scale * math.sqrt(model.largest_order + 1)
+    line = torch.linspace(-reach, reach, SOURCE_PIXELS, dtype=torch.float64)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    source = Shapelets.at(x, y, scale, model.largest_order).sum(lens.linear.free[:-1])
+    return source.numpy(), reach

@@ -1,0 +1,64 @@
+"""How sure a perturber is: look-elsewhere from noise, and the error of the model itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lumpylens.lenses.perturber import PerturbationMap
+from lumpylens.lenses.refine import Refined
+
+__all__ = ["Inflation", "gumbel", "measure_inflation"]
+
+EULER = 0.5772156649015329
+
+OFF_ARC = 0.5
+"""Source light, in units of the noise, below which a pixel is off the arcs."""
+
+
+@dataclass(frozen=True)
+class Inflation:
+    """By how much signal-to-noise ratios exceed those of noise.
+
+    Attributes
+    ----------
+    off_arcs : float
+        Scatter of the smoothed residual off the arcs, in units of what the noise map promises.
+    of_map : float
+        Scatter of the perturbation map in the same units.
+    """
+
+    off_arcs: float
+    of_map: float
+
+
+def measure_inflation(fitted: Refined, found: PerturbationMap) -> Inflation:
+    """Measure it on a lens's own residuals."""
+    observation, lens = fitted.model.observation, fitted.lens
+    light = observation.blur(lens.source_light[None])[0].abs() * observation.weight
+    off = ((light < OFF_ARC) & (observation.weight > 0)).double()
+    residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off
+    seen = observation.blur(torch.stack([residual]))[0]
+    power = _blurred_power(observation.kernel, off)
+    usable = power > 0.5 * power.max()
+    scatter = (seen[usable].square() / power[usable]).mean().sqrt()
+    visible = found.snr[found.visible]
+    of_map = float(visible.square().mean().sqrt()) if len(visible) else math.nan
+    return Inflation(float(scatter), of_map)
+
+
+def _blurred_power(kernel: Tensor, mask: Tensor) -> Tensor:
+    """Variance of blurred white noise of variance 1 where `mask` is 1."""
+    psf = torch.fft.irfft2(kernel, s=mask.shape).double()
+    transfer = torch.fft.rfft2(psf.square())
+    power: Tensor = torch.fft.irfft2(torch.fft.rfft2(mask) * transfer, s=mask.shape)
+    return power
+
+
+def gumbel(maxima: Tensor) -> tuple[float, float]:
+    """Location and scale of the law of largest values, from draws of it, by moments."""
+    scale = float(maxima.double().std()) * math.sqrt(6) / math.pi
+    return float(maxima.double().mean()) - EULER * scale, scale

@@ -1,0 +1,212 @@
+"""Where a fit begins: the lens galaxy's light, and Einstein radii at which a source appears.
+
+A wrong Einstein radius is what spoils automated fits. So each of many is tried with the most
+forgiving source there is: any sum of small blobs, none negative.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lumpylens.lenses.model import INDEX, LIGHT, WIDTHS, vector
+from lumpylens.lenses.observation import Observation
+from lumpylens.physics.linear_light import LinearFit, solve
+from lumpylens.physics.multi_gaussian import MultiGaussian
+from lumpylens.physics.power_law import power_law
+
+__all__ = ["LensLight", "Trial", "fit_lens_light", "scan"]
+
+TOLERATED = 2.0
+"""Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone: what
+sticks out is the source, or a neighbour."""
+
+BLOB, SPACING, REACH = 0.08, 0.12, 0.9
+"""Width, distance and extent of the blobs that a source is first made of, arcsec."""
+
+
+@dataclass(frozen=True)
+class LensLight:
+    """The lens galaxy's light, fitted without a source.
+
+    Attributes
+    ----------
+    values : Tensor, shape (len(NAMES),)
+        Of which `LIGHT` is set.
+    columns : Tensor, shape (p, h, w)
+        Blurred Gaussians, not whitened.
+    residual : Tensor, shape (n,)
+        Whitened.
+    eta : (float, float)
+        Ellipticity of the light inside its half-light radius.
+    """
+
+    values: Tensor
+    columns: Tensor
+    residual: Tensor
+    eta: tuple[float, float]
+
+
+def fit_lens_light(observation: Observation, steps: int = 12) -> LensLight:
+    """Fit the lens galaxy's ellipses, caring little for what sticks out."""
+    values = vector()
+    index = [INDEX[name] for name in LIGHT]
+    x0, y0 = _brightest(observation)
+    values[index[:2]] = torch.tensor([x0, y0], dtype=torch.float64)
+    values[index[2:]] = 0.05
+    tolerance = torch.ones(len(observation), dtype=torch.float64)
+    damping = 1e-2
+    best: tuple[float, Tensor, LinearFit, MultiGaussian, Tensor] | None = None
+    for _ in range(steps):
+        at_x, at_y, *eta = values[index]
+        gaussians = MultiGaussian.at(
+            observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2), WIDTHS
+        )
+        blurred = observation.blur(gaussians.columns())
+        columns = blurred.flatten(1)[:, observation.kept] * observation.weights
+        sky = observation.weights[None]
+        zero = torch.zeros(1, dtype=torch.float64)
+        linear = solve(sky * tolerance, zero, columns * tolerance, observation.data * tolerance)
+        if best is None or linear.chi2 < best[0] * 0.9999:
+            damping = max(damping * 0.3, 1e-5)
+        else:
+            damping *= 10
+        residual = observation.data - linear.positive @ columns - linear.free @ sky
+        best = (linear.chi2, values.clone(), linear, gaussians, residual)
+        tangents = observation.see(gaussians.tangents(linear.positive)) * tolerance
+        gradient = tangents @ linear.residual
+        information = linear.without(tangents) @ tangents.mT
+        # Two sets of ellipses with the same shape have no separate derivatives.
+        information += torch.diag(information.diagonal() * damping + 25.0)
+        gradient[2:] -= 25.0 * values[index[2:]]
+        move = torch.linalg.solve(information, gradient).clamp(-0.15, 0.15)
+        values = values.clone()
+        values[index] += move
+        tolerance = (TOLERATED / residual.clamp_min(TOLERATED)).clamp_max(1.0)
+    assert best is not None
+    _, values, linear, gaussians, residual = best
+    return LensLight(values, blurred, residual, _mean_eta(values, linear))
+
+
+def _brightest(observation: Observation) -> tuple[float, float]:
+    """Centroid of the light within 0.3 arcsec of the brightest smoothed pixel near the middle."""
+    x, y = observation.x, observation.y
+    near = (x.square() + y.square() < 0.6**2) & (observation.weight > 0)
+    smooth = torch.nn.functional.avg_pool2d(observation.pixels[None, None], 3, 1, 1)[0, 0]
+    peak = int(torch.where(near, smooth, smooth.min() - 1).argmax())
+    at_x, at_y = float(x.flatten()[peak]), float(y.flatten()[peak])
+    close = ((x - at_x).square() + (y - at_y).square() < 0.3**2) & (observation.weight > 0)
+    light = torch.where(close, observation.pixels.clamp_min(0), 0.0)
+    total = light.sum().clamp_min(1e-30)
+    return float((light * x).sum() / total), float((light * y).sum() / total)
+
+
+def _mean_eta(values: Tensor, linear: LinearFit) -> tuple[float, float]:
+    flux = linear.positive.reshape(2, -1).clone()
+    flux[:, WIDTHS > 1.5] = 0
+    share = flux.sum(dim=1) / flux.sum().clamp_min(1e-30)
+    eta = values[[INDEX[name] for name in LIGHT[2:]]].reshape(2, 2)
+    mean = (share[:, None] * eta).sum(dim=0)
+    return float(mean[0]), float(mean[1])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One tried halo: how well blobs behind it make the image.
+
+    Attributes
+    ----------
+    einstein_radius : float
+        Arcsec.
+    eta : (float, float)
+    misfit : float
+        chi2 with the best blobs.
+    source_x, source_y, source_scale : float
+        Of the blobs' light, arcsec from the lens's centre.
+    """
+
+    einstein_radius: float
+    eta: tuple[float, float]
+    misfit: float
+    source_x: float
+    source_y: float
+    source_scale: float
+
+
+def scan(
+    observation: Observation, light: LensLight, radii: Tensor, eta: tuple[float, float]
+) -> list[Trial]:
+    """Try halos of many Einstein radii behind the lens galaxy, in the order of `radii`.
+
+    Parameters
+    ----------
+    observation : Observation
+    light : LensLight
+        Of the same observation.
+    radii : Tensor
+        Arcsec.
+    eta : (float, float)
+        Ellipticity of the halos.
+    """
+    coarse = _Coarse(observation, light)
+    return [coarse.trial(radius, eta) for radius in radii.tolist()]
+
+
+class _Coarse:
+    """Pixels binned two by two, with the lens galaxy's columns."""
+
+    def __init__(self, observation: Observation, light: LensLight) -> None:
+        rows, columns = (length // 2 * 2 for length in observation.pixels.shape)
+
+        def binned(image: Tensor) -> Tensor:
+            cut = image[..., :rows, :columns]
+            summed: Tensor = cut.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).sum(dim=(-1, -3))
+            return summed
+
+        information = observation.weight.square()
+        total = binned(information)
+        kept = torch.nonzero(total.flatten() > 0)[:, 0]
+        norm = total.flatten()[kept].rsqrt()
+
+        def whitened(image: Tensor) -> Tensor:
+            return binned(image * information).flatten(-2)[..., kept] * norm
+
+        x0, y0 = (float(light.values[INDEX[name]]) for name in LIGHT[:2])
+        self.x = (binned(observation.x) / 4).flatten()[kept] - x0
+        self.y = (binned(observation.y) / 4).flatten()[kept] - y0
+        self.weight = total.flatten()[kept].sqrt()
+        self.data = whitened(observation.pixels)
+        used = light.columns
+        self.light = whitened(used)
+        self.sky = whitened(torch.ones_like(observation.pixels))[None]
+
+    def trial(self, radius: float, eta: tuple[float, float]) -> Trial:
+        """Best blobs behind one halo."""
+        eta_1, eta_2, slope = (torch.tensor([[v]], dtype=torch.float64) for v in (*eta, 2.0))
+        x, y = self.x[None] / radius, self.y[None] / radius
+        ax, ay = power_law(x, y, eta_1, eta_2, slope)
+        bx, by = (radius * (x - ax))[0], (radius * (y - ay))[0]
+        half = math.ceil(REACH / SPACING)
+        line = torch.arange(-half, half + 1, dtype=torch.float64) * SPACING
+        near_x = torch.exp((bx - line[:, None]).square() / (-2 * BLOB**2))
+        near_y = torch.exp((by - line[:, None]).square() / (-2 * BLOB**2))
+        blobs = (near_x[:, None] * near_y[None]).flatten(0, 1) * self.weight
+        seen = blobs.square().sum(dim=1) > 1e-3 * self.weight.square().mean()
+        kept = torch.nonzero(seen)[:, 0]
+        blobs = blobs[kept]
+        linear = solve(
+            self.sky, torch.zeros(1, dtype=torch.float64), torch.cat([self.light, blobs]), self.data
+        )
+        amplitudes = linear.positive[len(self.light) :]
+        grid_x = line[:, None].expand(-1, len(line)).flatten()[kept]
+        grid_y = line[None].expand(len(line), -1).flatten()[kept]
+        total = amplitudes.sum().clamp_min(1e-30)
+        mean_x, mean_y = (amplitudes * grid_x).sum() / total, (amplitudes * grid_y).sum() / total
+        spread = (amplitudes * ((grid_x - mean_x) ** 2 + (grid_y - mean_y) ** 2)).sum() / total
+        return Trial(
+            radius, eta, linear.chi2, float(mean_x), float(mean_y),
+            math.sqrt(float(spread) / 2 + BLOB**2),
+        )  # fmt: skip

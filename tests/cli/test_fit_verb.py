@@ -1,0 +1,99 @@
+"""``lumpylens fit``: exit statuses and what it says."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from lumpylens import cli
+from lumpylens.lenses.catalogue import LensRow
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lumpylens", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return (done.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two lenses as FITS, the second without a PSF."""
+    from astropy.io import fits
+
+    random = np.random.default_rng(0)
+    for name in ("one", "two"):
+        (tmp_path / "lenses" / name).mkdir(parents=True)
+        for kind, values in (
+            ("image", random.random((15, 15))),
+            ("noise", np.ones((15, 15))),
+            ("psf", np.ones((3, 3))),
+        ):
+            if (name, kind) != ("two", "psf"):
+                fits.writeto(tmp_path / "lenses" / name / f"{kind}.fits", values.astype("f4"))
+    monkeypatch.setattr(
+        importlib.import_module("lumpylens.fit"),
+        "_fitted",
+        lambda job, cutout, digest: LensRow(
+            id=cutout.id, einstein_radius_arcsec=cutout.pixel_scale_arcsec, digest=digest,
+            quality="faint source",
+        ),
+    )  # fmt: skip
+    return tmp_path
+
+
+def test_fit_writes_a_catalogue_and_says_what_failed(call, folder):
+    out = folder / "fits.csv"
+    status, said, _ = call(
+        "fit", folder / "lenses", "--out", out, "--pixel-scale", "0.04", "--quiet"
+    )
+    assert status == 1
+    assert said.splitlines() == [
+        f"1 of 2 lenses fitted: {out}",
+        "1 of them in doubt; the column quality says why",
+        "1 failed; the first is two: no PSF; put psf.fits beside image.fits, or NAME_psf.fits",
+    ]
+    header, first, second = out.read_text().splitlines()
+    assert header.startswith("id,einstein_radius_arcsec,einstein_radius_err,ellipticity,")
+    for name in ("shear", "slope", "chi2_per_pixel", "quality", "perturber_x_arcsec",
+                 "perturber_y_arcsec", "perturber_einstein_radius_arcsec", "perturber_mass_msun",
+                 "perturber_log_evidence", "perturber_p_value", "error"):  # fmt: skip
+        assert name in header.split(",")
+    assert first.startswith("one,0.04,")
+    assert second.startswith("two,,")
+
+
+def test_fit_in_json(call, folder):
+    status, said, _ = call(
+        "fit", folder / "lenses", "--out", folder / "fits.csv", "--quiet", "--json"
+    )
+    found = json.loads(said)
+    assert status == 1
+    assert (found["lenses"], found["failed"]) == (2, 1)
+    assert found["rows"][1]["einstein_radius_arcsec"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workers", "0"), "at least one worker"),
+        (("--redshifts", "nowhere.csv"), "no table at nowhere.csv"),
+        (("--pixel-scale", "-1"), "positive number"),
+        (("--out", "fits.txt"), "fits.txt has the suffix .txt"),
+    ],
+)
+def test_mistakes_are_one_line(call, folder, monkeypatch, arguments, said):
+    monkeypatch.chdir(folder)
+    status, _, err = call("fit", "lenses", "--quiet", *arguments)
+    assert status == 2
+    assert err.startswith("lumpylens: ")
+    assert err.count("\n") == 1
+    assert said in err

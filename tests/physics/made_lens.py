@@ -1,0 +1,65 @@
+"""A lens cutout with a known truth, made without the code that fits it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from lumpylens.lenses.analysis import Cutout
+
+__all__ = ["made_cutout"]
+
+
+def made_cutout(
+    *,
+    side: int = 101,
+    scale: float = 0.05,
+    einstein_radius: float = 1.1,
+    axis_ratio: float = 0.8,
+    shear: tuple[float, float] = (0.03, -0.02),
+    source: tuple[float, float] = (0.08, 0.12),
+    perturber: tuple[float, float, float] | None = None,
+    noise: float = 0.02,
+    seed: int = 0,
+) -> Cutout:
+    """Simulate an isothermal lens with lenstronomy: Sersic galaxy, Sersic source, Gaussian PSF.
+
+    `perturber` is x, y and Einstein radius of a point mass, arcsec.
+    """
+    from lenstronomy.LensModel.lens_model import LensModel
+    from lenstronomy.LightModel.light_model import LightModel
+    from lenstronomy.Util.param_util import phi_q2_ellipticity
+
+    fine = 3
+    line = (np.arange(side * fine) - (side * fine - 1) / 2) * scale / fine
+    x, y = np.meshgrid(line, line)
+    e1, e2 = phi_q2_ellipticity(0.4, axis_ratio)
+    names = ["SIE", "SHEAR"]
+    mass = [
+        {"theta_E": einstein_radius, "e1": e1, "e2": e2, "center_x": 0.0, "center_y": 0.0},
+        {"gamma1": shear[0], "gamma2": shear[1]},
+    ]
+    if perturber is not None:
+        names.append("POINT_MASS")
+        mass.append({"theta_E": perturber[2], "center_x": perturber[0], "center_y": perturber[1]})
+    bx, by = LensModel(names).ray_shooting(x, y, mass)
+    light = LightModel(["SERSIC_ELLIPSE"])
+    galaxy = {"amp": 1.0, "R_sersic": 0.6, "n_sersic": 3.0, "e1": e1, "e2": e2,
+              "center_x": 0.0, "center_y": 0.0}  # fmt: skip
+    behind = {"amp": 1.2, "R_sersic": 0.15, "n_sersic": 1.0, "e1": 0.1, "e2": -0.05,
+              "center_x": source[0], "center_y": source[1]}  # fmt: skip
+    picture = light.surface_brightness(x, y, [galaxy]) + light.surface_brightness(bx, by, [behind])
+    picture = picture.reshape(side, fine, side, fine).mean(axis=(1, 3))
+    at = np.arange(15) - 7
+    psf = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 1.0**2))
+    psf /= psf.sum()
+    sigma = np.sqrt(noise**2 + 0.002 * np.clip(picture, 0, None))
+    picture = fftconvolve(picture, psf, mode="same")
+    observed = picture + sigma * np.random.default_rng(seed).normal(size=picture.shape)
+    return Cutout(
+        "made",
+        observed.astype(np.float32),
+        sigma.astype(np.float32),
+        psf.astype(np.float32),
+        scale,
+    )

@@ -1,0 +1,94 @@
+"""The model of a real lens: derivatives, the perturbation filter, and the whole analysis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from made_lens import made_cutout
+
+from lumpylens.lenses.analysis import analyse
+from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
+from lumpylens.lenses.observation import observe
+from lumpylens.lenses.perturber import filter_lens
+from lumpylens.lenses.refine import Belief, refine
+
+NUMBERS = vector(
+    log_einstein_radius=math.log(1.1), eta_1=0.1, eta_2=0.15, slope=2.05, centre_x=0.01,
+    centre_y=-0.01, shear_1=0.03, shear_2=-0.02, m3_cosine=0.01, m4_sine=-0.02, source_x=0.08,
+    source_y=0.12, log_source_scale=math.log(0.1), light_eta_1=0.1, light_eta_2=0.15,
+    light_eta_3=-0.1, light_eta_4=0.05, perturber_x=0.9, perturber_y=0.5, perturber_strength=0.01,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cutout():
+    return made_cutout(side=61, einstein_radius=0.9)
+
+
+@pytest.fixture(scope="module")
+def observation(cutout):
+    return observe(cutout.image, cutout.noise, cutout.psf, 0.05, radius=1.4)
+
+
+def test_tangents_are_the_derivatives_of_the_picture(observation):
+    names = (*ALL, *MULTIPOLES, *PERTURBER)
+    model = RealLens(observation, 4, 1e-3)
+    lens = model.lens(NUMBERS)
+    tangents = model.tangents(lens, names)
+
+    def picture(values):
+        other = model.lens(values)
+        light = torch.einsum("k,khw->hw", lens.linear.positive, other.gaussians.columns())
+        source = torch.einsum("k,khw->hw", lens.linear.free[:-1], other.source.columns())
+        return observation.see((light + source)[None])[0]
+
+    for name, tangent in zip(names, tangents, strict=True):
+        step = 5e-4  # the blur is single precision
+        up, down = NUMBERS.clone(), NUMBERS.clone()
+        up[INDEX[name]] += step
+        down[INDEX[name]] -= step
+        expected = (picture(up) - picture(down)) / (2 * step)
+        scale = float(expected.abs().max())
+        assert scale > 0, name
+        assert float((tangent - expected).abs().max()) < 2e-2 * scale, name
+
+
+def test_filter_has_unit_variance_under_noise(observation):
+    """Data drawn from the model give signal-to-noise ratios of mean 0 and variance 1."""
+    values = NUMBERS.clone()
+    values[[INDEX[name] for name in (*MULTIPOLES, "perturber_strength")]] = 0
+    lens = RealLens(observation, 4, 1e-3).lens(values)
+    truth = observation.data - lens.linear.residual
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for _ in range(12):
+        noisy = truth + torch.randn(len(truth), generator=generator, dtype=torch.float64)
+        image = (noisy / observation.weights).to(torch.float64)
+        pixels = observation.pixels.flatten().clone()
+        pixels[observation.kept] = image
+        seen = replace(observation, pixels=pixels.reshape(observation.pixels.shape))
+        belief = Belief({})
+        fitted = refine(RealLens(seen, 4, 1e-3), values, ALL, belief, steps=3)
+        found = filter_lens(fitted, belief, 1.2)
+        made.append(found.snr[found.visible].numpy())
+    snr = np.concatenate(made)
+    assert abs(snr.mean()) < 0.3
+    assert 0.75 < snr.std() < 1.15
+
+
+@pytest.mark.slow
+def test_a_planted_perturber_is_found_and_a_smooth_lens_stays_quiet():
+    planted = (0.95, 0.55, 0.13)
+    quiet = analyse(made_cutout(side=81))
+    lumpy = analyse(made_cutout(side=81, perturber=planted))
+    for found in (quiet, lumpy):
+        radius = math.exp(found.smooth.best.lens["log_einstein_radius"])
+        assert radius == pytest.approx(1.1, rel=0.03)
+    assert quiet.perturber.log_evidence < 15
+    assert lumpy.perturber.log_evidence > quiet.perturber.log_evidence + 30
+    assert math.hypot(lumpy.perturber.x - planted[0], lumpy.perturber.y - planted[1]) < 0.15
+    assert lumpy.perturber.einstein_radius == pytest.approx(planted[2], rel=0.5)
