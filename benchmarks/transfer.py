@@ -1,6 +1,6 @@
 """A detector that saw only simulated lenses scores the challenge's images.
 
-Run with ``python benchmarks/transfer.py SLC_FOLDER``; about 15 minutes on one core. Trains
+Run with ``python benchmarks/transfer.py SLC_FOLDER > results/transfer.json``; some minutes. Trains
 `physics` on ``simulate slc`` alone, evaluates on the challenge's test part, and prints one JSON
 object.
 """
@@ -39,13 +39,14 @@ def main() -> None:
     metrics = found.metrics
     components = metrics["audit"]["components"]
     print(json.dumps({
+        "command": "python benchmarks/transfer.py SLC_FOLDER > results/transfer.json",
         "trained_on": f"simulate slc, {given.n} images, seed {given.seed}",
         "tested_on": f"{metrics['n_normal']} no_sub and {metrics['n_anomalous']} sub",
         "auc": metrics["auc"], "auc_low": metrics["auc_low"], "auc_high": metrics["auc_high"],
         "tpr_at_fpr": metrics["tpr_at_fpr"],
         "components": {name: each["auc"] for name, each in components.items()},
         "training_core_seconds": round(trained),
-    }))  # fmt: skip
+    }, indent=1))  # fmt: skip
 
 
 if __name__ == "__main__":

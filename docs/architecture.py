@@ -26,7 +26,7 @@ PARTS = {
         "benchmark_sets", "benchmark_table", "demo", "describe",
     ),
     "real lenses": ("fit", "lenses"),
-    "report": ("report", "examples"),
+    "report": ("report", "examples", "ranking"),
     "store": ("store", "packing"),
     "detectors": ("detectors", "reference"),
     "training": ("training", "_lightning", "_batches"),

@@ -17,6 +17,9 @@ DETECTOR = "physics"
 SETTINGS = {"sample": 80, "near_epochs": 0}
 POPULATION = "slc"
 SUBSTRUCTURE = "points"
+EXPLAINED = 12
+"""Ranks that the report explains."""
+
 N_LEARNED, N_FRESH = 220, 50
 """Smooth lenses to learn from, and lenses of each kind to test with: as many as fit the time."""
 
@@ -67,6 +70,7 @@ def demo(
         normal=LensImages.open(places["smooth"]) + LensImages.open(places["fresh"]),
         anomalous=places["lumpy"],
         out=folder / "report",
+        explain=EXPLAINED,
         progress=progress,
     )
     return {

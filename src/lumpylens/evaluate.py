@@ -28,6 +28,7 @@ from lumpylens.measure import (
 )
 from lumpylens.metrics import TRIVIAL_STATISTICS, trivial_statistics
 from lumpylens.progress import counted
+from lumpylens.ranking import Ranking, about, joined, short
 from lumpylens.scores import ScoreTable
 from lumpylens.writing import check_writable, whole_folder
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate"]
 
 METRICS, REPORT, IMAGES = "metrics.json", "report.html", "images"
+EXPLAINED, FDR = 50, 0.05
+"""Ranks that a report explains, and the false-discovery rate of its flags, unless told."""
 SCORES = {"normal": "scores_normal.csv", "anomalous": "scores_anomalous.csv"}
 
 
@@ -59,6 +62,8 @@ class Evaluation:
         The detector's training curve, empty where it has none.
     examples : dict of str to tuple of Example
         See `lumpylens.examples.choose_examples`.
+    ranking : Ranking
+        Both classes as one list: what counts for the headline, and what failed.
     """
 
     metrics: Mapping[str, Any]
@@ -66,6 +71,7 @@ class Evaluation:
     calibration: Calibration
     history: list[dict[str, float]]
     examples: Mapping[str, tuple[Example, ...]]
+    ranking: Ranking
 
     @property
     def auc(self) -> float:
@@ -114,6 +120,7 @@ def evaluate(
     normal: Any,
     anomalous: Any,
     out: str | Path | None = None,
+    explain: int | None = None,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
@@ -133,6 +140,8 @@ def evaluate(
         Whatever `LensImages.open` understands.
     out : str or Path, optional
         Folder to write: ``metrics.json``, score tables, ``report.html``.
+    explain : int, optional
+        How many of the highest ranks the report explains. Default: 50 if there is a report.
     seed : int
         For the images that the report draws at random; no number depends on it.
     device : str
@@ -149,11 +158,14 @@ def evaluate(
         If the model cannot be loaded.
     """
     from lumpylens.examples import choose_examples
+    from lumpylens.explain import check_explain, explain_highest
     from lumpylens.score import calibrated, raw_scores
     from lumpylens.store import load_model
 
     if out is not None:
         check_place(Path(out))
+    wanted = explain if explain is not None else EXPLAINED if out is not None else 0
+    check_explain(wanted)
     trained = load_model(model)
     images = {"normal": LensImages.open(normal), "anomalous": LensImages.open(anomalous)}
     refuse_label(images["normal"], ANOMALOUS, "normal")
@@ -178,12 +190,27 @@ def evaluate(
     positions = {
         name: np.flatnonzero(table.components["use"] == HEADLINE) for name, table in tables.items()
     }
+    listed = {
+        name: np.flatnonzero(np.isin(table.components["use"], (HEADLINE, FAILED)))
+        for name, table in tables.items()
+    }
+    one_list = joined({name: tables[name][rows] for name, rows in listed.items()}, FDR)
+    both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
+    ranking = Ranking(
+        one_list,
+        both,
+        trained.calibration,
+        explain_highest(trained, both, one_list, wanted, device=device, progress=progress),
+        FDR,
+        about(model, trained.detector.name, both.location),
+    )
     result = Evaluation(
         metrics=without_nan(metrics),
         tables=tables,
         calibration=trained.calibration,
         history=list(trained.detector.history),
         examples=choose_examples(images, tables, positions, trained.detector, seed),
+        ranking=ranking,
     )
     if out is not None:
         result.write(out)
@@ -304,8 +331,3 @@ def describe_model(trained: TrainedModel, given: Any) -> dict[str, Any]:
         "settings": detector.config.model_dump(mode="json"),
         "versions": installed_versions(),
     }
-
-
-def short(location: str) -> str:
-    """Last two parts of a path: a report that is given away names no home folder."""
-    return "/".join(Path(location).parts[-2:]).lstrip("/")

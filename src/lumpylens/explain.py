@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lumpylens.data.images import LensImages
-from lumpylens.errors import DataError
+from lumpylens.errors import DataError, ModelError
 from lumpylens.explanation import Explanation, ScorePart
 from lumpylens.progress import counted
 from lumpylens.writing import check_writable, whole_file
 
 if TYPE_CHECKING:
+    from lumpylens.scores import ScoreTable
     from lumpylens.store import TrainedModel
 
-__all__ = ["Explanations", "explain", "explained"]
+__all__ = ["Explanations", "check_explain", "explain", "explain_highest", "explained"]
 
 SHOWN = 12
 """Figures in a notebook's view."""
@@ -144,6 +145,29 @@ def explained(
         return replace(one, scores=(ScorePart(first.name, first.value, known, smallest), *others))
 
     return Explanations(tuple(with_p_value(one) for one in found))
+
+
+def check_explain(count: int) -> None:
+    """Refuse a number of explanations that is none."""
+    if count < 0:
+        raise ModelError(f"explain is a number of images, 0 or more, got {count}")
+
+
+def explain_highest(
+    model: TrainedModel,
+    images: LensImages,
+    table: ScoreTable,
+    count: int,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[int, Explanation]:
+    """Explanations of the `count` highest ranks of a scored collection, by position."""
+    order = [int(row) for row in table.order()[:count] if table.scored[row]]
+    if not order:
+        return {}
+    found = explained(model, images[order], device=device, progress=progress)
+    return dict(zip(order, found, strict=True))
 
 
 def find(images: LensImages, ids: Sequence[str]) -> list[int]:

@@ -27,6 +27,8 @@ def score(
     data: Any,
     *,
     out: str | Path | None = None,
+    report: str | Path | None = None,
+    explain: int = 50,
     fdr: float = 0.05,
     fast: bool = False,
     device: str = "auto",
@@ -42,6 +44,10 @@ def score(
         Whatever `LensImages.open` understands.
     out : str or Path, optional
         Table to write: CSV, ECSV or Parquet by suffix.
+    report : str or Path, optional
+        Folder for a page that shows the list: ``report.html``, its pictures, ``scores.csv``.
+    explain : int
+        How many of the highest ranks the report explains.
     fdr : float
         False-discovery rate at which images are flagged.
     fast : bool
@@ -60,16 +66,21 @@ def score(
     Raises
     ------
     DataError
-        If there are no images, or `out` cannot be written.
+        If there are no images, or `out` or `report` cannot be written.
     ModelError
         If the model cannot be loaded or has no fast score, or `fdr` or `device` makes no sense.
     """
+    from lumpylens.explain import check_explain, explain_highest
+    from lumpylens.ranking import Ranking, about, check_report_place
     from lumpylens.store import load_model
 
     if not 0 < fdr < 1:
         raise ModelError(f"fdr is a false-discovery rate between 0 and 1, got {fdr:g}")
     if out is not None:
         check_table_place(Path(out))
+    if report is not None:
+        check_report_place(Path(report))
+        check_explain(explain)
     trained = load_model(model)
     if fast:
         trained = trained.fast()
@@ -79,6 +90,15 @@ def score(
     )
     if out is not None:
         table.write(out)
+    if report is not None:
+        Ranking(
+            table,
+            images,
+            trained.calibration,
+            explain_highest(trained, images, table, explain, device=device, progress=progress),
+            fdr,
+            about(model, trained.detector.name, images.location),
+        ).write(report)
     return table
 
 

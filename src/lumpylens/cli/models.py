@@ -96,6 +96,12 @@ def score(
         Path | None,
         typer.Option("--out", help="Table: .csv, .ecsv or .parquet; with --cluster a folder."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder for a page that shows the list.")
+    ] = None,
+    explain: Annotated[
+        int, typer.Option("--explain", help="Highest ranks that the page explains.")
+    ] = 50,
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
@@ -116,6 +122,8 @@ def score(
 ) -> int:
     """Rank images by how far they depart from normal ones."""
     if cluster is not None:
+        if report is not None:
+            raise DataError("--report shows one list; leave out --report or --cluster")
         if fast:
             raise ModelError("--fast scores in one process; leave out --fast or --cluster")
         return _score_shards(model, data, out, cluster, fdr, top, device, as_json, quiet)
@@ -126,7 +134,10 @@ def score(
         )
     from lumpylens.score import score
 
-    table = score(model, data[0], out=out, fdr=fdr, fast=fast, device=device, progress=not quiet)
+    table = score(
+        model, data[0], out=out, report=report, explain=explain, fdr=fdr, fast=fast,
+        device=device, progress=not quiet,
+    )  # fmt: skip
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,
@@ -139,7 +150,13 @@ def score(
         columns = table.columns()
         shown = {**counts, "rows": [dict(zip(columns, row, strict=True)) for row in
                                     zip(*columns.values(), strict=True)]}  # fmt: skip
-    say(shown, as_json, [repr(table), *([f"all rows are in {out}"] if out else [])])
+    lines = [repr(table)]
+    if out is not None:
+        lines.append(f"all rows are in {out}")
+    if report is not None:
+        shown["report"] = str(report / "report.html")
+        lines.append(f"report: {report / 'report.html'}")
+    say(shown, as_json, lines)
     return SOME_FAILED if table.n_failed else 0
 
 
@@ -175,6 +192,9 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", help="Folder for report, metrics and scores.")] = (
         Path("results")
     ),
+    explain: Annotated[
+        int, typer.Option("--explain", help="Highest ranks that the report explains.")
+    ] = 50,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -184,8 +204,9 @@ def evaluate(
     from lumpylens.evaluate import evaluate
 
     evaluation = evaluate(
-        model, normal=normal, anomalous=anomalous, out=out, device=device, progress=not quiet
-    )
+        model, normal=normal, anomalous=anomalous, out=out, explain=explain, device=device,
+        progress=not quiet,
+    )  # fmt: skip
     metrics = evaluation.metrics
     say(metrics, as_json, [repr(evaluation), f"report: {out / 'report.html'}"])
     return SOME_FAILED if metrics["n_failed_normal"] + metrics["n_failed_anomalous"] else 0

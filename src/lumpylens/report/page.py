@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page and its pictures."""
+"""The report of an evaluation or of a scored list: one HTML page and its pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from lumpylens.metrics import TRIVIAL_STATISTICS, RocCurve, roc_curve
 from lumpylens.report import figures
+from lumpylens.report.listing import write_listing
 from lumpylens.report.strips import residual_range, write_strip
 from lumpylens.report.style import save_both
 from lumpylens.scores import FIRST_COMPONENT
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from lumpylens.evaluate import Evaluation
+    from lumpylens.ranking import Ranking
 
-__all__ = ["write_report"]
+__all__ = ["write_list_report", "write_report"]
 
 PAGE, IMAGES = "report.html", "images"
 GROUPS = {
@@ -44,7 +46,7 @@ ROC_PARTS = {"train": "training data", "test": "validation data (never seen)"}
 def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     """Write ``report.html`` and the pictures it shows.
 
-    The page is self-contained: relative files, no script, no request to anywhere.
+    The page works from the disk: relative files, no request to anywhere.
 
     Parameters
     ----------
@@ -61,8 +63,9 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
     (place / IMAGES).mkdir(exist_ok=True)
     drawn = draw_figures(evaluation, place / IMAGES)
     groups, span = draw_examples(evaluation, place / IMAGES)
-    page = environment().get_template("report.html.j2")
-    text = page.render(
+    ranking = evaluation.ranking
+    return render(
+        place,
         m=evaluation.metrics,
         figures=drawn,
         groups=groups,
@@ -73,8 +76,46 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
         ],
         best_trivial=best_trivial(evaluation.metrics["audit"]["trivial"]),
         trivial_meaning=TRIVIAL_STATISTICS,
+        listing=write_listing(ranking, place / IMAGES),
+        fdr=ranking.fdr,
+        n_calibration=len(evaluation.calibration),
     )
-    (place / PAGE).write_text(text, encoding="utf-8")
+
+
+def write_list_report(ranking: Ranking, folder: str | Path) -> Path:
+    """Write ``report.html`` of a scored list, and the pictures it shows.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    folder : str or Path
+        An existing folder.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    place = Path(folder)
+    (place / IMAGES).mkdir(exist_ok=True)
+    return render(
+        place,
+        m=None,
+        figures={},
+        about=ranking.about,
+        table=ranking.table,
+        listing=write_listing(ranking, place / IMAGES),
+        fdr=ranking.fdr,
+        n_calibration=len(ranking.calibration),
+        smallest_p_value=ranking.calibration.smallest_p_value,
+    )
+
+
+def render(place: Path, **values: Any) -> Path:
+    """Fill the one template of all reports."""
+    text = environment().get_template("report.html.j2").render(**values)
+    # Names of files may hold bytes that are no UTF-8.
+    (place / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace")
     return place / PAGE
 
 

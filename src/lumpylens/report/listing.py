@@ -1,0 +1,195 @@
+"""The list of a report: a table that a browser sorts, thumbnails, thresholds and explanations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.calibrate import Calibration
+from lumpylens.ranking import CLASS, Ranking
+from lumpylens.report.bins import Bins, shared_bins
+from lumpylens.report.panels import (
+    LIGHT_PALETTE,
+    PALETTES,
+    explanation_parts,
+    gradient,
+    write_picture,
+)
+from lumpylens.report.strips import display
+from lumpylens.scores import DESCRIPTIONS
+
+__all__ = ["Listing", "write_listing"]
+
+THUMBNAILS = 200
+"""Ranks with a thumbnail; more are found by name in the table."""
+
+THUMBNAIL_PX = 150
+POINTS = 120
+"""Positions of the threshold slider, at most."""
+
+USUAL_FPR = 0.05
+"""False-positive rate at which the slider stands at first."""
+
+CURVE = (1000.0, 200.0)
+"""Width and height that histograms are drawn on."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the page's list is made of.
+
+    Attributes
+    ----------
+    data : dict
+        For the browser, in types that JSON has.
+    curves : dict of str to str
+        Outline of each histogram, as an SVG path.
+    ticks : list of (float, str)
+        Place on [0, 1] and text.
+    start : int
+        Where the slider stands at first.
+    """
+
+    data: dict[str, Any]
+    curves: dict[str, str]
+    ticks: list[tuple[float, str]]
+    start: int
+
+
+def write_listing(ranking: Ranking, folder: Path) -> Listing:
+    """Write thumbnails and pictures of explanations into `folder`, which exists."""
+    order = ranking.table.order()
+    table = ranking.table[order]
+    explained = {
+        place: explanation_parts(ranking.explanations[int(row)], folder, f"rank-{place + 1:04d}")
+        for place, row in enumerate(order)
+        if int(row) in ranking.explanations and ranking.explanations[int(row)].image is not None
+    }
+    thumbs = [
+        write_thumbnail(ranking, int(row), folder / f"thumb-{place + 1:04d}.png")
+        for place, row in enumerate(order[:THUMBNAILS])
+    ]
+    histograms = {"calibration": ranking.calibration.scores}
+    if ranking.labelled:
+        histograms = {
+            name: table.anomaly_score[table.scored & (table.components[CLASS] == name)]
+            for name in ("normal", "anomalous")
+        }
+    else:
+        histograms["list"] = table.anomaly_score[table.scored]
+    histograms = {name: values for name, values in histograms.items() if len(values)}
+    normal, *others = histograms.values()
+    bins = shared_bins(normal, others[0] if others else normal)
+    columns = {"rank": np.arange(1, len(table) + 1), **table.columns()}
+    tested = int(np.isfinite(table.p_value).sum())
+    points = operating_points(ranking.calibration, tested, bins)
+    data = {
+        "columns": [
+            {"key": key, "label": key.replace("_", " "), "text": is_text(values),
+             "meaning": DESCRIPTIONS.get(key, "")}
+            for key, values in columns.items() if key not in ("error", "warning", "flag")
+        ],
+        "rows": {key: plain(values) for key, values in columns.items()},
+        "thumbs": thumbs,
+        "explained": explained,
+        "points": points,
+        "fdr": ranking.fdr,
+        "palettes": {name: gradient(name) for name in PALETTES},
+        "labelled": ranking.labelled,
+    }  # fmt: skip
+    away = [abs(point["fpr"] - USUAL_FPR) for point in points]
+    return Listing(
+        data,
+        {name: outline(values, bins) for name, values in histograms.items()},
+        ticks(bins),
+        int(np.argmin(away)),
+    )
+
+
+def is_text(values: Any) -> bool:
+    """Whether a column holds words."""
+    return np.asarray(values).dtype.kind in "US"
+
+
+def plain(values: Any) -> list[Any]:
+    """A column in types that JSON has; a missing number is null."""
+    column = np.asarray(values)
+    if column.dtype.kind != "f":
+        return list(column.tolist())
+    return [value if math.isfinite(value) else None for value in column.tolist()]
+
+
+def write_thumbnail(ranking: Ranking, row: int, path: Path) -> bool:
+    """Write one image small; False if it cannot be drawn."""
+    item = ranking.images[row]
+    if item.image is None or item.error:
+        return False
+    step = max(1, min(item.image.shape) // THUMBNAIL_PX)
+    write_picture(display(item.image, item.image)[::step, ::step], LIGHT_PALETTE, path)
+    return True
+
+
+def operating_points(calibration: Calibration, tested: int, bins: Bins) -> list[dict[str, float]]:
+    """Thresholds between which the slider moves, strictest first, with their false alarms.
+
+    A threshold with k of n calibration scores at or above it lets through k / (n + 1) of normal
+    images on average, and a number of them that is beta-binomial.
+    """
+    count = len(calibration)
+    ranks = np.unique(np.geomspace(1, max(count // 2, 1), POINTS).round().astype(int))
+    points = []
+    for rank in ranks.tolist():
+        fpr = rank / (count + 1)
+        threshold = calibration.threshold(fpr)
+        low, high = calibration.expected_false_alarms(fpr, tested) if tested else (0, 0)
+        points.append(
+            {"fpr": fpr, "threshold": threshold, "expected": fpr * tested, "low": low,
+             "high": high, "x": place_of(threshold, bins)}
+        )  # fmt: skip
+    return points
+
+
+def place_of(value: float, bins: Bins) -> float:
+    """Where a value lies on the drawn axis, on [0, 1]."""
+    return float(np.interp(value, bins.edges, np.linspace(0, 1, len(bins.edges))))
+
+
+def outline(values: NDArray[np.float64], bins: Bins) -> str:
+    """A histogram as an SVG path; heights are square roots, so that few images show."""
+    width, height = CURVE
+    clipped = np.clip(values, bins.edges[0], bins.edges[-1])
+    heights = np.sqrt(np.histogram(clipped, bins.edges)[0] / len(values))
+    step = width / len(heights)
+    top = height * (1 - heights / max(float(heights.max()), 1e-12))
+    line = " ".join(f"V{y:.1f}H{(k + 1) * step:.1f}" for k, y in enumerate(top))
+    return f"M0 {height:g} {line} V{height:g}Z"
+
+
+def ticks(bins: Bins) -> list[tuple[float, str]]:
+    """Round numbers along the drawn axis."""
+    low, high = float(bins.edges[0]), float(bins.edges[-1])
+    if bins.scale == "linear":
+        from matplotlib.ticker import MaxNLocator
+
+        chosen = [float(value) for value in MaxNLocator(5).tick_values(low, high)]
+    else:
+        powers = [float(10.0**k) for k in range(-12, 13)]
+        chosen = [-value for value in powers] + [0.0] + powers
+        if bins.scale == "asinh":
+            chosen = [value for value in chosen if value == 0 or abs(value) >= bins.width / 3]
+    inside = sorted(value for value in chosen if low <= value <= high)
+    return [(place_of(value, bins), f"{value:g}") for value in thinned(inside, bins)]
+
+
+def thinned(values: list[float], bins: Bins) -> list[float]:
+    """Values whose texts do not overlap."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or place_of(value, bins) - place_of(kept[-1], bins) > 0.08:
+            kept.append(value)
+    return kept

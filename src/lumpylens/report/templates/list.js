@@ -1,0 +1,289 @@
+"use strict";
+{
+const data = JSON.parse(document.getElementById("list-data").textContent);
+const rows = data.rows, total = rows.id.length, PAGE = 50, THUMBS = 24, NOTE = 2;
+const by = (id) => document.getElementById(id);
+const state = {key: "rank", descending: false, page: 0, order: [], thumbs: THUMBS, open: -1};
+const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+
+function element(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+function drawing(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  if (value === 0 || Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+}
+const note = (row) => rows.error[row] || rows.warning[row];
+
+// -- selection ------------------------------------------------------------------------------
+
+let selected = [];
+// A p-value is a ratio of whole numbers: as written and as computed may differ in the last digit.
+const within = (value, limit) => value !== null && value <= limit * (1 + 1e-9);
+const point = () => data.points[Number(by("slider").value)];
+const rate = () => Number(by("fdr").value) / 100;
+
+function select() {
+  const {fpr, threshold, expected, low, high, x} = point();
+  const above = rows.p_value.map((p) => within(p, fpr));
+  const found = rows.q_value.map((q) => within(q, rate()));
+  const size = (chosen) => chosen.reduce((sum, one) => sum + one, 0);
+  const tested = rows.p_value.filter((p) => p !== null).length;
+  const classes = (chosen) => !data.labelled ? "" :
+    ` ${size(chosen.map((one, row) => one && rows.class[row] === "normal"))} of them are normal.`;
+  by("threshold-said").textContent =
+    `${count(size(above), "image")} reach a score of ${number(threshold)} (p ≤ ${number(fpr)}). ` +
+    `If all ${tested.toLocaleString("en")} were normal, about ${number(Number(expected.toPrecision(2)))} ` +
+    `false alarms would (95 %: ${low} to ${high}).` + classes(above);
+  by("slider").setAttribute("aria-valuetext", `score ${number(threshold)}, ${size(above)} images, ` +
+    `about ${number(Number(expected.toPrecision(2)))} false alarms expected`);
+  by("threshold-line").style.left = `${100 * x}%`;
+  const valid = by("fdr").checkValidity() && by("fdr").value !== "";
+  by("fdr").setAttribute("aria-invalid", String(!valid));
+  by("fdr-said").textContent = valid
+    ? `${count(size(found), "image")} selected by Benjamini-Hochberg.` + classes(found)
+    : "Give a rate between 0.1 and 99 %.";
+  selected = by("rule-fdr").checked ? found.map((one) => one && valid) : above;
+  by("selected-said").textContent = count(size(selected), "image");
+  by("download").disabled = !size(selected);
+  render();
+}
+
+function field(value) {
+  if (value === null) return "";
+  const text = String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+function selectionCsv() {
+  const keys = Object.keys(rows);
+  const chosen = rows.id.map((_, row) => row).filter((row) => selected[row]);
+  const lines = chosen.map((row) => keys.map((key) => field(rows[key][row])).join(","));
+  return [keys.join(","), ...lines].join("\n") + "\n";
+}
+function download() {
+  const link = element("a", {download: "selection.csv",
+    href: URL.createObjectURL(new Blob([selectionCsv()], {type: "text/csv"}))});
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+// -- table ----------------------------------------------------------------------------------
+
+const compare = {
+  "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
+  "=": (a, b) => a === b,
+};
+function conditions(text) {
+  return text.trim().split(/\s+/).filter(Boolean).map((word) => {
+    const parts = word.match(/^(\w+)(<=|>=|<|>|=)([-+]?[\d.]+(?:e[-+]?\d+)?)$/i);
+    if (parts && parts[1] in rows) {
+      const [, key, sign, limit] = parts;
+      return (row) => rows[key][row] !== null && compare[sign](rows[key][row], Number(limit));
+    }
+    const part = word.toLowerCase();
+    return (row) => `${rows.id[row]} ${note(row)}`.toLowerCase().includes(part);
+  });
+}
+function shown() {
+  const tests = conditions(by("query").value), show = by("show").value;
+  if (show === "selected") tests.push((row) => selected[row]);
+  else if (show === "explained") tests.push((row) => row in data.explained);
+  else if (show === "noted") tests.push((row) => note(row) !== "");
+  else if (show !== "all") tests.push((row) => rows.class[row] === show);
+  const kept = rows.id.map((_, row) => row).filter((row) => tests.every((test) => test(row)));
+  const values = rows[state.key], turn = state.descending ? -1 : 1;
+  return kept.sort((a, b) => {
+    const first = values[a], second = values[b];
+    // What is missing comes last, whichever way the rest is sorted.
+    if (first === null || second === null) return (first === null) - (second === null) || a - b;
+    return turn * (first < second ? -1 : first > second ? 1 : 0) || a - b;
+  });
+}
+function head() {
+  const cells = data.columns.map(({key, label, text, meaning}) => {
+    const cell = element("th", {scope: "col", className: text ? "text" : "", title: meaning},
+      element("button", {type: "button", textContent: label, onclick: () => {
+        state.descending = state.key === key ? !state.descending : !text && key !== "rank";
+        state.key = key;
+        state.page = 0;
+        render();
+      }}));
+    cell.dataset.key = key;
+    return cell;
+  });
+  cells.splice(NOTE, 0, element("th", {scope: "col", className: "text", textContent: "note"}));
+  by("rows").tHead.append(element("tr", {}, ...cells));
+}
+function line(row) {
+  const cells = data.columns.map(({key, text}) => key === "id"
+    ? element("td", {className: "text"}, element("button", {type: "button", textContent: rows.id[row],
+        title: rows.id[row], onclick: () => open(row)}))
+    : element("td", {className: text ? "text" : "", textContent: number(rows[key][row])}));
+  const marks = [selected[row] ? "selected" : "", row in data.explained ? "explained" : "", note(row)];
+  cells.splice(NOTE, 0,
+    element("td", {className: "note-cell", textContent: marks.filter(Boolean).join("; ")}));
+  return element("tr", {className: selected[row] ? "chosen" : ""}, ...cells);
+}
+function render() {
+  state.order = shown();
+  const pages = Math.max(1, Math.ceil(state.order.length / PAGE));
+  state.page = Math.min(state.page, pages - 1);
+  const start = state.page * PAGE;
+  by("rows").tBodies[0].replaceChildren(...state.order.slice(start, start + PAGE).map(line));
+  for (const cell of by("rows").tHead.rows[0].cells) {
+    if (cell.dataset.key === state.key) {
+      cell.setAttribute("aria-sort", state.descending ? "descending" : "ascending");
+    } else cell.removeAttribute("aria-sort");
+  }
+  by("shown-said").textContent = `${state.order.length.toLocaleString("en")} of ${count(total, "image")}`;
+  by("page-said").textContent = `page ${state.page + 1} of ${pages}`;
+  by("earlier").disabled = state.page === 0;
+  by("later").disabled = state.page === pages - 1;
+  for (const button of by("thumbs").querySelectorAll("button")) {
+    button.classList.toggle("chosen", selected[Number(button.dataset.row)]);
+  }
+}
+
+// -- gallery --------------------------------------------------------------------------------
+
+const thumbnail = (row) => `images/thumb-${String(row + 1).padStart(4, "0")}.png`;
+function gallery() {
+  const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
+  for (let row = before; row < end; row++) {
+    const picture = data.thumbs[row]
+      ? element("img", {src: thumbnail(row), loading: "lazy", alt: "", width: 150, height: 150})
+      : element("span", {className: "none"});
+    const kind = data.labelled
+      ? element("span", {className: rows.class[row], textContent: rows.class[row]}) : null;
+    const button = element("button", {type: "button", onclick: () => open(row)}, picture,
+      element("span", {className: "text"},
+        element("strong", {textContent: `${row + 1}. `}), `${number(rows.anomaly_score[row])} `,
+        kind, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
+    button.dataset.row = row;
+    button.setAttribute("aria-label", `Open rank ${row + 1}, ${rows.id[row]}`);
+    by("thumbs").append(element("li", {}, button));
+  }
+  by("more-thumbs").hidden = end === data.thumbs.length;
+}
+
+// -- one image ------------------------------------------------------------------------------
+
+function panel(found, one) {
+  const picture = drawing("svg", {viewBox: found.view.join(" "), role: "img"});
+  picture.setAttribute("aria-label", one.title);
+  const [x, y, width, height] = one.box;
+  picture.append(drawing("image", {href: one.file, x, y, width, height, preserveAspectRatio: "none"}));
+  const under = found.panels.find((other) => other.ring && !other.palette);
+  if (one.ring && one.palette && under) {
+    // The light of the lens, so that eyes find their way between the pictures.
+    const [left, top, across, down] = under.box;
+    picture.prepend(drawing("image", {href: under.file, x: left, y: top, width: across, height: down,
+      preserveAspectRatio: "none", class: "under"}));
+  }
+  const thin = found.view[2] / 150;
+  if (one.ring && found.ring) {
+    const [cx, cy, r] = found.ring;
+    picture.append(drawing("circle", {cx, cy, r, fill: "none", stroke: one.palette ? "#000" : "#fff",
+      "stroke-width": thin / 1.5, "stroke-dasharray": `${2 * thin} ${2 * thin}`}));
+  }
+  if (one.peak && found.peak) {
+    const [cx, cy] = found.peak, arm = 5 * thin;
+    picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
+      stroke: "#000", "stroke-width": 1.5 * thin, fill: "none"}));
+  }
+  const figure = element("figure", {}, element("figcaption", {textContent: one.title}), picture);
+  if (one.palette) {
+    const ramp = element("div", {className: "ramp"});
+    ramp.style.background = `linear-gradient(to right, ${data.palettes[one.palette].join(",")})`;
+    figure.append(ramp, element("div", {className: "ends"},
+      element("span", {textContent: one.ends[0]}), element("span", {textContent: one.unit}),
+      element("span", {textContent: one.ends[1]})));
+  }
+  return figure;
+}
+function surprises(list) {
+  const reach = 1.05 * Math.max(4, ...list.map(([, , sigma]) => Math.abs(sigma)));
+  const at = (sigma) => `${50 + 50 * sigma / reach}%`, wide = (sigma) => `${50 * Math.abs(sigma) / reach}%`;
+  return list.map(([name, value, sigma]) => {
+    const usual = element("span", {className: "usual"}), bar = element("span", {className: "value"});
+    Object.assign(usual.style, {left: at(-2), width: wide(4)});
+    Object.assign(bar.style, {left: at(Math.min(sigma, 0)), width: wide(sigma)});
+    return element("div", {className: `surprise${Math.abs(sigma) > 2 ? " unusual" : ""}`},
+      element("span", {}, `${name} `, element("span", {className: "number", textContent: value})),
+      element("span", {className: "track"}, usual, bar),
+      element("span", {className: "sigma", textContent: `${sigma > 0 ? "+" : ""}${sigma.toFixed(1)}σ`}));
+  });
+}
+function open(row) {
+  const found = data.explained[row];
+  state.open = row;
+  by("opened-name").textContent = rows.id[row];
+  by("opened-rank").textContent = `rank ${row + 1} of ${total.toLocaleString("en")}` +
+    (data.labelled ? `, ${rows.class[row]}` : "") + (selected[row] ? ", selected" : "");
+  by("opened-sentence").textContent = found ? `${found.sentence}.`
+    : rows.error[row] ? "This image could not be scored." : "This rank is not explained in this report.";
+  by("opened-note").hidden = !note(row);
+  by("opened-note").textContent = note(row);
+  const plain = data.columns.filter(({key, text}) => !text && key !== "rank" && rows[key][row] !== null)
+    .map(({key, label}) => [label, number(rows[key][row]), ""]);
+  const scores = found ? found.scores : plain;
+  by("opened-scores").replaceChildren(...scores.map(([name, value, p]) => element("div", {},
+    element("dt", {textContent: name}),
+    element("dd", {}, value, element("small", {textContent: p})))));
+  const pictures = found ? found.panels.map((one) => panel(found, one))
+    : data.thumbs[row] ? [element("figure", {}, element("img", {src: thumbnail(row), alt: "image"}))] : [];
+  by("opened-panels").replaceChildren(...pictures);
+  by("opened-peak").textContent = found && found.peak_text ? `+ ${found.peak_text}` : "";
+  const bars = found ? surprises(found.surprises) : [];
+  by("opened-surprises").replaceChildren(
+    ...(bars.length ? [element("h3", {textContent: "Surprise, in sigma of normal lenses"}), ...bars] : []));
+  const place = state.order.indexOf(row);
+  by("previous").disabled = place <= 0;
+  by("next").disabled = place < 0 || place === state.order.length - 1;
+  if (!by("opened").open) by("opened").showModal();
+  by("opened").scrollTop = 0;
+}
+function step(places) {
+  const next = state.order[state.order.indexOf(state.open) + places];
+  if (next !== undefined && state.order.includes(state.open)) open(next);
+}
+
+// -- start ----------------------------------------------------------------------------------
+
+by("slider").addEventListener("input", () => { by("rule-threshold").checked = true; select(); });
+by("fdr").addEventListener("input", () => { by("rule-fdr").checked = true; select(); });
+for (const rule of ["rule-threshold", "rule-fdr"]) by(rule).addEventListener("change", select);
+by("download").addEventListener("click", download);
+by("filters").addEventListener("submit", (event) => event.preventDefault());
+for (const [id, happening] of [["query", "input"], ["show", "change"]]) {
+  by(id).addEventListener(happening, () => { state.page = 0; render(); });
+}
+by("earlier").addEventListener("click", () => { state.page -= 1; render(); });
+by("later").addEventListener("click", () => { state.page += 1; render(); });
+by("more-thumbs").addEventListener("click", () => { state.thumbs += THUMBS; gallery(); render(); });
+by("previous").addEventListener("click", () => step(-1));
+by("next").addEventListener("click", () => step(1));
+by("close").addEventListener("click", () => by("opened").close());
+by("opened").addEventListener("click", (event) => {
+  if (event.target === by("opened")) by("opened").close();
+});
+by("opened").addEventListener("keydown", (event) => {
+  if (event.key === "ArrowLeft") step(-1);
+  else if (event.key === "ArrowRight") step(1);
+});
+head();
+gallery();
+select();
+}
