@@ -50,7 +50,7 @@ def test_smooth_lenses_are_like_the_population(smooth: list[Explanation]) -> Non
 @pytest.mark.parametrize("at_px", [(20.0, 0.0), pytest.param((0.0, -20.0), marks=pytest.mark.slow)])
 def test_a_planted_mass_is_where_it_is(detector: Detector, at_px: tuple[float, float]) -> None:
     # 0.5 % of the lens's mass
-    lump = Substructure(1, einstein_radius_px=1.4, at_px=at_px)
+    lump = Substructure(count=1, einstein_radius_px=1.4, at_px=at_px)
     found = detector.explain(simulate("slc", 4, seed=5, substructure=lump))
     clear = [one.peak for one in found if one.peak and one.scores[3].p_value <= 0.01]
     assert len(clear) >= 2
