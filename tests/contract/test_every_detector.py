@@ -128,7 +128,11 @@ CASES = {
         learns_in_epochs=False,
         weights_before=unread,
     ),
-    "pixel": Case({"width": 8, **LONG}, {"width": 2, **EPOCHS}),
+    # Blots and spots as bright beside these rings as beside lenses.
+    "pixel": Case(
+        {"width": 8, "blot": 0.3, "spot": 0.1, "max_epochs": 40, "batch_size": 16},
+        {"width": 2, **EPOCHS},
+    ),
     "pca": Case({"max_components": 30}, **CLOSED_FORM),
     "ocsvm": Case({"n_components": 50}, **CLOSED_FORM),
     "dcae": Case({"latents": 16, **LONG}, {"latents": 8, **EPOCHS}),
