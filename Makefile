@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 DATA ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
+ONCE ?= aae,dcae,rbm,vae
 WORKERS ?= 1
 
 .PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures \
@@ -43,7 +44,7 @@ lint: $(VENV)/dev.stamp
 challenge: $(VENV)/test.stamp
 	data='$(DATA)'; data=$${data:-$$($(BIN)/lumpylens fetch slc)} && \
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
-		$(if $(DETECTORS),--detectors $(DETECTORS)) --reference --name challenge --out results
+		$(if $(DETECTORS),--detectors $(DETECTORS),--once $(ONCE)) --reference --name challenge --out results
 
 slacs: $(VENV)/test.stamp
 	test -d '$(DATA)' || { echo 'make slacs DATA=folder with one folder per lens'; exit 2; }

@@ -35,6 +35,7 @@ def benchmark(
     detectors: Sequence[str] | None = None,
     *,
     seeds: Sequence[int] = (0,),
+    once: Sequence[str] = (),
     out: str | Path = "results",
     name: str = "benchmark",
     reference: bool = False,
@@ -60,6 +61,8 @@ def benchmark(
         Default: all.
     seeds : sequence of int
         Each detector is trained once with each. The split does not depend on it.
+    once : sequence of str
+        Those of the detectors that are trained with the first seed alone, since they take long.
     out : str or Path
         Folder for ``NAME.md`` and ``NAME.json``.
     name : str
@@ -90,6 +93,9 @@ def benchmark(
     names = list(DETECTORS) if detectors is None else list(dict.fromkeys(detectors))
     if not names or not seeds:
         raise ModelError("a benchmark needs at least one detector and one seed")
+    for each in once:
+        if each not in names:
+            raise ModelError(f"{each} is to be trained once, but is not among {', '.join(names)}")
     folder = Path(out)
     check_writable(folder / f"{name}.md")
     settings = {each: create(each).config.model_dump(mode="json") for each in names}
@@ -104,7 +110,7 @@ def benchmark(
                          progress)  # fmt: skip
     runs = []
     for detector in [*names, REFERENCE] if reference else names:
-        for seed in seeds:
+        for seed in seeds[:1] if detector in once else seeds:
             identity = {
                 "images": images,
                 "lumpylens": version("lumpylens"),
@@ -118,11 +124,13 @@ def benchmark(
     common_part = {
         "command": f"lumpylens benchmark {made.command if made else shlex.quote(told)} "
         f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
+        + (f" --once {','.join(once)}" if once else "")
         + (" --reference" if reference else "")
         + (f" --name {shlex.quote(name)}" if name != "benchmark" else ""),
         "n_given_normal": len(normal),
         "n_given_anomalous": len(anomalous),
         "seeds": list(seeds),
+        "once": list(once),
         "versions": installed_versions(),
         "published": PUBLISHED,
     }

@@ -36,8 +36,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"anomalous ones, of {result['n_given_normal']} and {result['n_given_anomalous']} given. "
         f"Each detector learned from the same {rows[0]['n_train']} normal "
         f"images, chose its settings on others, and saw no label. Means over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}; the interval (95 %, Newcombe 2006) is for the "
-        "choice of test images, the range for the seeds.",
+        f"{'seed' if seeds == 1 else 'seeds'}{but_once(result)}; the interval (95 %, Newcombe "
+        "2006) is for the choice of test images, the range for the seeds.",
         table(
             ["detector", "AUC", "95 % interval", "over seeds", "TPR at FPR 0.01", "0.05", "0.1",
              "W1 of the loss", "training, core time", "images/s per core", "memory", "model"],
@@ -84,6 +84,13 @@ def markdown(result: Mapping[str, Any]) -> str:
             + ".",
         )
     return "\n\n".join(paragraphs) + "\n"
+
+
+def but_once(result: Mapping[str, Any]) -> str:
+    """Name the detectors that were trained with one seed alone."""
+    if not result["once"] or len(result["seeds"]) == 1:
+        return ""
+    return f" (one for {', '.join(f'`{name}`' for name in result['once'])})"
 
 
 def performance(row: Mapping[str, Any]) -> list[str]:

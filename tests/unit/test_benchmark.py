@@ -92,6 +92,15 @@ def test_a_run_that_is_there_is_not_made_again(lenses, made, tmp_path):
     assert made[2:] == [("pca", 1)]
 
 
+def test_some_are_trained_once(lenses, made, tmp_path):
+    result = call(lenses, tmp_path, "pca", "aae", seeds=(0, 1), once=["aae"])
+    assert made == [("pca", 0), ("pca", 1), ("aae", 0)]
+    assert "--once aae" in result["command"]
+    assert "Means over 2 seeds (one for `aae`)" in (tmp_path / "benchmark.md").read_text()
+    with pytest.raises(ModelError, match="vae is to be trained once, but is not among pca"):
+        call(lenses, tmp_path, "pca", once=["vae"])
+
+
 def test_other_images_are_other_runs(lenses, made, tmp_path):
     call(lenses, tmp_path, "pca")
     with np.load(lenses) as arrays:

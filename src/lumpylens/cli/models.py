@@ -222,6 +222,9 @@ def benchmark(
         str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers, with commas.")] = "0",
+    once: Annotated[
+        str | None, typer.Option("--once", help="Names of those to train with one seed only.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the table.")] = Path("results"),
     name: Annotated[
         str, typer.Option("--name", help="The table is NAME.md and NAME.json.")
@@ -253,8 +256,9 @@ def benchmark(
         raise ModelError(f"--seeds takes whole numbers with commas, got {seeds!r}") from None
     result = benchmark(
         data,
-        None if detectors is None else [word.strip() for word in detectors.split(",")],
+        None if detectors is None else _words(detectors),
         seeds=numbers,
+        once=_words(once or ""),
         out=out,
         name=name,
         reference=reference,
@@ -267,3 +271,7 @@ def benchmark(
     pages = [name, f"{name}-compensated"] if "compensated" in result else [name]
     say(result, as_json, [(out / f"{page}.md").read_text(encoding="utf-8") for page in pages])
     return SOME_FAILED if result["failed"] else 0
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
