@@ -46,10 +46,10 @@ def summary(result: Mapping[str, Any]) -> str:
         f"\n\nEach detector learned from the same {result['rows'][0]['n_train']} smooth images and "
         f"saw no label; measured on {result['n_normal']} smooth images that none saw and "
         f"{result['n_anomalous']} with substructure; means over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}{but_once}. The rows can be compared with each other. The last "
-        "column, from [arXiv 2008.12731](https://arxiv.org/abs/2008.12731), cannot be compared "
-        "with the others: it is of other simulated images, in which about 1 % of the lens's mass "
-        "is substructure (here 8 %), and of 25,000 training images."
+        f"{'seed' if seeds == 1 else 'seeds'}{but_once}. The rows can be compared with each other. "
+        "The last column, from [arXiv 2008.12731](https://arxiv.org/abs/2008.12731), cannot be "
+        "compared with the others: it is of other simulated images, in which about 1 % of the "
+        "lens's mass is substructure (here 8 %), and of 25,000 training images."
     )
 
 
