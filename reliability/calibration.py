@@ -23,7 +23,8 @@ from lumpylens.detectors import create
 TRAINING = 3000
 RATES = (0.1, 0.01, 0.001)
 CONFIDENCE = 0.99
-LUMP = 1.0
+LUMP = 1.2
+"""Brightness of a lump beside its ring: lists are then neither empty nor whole."""
 SEEDS = {"training": 1, "calibration": 2, "fresh": 3, "lumpy": 4, "repetitions": 5}
 
 

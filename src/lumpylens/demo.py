@@ -20,7 +20,7 @@ SUBSTRUCTURE = "points"
 EXPLAINED = 12
 """Ranks that the report explains."""
 
-N_LEARNED, N_FRESH = 220, 50
+N_LEARNED, N_FRESH = 300, 100
 """Smooth lenses to learn from, and lenses of each kind to test with: as many as fit the time."""
 
 
