@@ -150,7 +150,7 @@ def large_images(folder: Path) -> dict[str, Any]:
 def interrupted(folder: Path) -> dict[str, str]:
     """Press Ctrl-C in the middle of long work."""
     said = {}
-    shards = write_shards(folder / "many", 40_000, 400)
+    shards = write_shards(folder / "many", 120_000, 1000)
     long = {
         "score": ["score", folder / "model", folder / "many", "--out", folder / "late.csv"],
         "score on shards": ["score", folder / "model", *shards, "--cluster", "local:1",
@@ -166,7 +166,7 @@ def interrupted(folder: Path) -> dict[str, str]:
         while time.monotonic() < started + PATIENCE_S:
             busy = any((folder / "late" / "shards").glob("*.json"))
             if process.poll() is not None or (busy if verb == "score on shards" else
-                                              time.monotonic() > started + 8):  # fmt: skip
+                                              time.monotonic() > started + 6):  # fmt: skip
                 break
             time.sleep(0.05)
         # The terminal sends it to all processes of the group.

@@ -173,6 +173,7 @@ def _connected(cluster: str) -> Iterator[Any]:
                 threads_per_worker=1,
                 dashboard_address=None,
                 silence_logs=NO_LOG,
+                preload="lumpylens.scale.deaf",
             ) as started,
             distributed.Client(started) as client,
         ):

@@ -1,0 +1,13 @@
+"""Loaded by local workers when they start: Ctrl-C is for the driver, which then ends them."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+__all__ = ["dask_setup"]
+
+
+def dask_setup(worker: Any) -> None:
+    """Ignore the interrupt that a terminal sends to every process of the command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
