@@ -131,7 +131,10 @@ def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tupl
 
     finished = _distributed().as_completed(give_out(max(LEAST_TASKS, TASKS_PER_THREAD * threads)))
     for future in finished:
-        if future.status in ("cancelled", "lost"):
+        while future.status == "lost":
+            # Its worker died with the result in hand; another does it again.
+            _distributed().wait(future)
+        if future.status == "cancelled":
             raise _gone(cluster)
         outcome = future.result() if future.status == "finished" else _reason(future)
         yield positions.pop(future.key), outcome
