@@ -25,6 +25,7 @@ from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import read_receipt
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
 from lumpylens.score import score
+from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, model_digest, save_model
 from lumpylens.tables import read_columns
 
@@ -207,6 +208,23 @@ def test_one_shard_alone(model, shards, tmp_path):
     assert {"id", "anomaly_score", "p_value", "error", "warning", "free_mass"} <= set(columns)
     assert not {"q_value", "flag"} & set(columns)
     assert score_shard(shards[0], model, tmp_path / "out", top=3) == receipt
+
+
+def test_the_quick_score_of_shards(model, tmp_path):
+    images = simulate("slc", 6, seed=5)
+    paths = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for path, part in zip(paths, (images[:3], images[3:]), strict=True):
+        np.save(path, part.stack().pixels.astype(np.uint8))
+    found = score_shards("slc-physics", paths, out=tmp_path / "out", fast=True, progress=False)
+    assert found.scored == 6
+    scores = {float(row["anomaly_score"]) for row in rows_of(tmp_path / "out" / "top.csv")}
+    expected = score("slc-physics", images, fast=True, device="cpu", progress=False)
+    assert sorted(scores) == pytest.approx(sorted(expected.anomaly_score), rel=1e-4)
+    with pytest.raises(ModelError, match="other scores of this one; give another folder"):
+        score_shards("slc-physics", paths, out=tmp_path / "out", progress=False)
+    with pytest.raises(ModelError, match="has no faster score"):
+        score_shards(model, paths, out=tmp_path / "slow", fast=True, progress=False)
+    assert not (tmp_path / "slow").exists()
 
 
 def test_reasons_are_counted_and_bounded(model, tmp_path):

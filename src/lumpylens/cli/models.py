@@ -124,9 +124,7 @@ def score(
     if cluster is not None:
         if report is not None:
             raise DataError("--report shows one list; leave out --report or --cluster")
-        if fast:
-            raise ModelError("--fast scores in one process; leave out --fast or --cluster")
-        return _score_shards(model, data, out, cluster, fdr, top, device, as_json, quiet)
+        return _score_shards(model, data, out, cluster, fdr, top, fast, device, as_json, quiet)
     if len(data) > 1:
         raise DataError(
             f"{len(data)} files or folders are scored with --cluster, such as --cluster local:2; "
@@ -167,6 +165,7 @@ def _score_shards(
     cluster: str,
     fdr: float,
     top: int,
+    fast: bool,
     device: str,
     as_json: bool,
     quiet: bool,
@@ -177,7 +176,7 @@ def _score_shards(
     if out is None:
         raise DataError("--cluster needs --out FOLDER for the tables of the shards")
     campaign = score_shards(
-        model, shards, out=out, cluster=cluster, fdr=fdr, top=top, device=device,
+        model, shards, out=out, cluster=cluster, fdr=fdr, top=top, fast=fast, device=device,
         progress=not quiet,
     )  # fmt: skip
     say(asdict(campaign), as_json, campaign.lines())

@@ -89,6 +89,7 @@ def score_shards(
     cluster: str | None = None,
     fdr: float = 0.05,
     top: int = 100,
+    fast: bool = False,
     device: str = "cpu",
     progress: bool = True,
 ) -> Campaign:
@@ -116,6 +117,8 @@ def score_shards(
         False-discovery rate at which images are flagged, over all shards together.
     top : int
         How many of the most anomalous images ``top.csv`` lists.
+    fast : bool
+        Use the model's quicker, coarser score.
     device : {"cpu", "auto", "cuda"}
     progress : bool
         Show a bar on standard error.
@@ -129,7 +132,7 @@ def score_shards(
     DataError
         If there are no shards, `out` holds something else, or the cluster is gone.
     ModelError
-        If the model cannot be loaded, or a setting makes no sense.
+        If the model cannot be loaded or has no fast score, or a setting makes no sense.
     """
     from lumpylens.store import load_model, model_digest
 
@@ -142,15 +145,23 @@ def score_shards(
         raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
     check_cluster(cluster)
     digest = model_digest(model)
-    calibration = load_model(model).calibration
+    trained = load_model(model)
+    calibration = (trained.fast() if fast else trained).calibration
     folder = Path(out)
     named = list(_listed(shards))
-    open_folder(folder, digest, holds="scores of another model")
+    mark = f"{digest} fast" if fast else digest
+    open_folder(folder, mark, holds="scores of another model, or other scores of this one")
     check_table_place(folder / SHARDS / "any.parquet")
     location = str(model) if not Path(model).is_dir() else str(Path(model).resolve())
     tasks = [
         ScoreTask(
-            str(name), location, digest, str(folder.resolve() / SHARDS), device=device, top=top
+            str(name),
+            location,
+            digest,
+            str(folder.resolve() / SHARDS),
+            device=device,
+            top=top,
+            fast=fast,
         )
         for name in named
     ]

@@ -92,6 +92,8 @@ class ScoreTask:
         ``auto``, ``cpu`` or ``cuda``.
     top : int
         How many of the most anomalous images the receipt names.
+    fast : bool
+        Whether the model's quicker score is meant.
     """
 
     shard: str
@@ -101,6 +103,7 @@ class ScoreTask:
     lumpylens: str = version("lumpylens")
     device: str = "cpu"
     top: int = 100
+    fast: bool = False
 
     @property
     def name(self) -> str:
@@ -123,7 +126,9 @@ class ScoreTask:
         DataError
             If the shard is not there.
         """
-        settings = {"lumpylens": self.lumpylens, "device": self.device, "top": self.top}
+        settings = {
+            "lumpylens": self.lumpylens, "device": self.device, "top": self.top, "fast": self.fast
+        }  # fmt: skip
         return {
             "model": self.model_digest,
             "config": digest_of(settings),
@@ -165,7 +170,7 @@ class ScoreTask:
 
         started = time.perf_counter()
         wanted = self.wanted()
-        model = _model(self.model, self.model_digest)
+        model = _model(self.model, self.model_digest, self.fast)
         images = LensImages.open(Path(self.shard))
         if len(images) > MOST_IMAGES:
             raise DataError(
@@ -205,6 +210,7 @@ def score_shard(
     *,
     device: str = "cpu",
     top: int = 100,
+    fast: bool = False,
 ) -> ScoreReceipt:
     """Score the images of one shard into a table and a receipt, unless they are there.
 
@@ -223,6 +229,8 @@ def score_shard(
     device : {"cpu", "auto", "cuda"}
     top : int
         How many of the most anomalous images the receipt names.
+    fast : bool
+        Use the model's quicker, coarser score.
 
     Returns
     -------
@@ -238,7 +246,7 @@ def score_shard(
     from lumpylens.store import model_digest
 
     task = ScoreTask(
-        str(shard), str(model), model_digest(model), str(folder), device=device, top=top
+        str(shard), str(model), model_digest(model), str(folder), device=device, top=top, fast=fast
     )
     task.run()
     receipt = task.receipt()
@@ -248,7 +256,7 @@ def score_shard(
 
 
 @functools.lru_cache(maxsize=1)
-def _model(location: str, digest: str) -> TrainedModel:
+def _model(location: str, digest: str, fast: bool) -> TrainedModel:
     """The model, loaded once per process."""
     from lumpylens.store import load_model, model_digest
 
@@ -258,7 +266,8 @@ def _model(location: str, digest: str) -> TrainedModel:
             f"the model {location} is not the same here as where the work was given out; "
             "all machines need the same folder and the same lumpylens"
         )
-    return load_model(location)
+    model = load_model(location)
+    return model.fast() if fast else model
 
 
 @contextmanager
