@@ -6,15 +6,24 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lumpylens.errors import DataError
+from lumpylens.errors import DataError, ModelError
 from lumpylens.writing import whole_file
 
-__all__ = ["Receipt", "digest_of", "read_receipt", "stamp", "write_receipt"]
+__all__ = [
+    "Receipt",
+    "check_program",
+    "digest_of",
+    "read_receipt",
+    "receipt_of",
+    "stamp",
+    "write_receipt",
+]
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
@@ -56,6 +65,13 @@ class Receipt(BaseModel):
             getattr(self, name) == value for name, value in wanted.items()
         )
 
+    def whole(self, folder: Path) -> bool:
+        """Tell whether the result that it speaks of lies in `folder`, unchanged."""
+        try:
+            return file_sha256(folder / self.result) == self.result_sha256
+        except OSError:
+            return False
+
 
 Kind = TypeVar("Kind", bound=Receipt)
 
@@ -88,12 +104,36 @@ def read_receipt(path: Path, kind: type[Kind]) -> Kind | None:
         return None
 
 
-def whole(receipt: Receipt, folder: Path) -> bool:
-    """Tell whether the result that a receipt speaks of lies in `folder`, unchanged."""
-    try:
-        return file_sha256(folder / receipt.result) == receipt.result_sha256
-    except OSError:
-        return False
+def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind | None:
+    """Read the receipt of the very work that is wanted, if its result lies beside it.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type of Receipt
+    wanted : mapping of str to str
+        What it must say.
+    """
+    found = read_receipt(path, kind)
+    if found is None or not found.answers(wanted) or not found.whole(path.parent):
+        return None
+    return found
+
+
+def check_program(meant: str) -> None:
+    """Refuse to work for another version of lumpylens.
+
+    Raises
+    ------
+    ModelError
+        If `meant` is not the version that runs here.
+    """
+    here = version("lumpylens")
+    if meant != here:
+        raise ModelError(
+            f"this machine has lumpylens {here}, and the work was given out by {meant}; "
+            "install the same everywhere"
+        )
 
 
 def file_sha256(path: Path) -> str:

@@ -20,11 +20,11 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
 from lumpylens.scale.receipts import (
     Receipt,
+    check_program,
     digest_of,
     file_sha256,
-    read_receipt,
+    receipt_of,
     stamp,
-    whole,
     write_receipt,
 )
 from lumpylens.tables import write_columns
@@ -137,10 +137,7 @@ class ScoreTask:
 
     def receipt(self) -> ScoreReceipt | None:
         """The receipt of this very task, if its result is there."""
-        found = read_receipt(self.receipt_path, ScoreReceipt)
-        if found is None or not found.answers(self.wanted()):
-            return None
-        return found if whole(found, Path(self.folder)) else None
+        return receipt_of(self.receipt_path, ScoreReceipt, self.wanted())
 
     def run(self) -> bool:
         """Score the shard, unless that has been done; tell whether it was done by this call.
@@ -152,11 +149,7 @@ class ScoreTask:
         ModelError
             If the model cannot be loaded, or model or program are others than were meant.
         """
-        if self.lumpylens != version("lumpylens"):
-            raise ModelError(
-                f"this machine has lumpylens {version('lumpylens')}, and the work was given out "
-                f"by {self.lumpylens}; install the same everywhere"
-            )
+        check_program(self.lumpylens)
         # A worker with several threads still scores one shard at a time: what keeps the
         # numerical libraries on one thread is a setting of the whole process.
         with _one_at_a_time:

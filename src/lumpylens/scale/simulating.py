@@ -10,17 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lumpylens.errors import DataError, ModelError
+from lumpylens.errors import DataError
 from lumpylens.progress import counted
 from lumpylens.scale.campaign import SHARDS, finish_folder, first_of, open_folder
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import (
     Receipt,
+    check_program,
     digest_of,
     file_sha256,
-    read_receipt,
+    receipt_of,
     stamp,
-    whole,
     write_receipt,
 )
 
@@ -85,10 +85,7 @@ class SimulateTask:
 
     def receipt(self) -> Receipt | None:
         """The receipt of this very task, if its result is there."""
-        found = read_receipt(self.receipt_path, Receipt)
-        if found is None or not found.answers(self.wanted()):
-            return None
-        return found if whole(found, Path(self.folder)) else None
+        return receipt_of(self.receipt_path, Receipt, self.wanted())
 
     def run(self) -> bool:
         """Make the images, unless that has been done; tell whether it was done by this call.
@@ -102,11 +99,7 @@ class SimulateTask:
         """
         from lumpylens.simulate import simulate
 
-        if self.lumpylens != version("lumpylens"):
-            raise ModelError(
-                f"this machine has lumpylens {version('lumpylens')}, and the work was given out "
-                f"by {self.lumpylens}; install the same everywhere"
-            )
+        check_program(self.lumpylens)
         if self.receipt() is not None:
             return False
         started, folder, wanted = time.perf_counter(), Path(self.folder), self.wanted()
