@@ -216,7 +216,9 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "n_normal": first_metrics["n_normal"],
         "n_anomalous": first_metrics["n_anomalous"],
         "trivial": first_metrics["audit"]["trivial"],
-        "reference": common(learned) if learned else None,
+        "reference": common(learned) | {"learning_curve": learning_curve(learned)}
+        if learned
+        else None,
         "machine": sorted({run["device"] for run in good}),
         "runs": [{**run, "metrics": brief(run["metrics"])} for run in good],
     }
@@ -266,6 +268,15 @@ def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for key in ("training_core_seconds", "peak_memory_mb")
         },
     }
+
+
+def learning_curve(runs: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    """Number of labelled images and mean AUC."""
+    curves = [run["metrics"]["learning_curve"] for run in runs]
+    return [
+        (points[0][0], float(np.mean([area for _, area in points])))
+        for points in zip(*curves, strict=True)
+    ]
 
 
 def mean(values: Sequence[float | None]) -> float | None:

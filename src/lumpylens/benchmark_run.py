@@ -30,6 +30,9 @@ REFERENCE = "supervised reference"
 TIMED = 512
 """Images scored to measure the speed: enough for a second or so."""
 
+LEARNING_CURVE = (0.25, 0.5, 1.0)
+"""Shares of the labelled images that the supervised classifier learns from; all of them last."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -125,37 +128,45 @@ def run(job: Job) -> dict[str, Any]:
 
 def run_reference(job: Job) -> dict[str, Any]:
     """Train the classifier on the labelled training parts, and measure it on the test parts."""
+    normal, anomalous = by_class(job.data)
+    start = time.process_time()
+    found = learn_from_labels(job, normal, anomalous)
+    seconds = time.process_time() - start
+    further = {}
+    if job.also is not None:
+        # Trained on images of its own kind: the best that labels can do there.
+        further["also"] = learn_from_labels(job, normal, LensImages.open(job.also))
+    return further | {
+        "detector": REFERENCE,
+        "seed": job.seed,
+        "metrics": found,
+        "n_train": found["learning_curve"][-1][0],
+        "training_core_seconds": seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "device": machine(job.device),
+    }
+
+
+def learn_from_labels(job: Job, normal: LensImages, anomalous: LensImages) -> dict[str, Any]:
+    """Metrics of the classifier, and its AUC by the number of images that it learned from."""
     from lumpylens.data.splits import split
     from lumpylens.detectors import Run
     from lumpylens.metrics import separation
     from lumpylens.reference import supervised_reference
 
-    start = time.process_time()
-    normal, anomalous = by_class(job.data)
-
-    def learned(anomalous: LensImages) -> Any:
-        parts = [split(images) for images in (normal, anomalous)]
-        return supervised_reference(
-            *(part.train + part.validation for part in parts),
+    parts = [split(images) for images in (normal, anomalous)]
+    training = [part.train + part.validation for part in parts]
+    curve: list[tuple[int, float]] = []
+    for share in LEARNING_CURVE:
+        found = supervised_reference(
+            *(images[: round(len(images) * share)] for images in training),
             *(part.test for part in parts),
             seed=job.seed,
             run=Run(device=job.device, progress=job.progress),
         )
-
-    found, further = learned(anomalous), {}
-    if job.also is not None:
-        # Trained on images of its own kind: the best that labels can do there.
-        second = learned(LensImages.open(job.also))
-        further["also"] = separation(second.normal, second.anomalous)
-    return further | {
-        "detector": REFERENCE,
-        "seed": job.seed,
-        "metrics": separation(found.normal, found.anomalous),
-        "n_train": found.training_normal + found.training_anomalous,
-        "training_core_seconds": time.process_time() - start,
-        "peak_memory_mb": peak_memory_mb(),
-        "device": machine(job.device),
-    }
+        metrics = separation(found.normal, found.anomalous)
+        curve.append((found.training_normal + found.training_anomalous, metrics["auc"]))
+    return {**metrics, "learning_curve": curve}
 
 
 def speed(detector: Detector, images: LensImages) -> float:

@@ -120,6 +120,8 @@ def reference(found: Mapping[str, Any] | None) -> list[str]:
              "0.05", "0.1", "training, core time"],
             [["learned from labels", *separation(found), duration(found["training_core_seconds"])]],
         ),
+        "Its learning curve, AUC by the number of labelled images: "
+        + ", ".join(f"{area:.4f} from {count}" for count, area in found["learning_curve"]) + ".",
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -259,7 +260,7 @@ def separation(
     normal: ArrayLike,
     anomalous: ArrayLike,
     distance: Callable[[ArrayLike, ArrayLike], float] = standardised_wasserstein,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The numbers that ``metrics.json`` gives of any score.
 
     Returns

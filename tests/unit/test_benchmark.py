@@ -49,7 +49,9 @@ def made(one, monkeypatch):
         if job["also"] is not None:
             found["also"] = {**one["metrics"], "auc": 0.75}
         if job["detector"] == REFERENCE:
+            curve = [[10, 0.6 + 0.1 * job["seed"]], [20, 0.8]]
             found["metrics"] = separation([0.0, 1.0, 2.0], [1.5, 2.5, 3.5])
+            found["metrics"]["learning_curve"] = curve
         if job["detector"] == "rbm":
             found = {"detector": "rbm", "seed": job["seed"], "failed": "it diverged"}
         with open(job["result"], "w") as file:
@@ -161,6 +163,7 @@ def test_the_supervised_reference_stands_below_the_line(lenses, made, tmp_path):
     assert result["reference"]["n_normal"] == 3
     above, below = (tmp_path / "benchmark.md").read_text().split("\n---\n")
     assert "with their labels" in below
+    assert "labelled images: 0.6500 from 10, 0.8000 from 20." in below
     assert "supervised reference" not in above
     assert call(lenses, tmp_path, "pca")["reference"] is None
 
@@ -170,6 +173,9 @@ def test_the_supervised_reference_learns_from_some_and_is_measured_on_others(len
     found = run(Job(str(lenses), REFERENCE, 0, "cpu", False, ""))
     assert found["metrics"]["auc"] > 0.8
     assert found["n_train"] + found["metrics"]["n_normal"] + found["metrics"]["n_anomalous"] < 260
+    counts = [count for count, _ in found["metrics"]["learning_curve"]]
+    assert counts[-1] == found["n_train"]
+    assert counts == pytest.approx([counts[-1] / 4, counts[-1] / 2, counts[-1]], abs=1)
     json.dumps(found)
 
 
