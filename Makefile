@@ -9,7 +9,7 @@ SEEDS ?= 0,1,2
 ONCE ?= aae,dcae,rbm,vae
 WORKERS ?= 1
 
-.PHONY: help demo test test-all lint challenge slacs docs architecture results-table pictures \
+.PHONY: help demo test test-all lint challenge bench slacs docs architecture results-table pictures \
 	notebook reliability clean
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
+	@echo 'make bench       results/maps.md, populations.md, transfer.json and more; DATA=folder (hours)'
 	@echo 'make slacs       results/slacs.md: real lenses; DATA=folder of lenses, WORKERS=processes'
 	@echo 'make docs        the documentation, in site/; warnings are errors'
 	@echo 'make architecture  draw docs/architecture.md from the imports'
@@ -45,6 +46,20 @@ challenge: $(VENV)/test.stamp
 	data='$(DATA)'; data=$${data:-$$($(BIN)/lumpylens fetch slc)} && \
 	$(BIN)/lumpylens benchmark "$$data" --seeds $(SEEDS) \
 		$(if $(DETECTORS),--detectors $(DETECTORS),--once $(ONCE)) --reference --name challenge --out results
+
+bench: $(VENV)/test.stamp
+	test -d '$(DATA)/no_sub' || { echo "make bench DATA=folder of the challenge's images"; exit 2; }
+	$(BIN)/python benchmarks/speed.py > results/speed.json
+	$(BIN)/python benchmarks/simulate.py --workers 1,2 > results/simulate.json
+	$(BIN)/python benchmarks/maps.py --out results
+	$(BIN)/python benchmarks/populations.py --out results
+	$(BIN)/python benchmarks/realism.py '$(DATA)' > results/realism.json
+	$(BIN)/python benchmarks/transfer.py '$(DATA)' > results/transfer.json
+	$(BIN)/python benchmarks/crossfit.py '$(DATA)' --near-epochs 0 --out results
+	for population in slc euclid lsst model-a model-b; do \
+		$(BIN)/lumpylens benchmark $$population --n 1000 --detectors pca,pixel,physics \
+			--reference --name $$population --out results || exit 1; \
+	done
 
 slacs: $(VENV)/test.stamp
 	test -d '$(DATA)' || { echo 'make slacs DATA=folder with one folder per lens'; exit 2; }
