@@ -49,7 +49,7 @@ def made(one, monkeypatch):
         if job["also"] is not None:
             found["also"] = {**one["metrics"], "auc": 0.75}
         if job["detector"] == REFERENCE:
-            curve = [[10, 0.6 + 0.1 * job["seed"]], [20, 0.8]]
+            curve = [[10, 0.6], [20, 0.8]]
             found["metrics"] = separation([0.0, 1.0, 2.0], [1.5, 2.5, 3.5])
             found["metrics"]["learning_curve"] = curve
         if job["detector"] == "rbm":
@@ -158,12 +158,12 @@ def test_a_population_is_simulated_as_it_is_and_compensated(made, tmp_path, monk
 
 def test_the_supervised_reference_stands_below_the_line(lenses, made, tmp_path):
     result = call(lenses, tmp_path, "pca", seeds=[0, 1], reference=True)
-    assert made == [("pca", 0), ("pca", 1), (REFERENCE, 0), (REFERENCE, 1)]
+    assert made == [("pca", 0), ("pca", 1), (REFERENCE, 0)]
     assert [row["detector"] for row in result["rows"]] == ["pca"]
     assert result["reference"]["n_normal"] == 3
     above, below = (tmp_path / "benchmark.md").read_text().split("\n---\n")
     assert "with their labels" in below
-    assert "labelled images: 0.6500 from 10, 0.8000 from 20." in below
+    assert "labelled images: 0.6000 from 10, 0.8000 from 20." in below
     assert "supervised reference" not in above
     assert call(lenses, tmp_path, "pca")["reference"] is None
 
