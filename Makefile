@@ -25,7 +25,7 @@ help:
 	@echo 'make results-table  put results/challenge.json into README and documentation'
 	@echo 'make pictures    draw the pictures of the documentation'
 	@echo 'make notebook    run the notebook on the images of DATA=folder (half an hour)'
-	@echo 'make reliability  the campaigns behind docs/reliability.md (an hour)'
+	@echo 'make reliability  the campaigns behind docs/reliability.md (half an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
 demo: $(VENV)/test.stamp
