@@ -110,7 +110,7 @@ class PhysicsDetector(Detector):
     name = "physics"
     Config: ClassVar[type[DetectorConfig]] = PhysicsConfig
     components = ("parameters", "residual", "perturbation", "free_mass")
-    batch_size = 128
+    batch_size = 256
     config: PhysicsConfig
 
     quick: EncoderDetector

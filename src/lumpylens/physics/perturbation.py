@@ -24,6 +24,8 @@ __all__ = [
     "Field", "Perturbers", "Spectrum", "filter_perturbers", "learn_error", "misfit_columns",
 ]  # fmt: skip
 
+FEW = 4
+"""Images whose responses are made at once: their arrays then stay in the cache."""
 SEEN = 0.02
 """A position is masked where less than this part of a perturber's signal is left after the
 smooth model has taken its share: there the linear answer divides noise by nothing."""
@@ -283,4 +285,8 @@ def perturber_responses(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
     )
-    return model.measurement.select(coarse((gx * -ax).addcmul_(gy, -ay)))
+    made = []
+    for few in torch.arange(len(gx), device=gx.device).split(FEW):
+        light = (gx[few] * -ax).addcmul_(gy[few], -ay)
+        made.append(model.measurement.select(coarse.select(few)(light)))
+    return torch.cat(made)
