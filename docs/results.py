@@ -42,11 +42,17 @@ def summary(result: Mapping[str, Any]) -> str:
     seeds = len(result["seeds"])
     once = ", ".join(f"`{name}`" for name in result["once"])
     but_once = f" (one for {once})" if once and seeds > 1 else ""
+    but_labelled = (
+        ""
+        if reference is None
+        else f"; what was trained on labels saw {reference['n_train']} images of both classes, and "
+        f"is measured on {reference['n_normal']} and {reference['n_anomalous']} others"
+    )
     return "\n".join(lines) + (
         f"\n\nEach detector learned from the same {result['rows'][0]['n_train']} smooth images and "
         f"saw no label; measured on {result['n_normal']} smooth images that none saw and "
         f"{result['n_anomalous']} with substructure; means over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}{but_once}. The rows can be compared with each other. "
+        f"{'seed' if seeds == 1 else 'seeds'}{but_once}. The rows can be compared with each other{but_labelled}. "
         "The last column, from [arXiv 2008.12731](https://arxiv.org/abs/2008.12731), cannot be "
         "compared with the others: it is of other simulated images, in which about 1 % of the "
         "lens's mass is substructure (here 8 %), and of 25,000 training images."
