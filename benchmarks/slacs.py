@@ -23,6 +23,7 @@ from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.inflation import model_error, p_value
 from lumpylens.lenses.injection import recover, well_seen_positions
+from lumpylens.simulate.recipe import in_processes
 from lumpylens.tables import read_columns, write_columns
 from lumpylens.writing import whole_file
 
@@ -63,31 +64,47 @@ def published(data: Path) -> dict[str, float]:
         return {row["lens_name"]: float(row["thetaE_lens_m"]) for row in csv.DictReader(stream)}
 
 
-def plant(data: Path, rows: Sequence[LensRow], out: Path, per_lens: int, seed: int) -> None:
-    """Plant perturbers in every lens whose fit is trusted, and append what was found."""
+@dataclass(frozen=True)
+class Planting:
+    """Perturbers to plant in one lens."""
+
+    data: Path
+    position: int
+    row: LensRow
+    per_lens: int
+    seed: int
+
+
+def plant(tasks: Sequence[Planting], out: Path, workers: int) -> None:
+    """Plant perturbers in every lens that has none yet, and append what was found."""
     done = planted_in(out)
-    images = LensImages.open(data)
-    for position, row in enumerate(rows):
-        if row.error or not row.trusted or any(one.id == row.id for one in done):
-            continue
-        found = analyse(cutout_of(images[position]))
-        generator = torch.Generator().manual_seed(seed + position)
-        places = well_seen_positions(found, per_lens, generator)
-        for number, (x, y) in enumerate(places):
-            wanted = PLANTED_SNR[(position + number) % len(PLANTED_SNR)]
-            grid, lens = found.map, found.smooth.best.lens
-            away = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y)
-            information = float(grid.information[away.argmin()])
-            strength = wanted * row.inflation / math.sqrt(information)
-            made = recover(found, x, y, math.sqrt(strength))
-            done.append(
-                Planted(
-                    row.id, x, y, made.einstein_radius, made.predicted_snr / row.inflation,
-                    made.found.log_evidence, made.distance, made.found.einstein_radius,
-                )
-            )  # fmt: skip
+    had = {one.id for one in done}
+    left = [task for task in tasks if task.row.id not in had]
+    for found in in_processes(plant_in_one, left, workers):
+        done += found
         columns = {one.name: [getattr(each, one.name) for each in done] for one in fields(Planted)}
         write_columns(columns, out)
+
+
+def plant_in_one(task: Planting) -> list[Planted]:
+    """Plant perturbers in one lens."""
+    found = analyse(cutout_of(LensImages.open(task.data)[task.position]))
+    generator = torch.Generator().manual_seed(task.seed + task.position)
+    planted = []
+    for number, (x, y) in enumerate(well_seen_positions(found, task.per_lens, generator)):
+        wanted = PLANTED_SNR[(task.position + number) % len(PLANTED_SNR)]
+        grid, lens = found.map, found.smooth.best.lens
+        away = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y)
+        information = float(grid.information[away.argmin()])
+        strength = wanted * task.row.inflation / math.sqrt(information)
+        made = recover(found, x, y, math.sqrt(strength))
+        planted.append(
+            Planted(
+                task.row.id, x, y, made.einstein_radius, made.predicted_snr / task.row.inflation,
+                made.found.log_evidence, made.distance, made.found.einstein_radius,
+            )
+        )  # fmt: skip
+    return planted
 
 
 def planted_in(path: Path) -> list[Planted]:
@@ -244,7 +261,12 @@ def main() -> None:
     )  # fmt: skip
     place = options.out / "slacs-planted.csv"
     if options.planted:
-        plant(options.data, rows, place, options.planted, options.seed)
+        tasks = [
+            Planting(options.data, position, row, options.planted, options.seed)
+            for position, row in enumerate(rows)
+            if not row.error and row.trusted
+        ]
+        plant(tasks, place, options.workers)
     with whole_file(options.out / "slacs.md") as beside:
         beside.write_text(report(options.data, rows, planted_in(place)), encoding="utf-8")
     print((options.out / "slacs.md").read_text(encoding="utf-8"))
