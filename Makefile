@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
+LENSES ?=
 DETECTORS ?=
 SEEDS ?= 0,1,2
 ONCE ?= aae,dcae,rbm,vae
@@ -24,7 +25,7 @@ help:
 	@echo 'make architecture  draw docs/architecture.md from the imports'
 	@echo 'make results-table  put results/challenge.json into README and documentation'
 	@echo 'make pictures    draw the pictures of the documentation'
-	@echo 'make notebook    run the notebook on the images of DATA=folder (half an hour)'
+	@echo 'make notebook    run the notebooks on DATA=folder and LENSES=folder (half an hour)'
 	@echo 'make reliability  the campaigns behind docs/reliability.md (half an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
@@ -81,7 +82,8 @@ pictures: $(VENV)/test.stamp
 	$(BIN)/python docs/pictures.py
 
 notebook: $(VENV)/test.stamp
-	$(BIN)/python notebooks/execute.py $(DATA)
+	$(BIN)/python notebooks/execute.py StrongLensingChallenge $(DATA)
+	$(BIN)/python notebooks/execute.py RealLens $(LENSES)
 
 reliability: $(VENV)/test.stamp
 	@for campaign in cluster layouts cost training determinism calibration limits fuzz; do \

@@ -1,6 +1,7 @@
-"""Makes the notebook from its text form, and runs it: ``make notebook DATA=folder``.
+"""Makes notebooks from their text form, and runs them: ``make notebook DATA=folder LENSES=folder``.
 
-The folder holds ``no_sub`` and ``sub``. What the notebook writes goes into a temporary folder.
+DATA holds ``no_sub`` and ``sub``, LENSES one folder per real lens. What a notebook writes goes into a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-TEXT = Path(__file__).parent / "StrongLensingChallenge.py"
+FOLDER = Path(__file__).parent
 TIMEOUT_S = 4 * 3600
 
 
-def execute(data: str | Path) -> nbformat.NotebookNode:
-    """The notebook with its outputs.
+def execute(text: Path, data: str | Path) -> nbformat.NotebookNode:
+    """The notebook of a text form, with its outputs.
 
     Raises
     ------
     CellExecutionError
         If a cell fails.
     """
-    notebook = jupytext.read(TEXT)
+    notebook = jupytext.read(text)
     os.environ["LUMPYLENS_NOTEBOOK_DATA"] = str(Path(data).resolve()) if data else ""
     with tempfile.TemporaryDirectory() as work:
         client = NotebookClient(
@@ -41,5 +42,6 @@ def execute(data: str | Path) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    made = execute(sys.argv[1] if len(sys.argv) > 1 else "")
-    jupytext.write(made, TEXT.with_suffix(".ipynb"))
+    name, *data = sys.argv[1:]
+    text = FOLDER / f"{name}.py"
+    jupytext.write(execute(text, data[0] if data else ""), text.with_suffix(".ipynb"))
