@@ -75,7 +75,7 @@ def test_the_results_table_holds_the_numbers_of_the_benchmark():
                 {"detector": "physics", "audit": {"free_mass": 0.912345}, **row},
                 {"detector": "aae", "audit": {}, **row},
             ],
-            "reference": row,
+            "reference": {**row, "n_train": 7163, "n_normal": 486, "n_anomalous": 462},
             "published": PUBLISHED,
             "seeds": [0, 1],
             "once": ["pca"],
@@ -88,6 +88,7 @@ def test_the_results_table_holds_the_numbers_of_the_benchmark():
     assert f"| `aae` | {numbers} |  | 0.932 / 0.769 |" in text
     assert f"| *trained on labels, no detector* | {numbers} |  | 0.996 |" in text
     assert "means over 2 seeds (one for `pca`)" in text
+    assert "saw 7163 images of both classes, and is measured on 486 and 462 others" in text
 
 
 def test_each_card_has_its_row_of_the_table(tmp_path, monkeypatch):
