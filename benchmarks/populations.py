@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ks_2samp
 
 from lumpylens import score, train
+from lumpylens.measure import calibration_check
 from lumpylens.metrics import auc
 from lumpylens.simulate import Population, Substructure, population, simulate
 
@@ -48,10 +48,7 @@ def measure(preset: Population, lumps: Substructure, learned: int, tried: int, s
         "calibration_images": len(model.calibration),
         "auc": {name: [a.value, a.low, a.high] for name, a in areas.items()},
         "p_values": int(trusted.sum()),
-        # Of scores, and not of p-values against a uniform law: these share their calibration.
-        "scores_ks_p": float(
-            ks_2samp(model.calibration.scores, fresh.anomaly_score[trusted]).pvalue
-        ),
+        "scores_ks_p": calibration_check(model.calibration, fresh)["p_value"],
         "false_alarms_at_0.1": float((fresh.p_value[trusted] <= 0.1).mean()),
     }
 

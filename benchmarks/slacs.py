@@ -22,7 +22,7 @@ from lumpylens.fit import cutout_of
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.inflation import model_error, p_value
-from lumpylens.lenses.injection import recover, well_seen_positions
+from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positions
 from lumpylens.simulate.recipe import in_processes
 from lumpylens.tables import read_columns, write_columns
 from lumpylens.writing import whole_file
@@ -93,11 +93,8 @@ def plant_in_one(task: Planting) -> list[Planted]:
     planted = []
     for number, (x, y) in enumerate(well_seen_positions(found, task.per_lens, generator)):
         wanted = PLANTED_SNR[(task.position + number) % len(PLANTED_SNR)]
-        grid, lens = found.map, found.smooth.best.lens
-        away = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y)
-        information = float(grid.information[away.argmin()])
-        strength = wanted * task.row.inflation / math.sqrt(information)
-        made = recover(found, x, y, math.sqrt(strength))
+        radius = radius_of_snr(found, x, y, wanted * task.row.inflation)
+        made = recover(found, x, y, radius)
         planted.append(
             Planted(
                 task.row.id, x, y, made.einstein_radius, made.predicted_snr / task.row.inflation,

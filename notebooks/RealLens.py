@@ -45,7 +45,7 @@ from lumpylens.fit import cutout_of
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import row_of
 from lumpylens.lenses.inflation import with_p_values
-from lumpylens.lenses.injection import inject, recover, well_seen_positions
+from lumpylens.lenses.injection import inject, radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.lenses.quality import remarks
 from lumpylens.report.lens_figure import draw_lens
@@ -127,13 +127,8 @@ print(f"p-value                      {row.perturber_p_value:.2f}")
 
 # %%
 (x, y), *_ = well_seen_positions(found, 1, torch.Generator().manual_seed(1))
-grid = found.map
-near = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y).argmin()
-per_arcsec2 = math.sqrt(float(grid.information[near]))
-
-planted = []
-for wanted in (5, 10, 20, 40):  # nominal sigma
-    planted.append(recover(found, x, y, math.sqrt(wanted / per_arcsec2)))
+sigmas = (5, 10, 20, 40)  # nominal
+planted = [recover(found, x, y, radius_of_snr(found, x, y, sigma)) for sigma in sigmas]
 print("planted   predicted   found     log evidence   off by")
 for each in planted:
     print(

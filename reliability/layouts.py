@@ -32,12 +32,12 @@ def score_in_shards(
     pixels: NDArray[np.generic], size: int, model: str | Path, folder: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores and p-values of the images, in their order."""
-    for number, start in enumerate(range(0, len(pixels), size)):
-        shard = folder / f"{size}-{number:05d}.npy"
+    tables = []
+    for start in range(0, len(pixels), size):
+        shard = folder / f"{size}-{start}.npy"
         np.save(shard, pixels[start : start + size])
-        score_shard(shard, model, folder / "scores")
-    written = sorted((folder / "scores").glob(f"{size}-*.parquet"))
-    tables = [ScoreTable.read(table) for table in written]
+        receipt = score_shard(shard, model, folder / "scores")
+        tables.append(ScoreTable.read(folder / "scores" / receipt.result))
     return (
         np.concatenate([table.anomaly_score for table in tables]),
         np.concatenate([table.p_value for table in tables]),
@@ -68,9 +68,7 @@ def compare(pixels: NDArray[np.generic], model: str | Path) -> dict[str, object]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare both kinds of model and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--physics", type=int, default=500, help="images for slc-physics, per class"
-    )
+    parser.add_argument("--physics", type=int, default=250, help="for slc-physics, per class")
     parser.add_argument("--pca", type=int, default=10_000, help="images for pca")
     given = parser.parse_args(arguments)
     lenses = [

@@ -20,6 +20,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, LumpylensError
 
 if TYPE_CHECKING:
+    from lumpylens.data.splits import Split
     from lumpylens.detectors import Detector
 
 __all__ = ["REFERENCE", "Job", "by_class", "run"]
@@ -128,14 +129,16 @@ def run(job: Job) -> dict[str, Any]:
 
 def run_reference(job: Job) -> dict[str, Any]:
     """Train the classifier on the labelled training parts, and measure it on the test parts."""
-    normal, anomalous = by_class(job.data)
+    from lumpylens.data.splits import split
+
     start = time.process_time()
+    normal, anomalous = (split(images) for images in by_class(job.data))
     found = learn_from_labels(job, normal, anomalous)
     seconds = time.process_time() - start
     further = {}
     if job.also is not None:
         # Trained on images of its own kind: the best that labels can do there.
-        further["also"] = learn_from_labels(job, normal, LensImages.open(job.also))
+        further["also"] = learn_from_labels(job, normal, split(LensImages.open(job.also)))
     return further | {
         "detector": REFERENCE,
         "seed": job.seed,
@@ -147,14 +150,19 @@ def run_reference(job: Job) -> dict[str, Any]:
     }
 
 
-def learn_from_labels(job: Job, normal: LensImages, anomalous: LensImages) -> dict[str, Any]:
-    """Metrics of the classifier, and its AUC by the number of images that it learned from."""
-    from lumpylens.data.splits import split
+def learn_from_labels(job: Job, *parts: Split) -> dict[str, Any]:
+    """Metrics of the classifier, and its AUC by the number of images that it learned from.
+
+    Parameters
+    ----------
+    job : Job
+    *parts : Split
+        Of the normal, then of the anomalous images.
+    """
     from lumpylens.detectors import Run
     from lumpylens.metrics import separation
     from lumpylens.reference import supervised_reference
 
-    parts = [split(images) for images in (normal, anomalous)]
     training = [part.train + part.validation for part in parts]
     curve: list[tuple[int, float]] = []
     for share in LEARNING_CURVE:

@@ -120,7 +120,7 @@ def reference(found: Mapping[str, Any] | None) -> list[str]:
              "0.05", "0.1", "training, core time"],
             [["learned from labels", *separation(found), duration(found["training_core_seconds"])]],
         ),
-        "Its learning curve, AUC by the number of labelled images: "
+        "The time is that of its whole learning curve. AUC by the number of labelled images: "
         + ", ".join(f"{area:.4f} from {count}" for count, area in found["learning_curve"]) + ".",
     ]  # fmt: skip
 

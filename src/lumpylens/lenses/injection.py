@@ -14,7 +14,7 @@ from lumpylens.lenses.perturber import Perturber, filter_lens, fit_perturber
 from lumpylens.lenses.smooth import polish_from
 from lumpylens.physics.batches import unsplit
 
-__all__ = ["Injected", "inject", "recover", "well_seen_positions"]
+__all__ = ["Injected", "inject", "radius_of_snr", "recover", "well_seen_positions"]
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,34 @@ def recover(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> 
     The smooth fit begins at that of the lens as it is, whose source keeps its detail.
     """
     cutout = inject(found, x, y, einstein_radius)
-    grid, lens = found.map, found.smooth.best.lens
-    near = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y).argmin()
-    predicted = einstein_radius**2 * math.sqrt(max(float(grid.information[near]), 0.0))
+    predicted = einstein_radius**2 * math.sqrt(max(_information(found, x, y), 0.0))
     with unsplit(), torch.no_grad():
         observation = replace(found.observation, pixels=_pixels(found, cutout))
         smooth = polish_from(observation, found.smooth.best, found.smooth.belief)
-        again = filter_lens(smooth, found.smooth.belief, grid.radius)
+        again = filter_lens(smooth, found.smooth.belief, found.map.radius)
         perturber = fit_perturber(smooth, found.smooth.belief, again)
     return Injected(x, y, einstein_radius, predicted, max(float(again.snr.max()), 0.0), perturber)
+
+
+def radius_of_snr(found: LensAnalysis, x: float, y: float, snr: float) -> float:
+    """Einstein radius, arcsec, that a perturber needs to be seen with this signal-to-noise ratio.
+
+    Parameters
+    ----------
+    found : LensAnalysis
+    x, y : float
+        A visible place, arcsec from the lens galaxy's centre.
+    snr : float
+        By the sensitivity map, without inflation.
+    """
+    return math.sqrt(snr / math.sqrt(_information(found, x, y)))
+
+
+def _information(found: LensAnalysis, x: float, y: float) -> float:
+    """Of the map's position that is nearest."""
+    grid, lens = found.map, found.smooth.best.lens
+    near = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y).argmin()
+    return float(grid.information[near])
 
 
 def _pixels(found: LensAnalysis, cutout: Cutout) -> torch.Tensor:
