@@ -33,8 +33,8 @@ from lumpylens.simulate.images import Simulation, simulate_with_truth
 
 LENSES = replace(
     population("slc"), name="linear-slc", size_px=120, position_angle_deg=(-90.0, 90.0),
-    source_offset=(0.1, 1.0), noise=0.04, noise_spread=0.0, sky=0.0, rectified=False,
-    output="linear",
+    source_offset=(0.1, 1.0), noise=0.04, noise_spread=0.0, photons=None, rectified=False,
+    cusp_pitch=None, output="linear",
 )  # fmt: skip
 """The challenge's lenses at any angle, in linear brightness with a noise map."""
 

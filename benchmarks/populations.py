@@ -22,7 +22,7 @@ from lumpylens.metrics import auc
 from lumpylens.simulate import Population, Substructure, population, simulate
 
 ALIKE = replace(
-    population("slc"), name="alike", noise=0.1, noise_spread=0.0, sky=0.0, rectified=False,
+    population("slc"), name="alike", noise=0.1, noise_spread=0.0, photons=None, rectified=False,
     output="linear",
 )  # fmt: skip
 POPULATIONS = (

@@ -203,7 +203,8 @@ def test_tangents_of_coefficients_are_finite_differences(linear):
 
 
 def test_compressed_images_give_the_truth_too():
-    preset = population("slc")
+    # Rectified noise brightens faint outskirts, which detectors learn as other Sersic indices.
+    preset = replace(population("slc"), rectified=False)
     made = simulate_with_truth(preset, 16, seed=2)
     table = torch.tensor(made.images[0].jpeg_table)
     measurement = Measurement(16, 16, 120, jpeg_steps(table, 15))

@@ -136,9 +136,9 @@ def test_compiled_rays_are_torchs(eta, kind, samples):
     np.testing.assert_allclose(found[1], v[0], rtol=2e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("samples", [1, 2, 4])
-def test_compiled_light_and_blur_are_torchs(samples):
-    scene = Scene(41, 48, cusp_samples=samples)
+@pytest.mark.parametrize(("samples", "pitch"), [(1, None), (2, None), (4, None), (2, 1 / 3)])
+def test_compiled_light_and_blur_are_torchs(samples, pitch):
+    scene = Scene(41, 48, cusp_samples=samples, cusp_pitch=pitch)
     parameters = numbers()
     plain = parameters[0].double().numpy()
     light = scene.light(parameters)

@@ -109,6 +109,12 @@ def lenses(count=40, seed=0, varying=None, spread=0.0):
     return model, observe(model, pixels), values
 
 
+def test_there_may_be_no_shared_number_to_learn():
+    model, data, values = lenses()
+    fitted = fit(model, data, values, PRIOR, steps=1)
+    assert population.shared_step(model, data, fitted, PRIOR, []) == (model, 0.0)
+
+
 def test_shared_numbers_are_recovered():
     model, data, values = lenses()
     wrong = TRUE.clone()

@@ -151,6 +151,21 @@ def test_the_cusp_is_averaged_over_its_pixels():
     torch.testing.assert_close(ours, brute, rtol=0.01, atol=1e-3)
 
 
+def test_the_cusp_is_averaged_over_positions_of_any_pitch():
+    parameters, pitch = lens(), 1 / 3
+    ends = [
+        Scene(SIZE, SIZE, offset_x=x * pitch / 2, offset_y=y * pitch / 2, cusp_samples=1)
+        for x in (-1, 1)
+        for y in (-1, 1)
+    ]
+    brute = torch.stack([scene.light(parameters).lens for scene in ends]).mean(0)
+    ours = Scene(SIZE, SIZE, cusp_samples=2, cusp_pitch=pitch)
+    inside = slice(SIZE // 2 - 8, SIZE // 2 + 8)
+    found = ours.light(parameters).lens
+    torch.testing.assert_close(found[:, inside, inside], brute[:, inside, inside])
+    assert ours.sampling_variance == pytest.approx((pitch / 2) ** 2)
+
+
 def test_a_given_deflection_is_one_more_in_the_lens_equation():
     scene, parameters = Scene(SIZE, SIZE), lens()
     shift = torch.full((1, SIZE, SIZE), 0.5, dtype=torch.float64)

@@ -327,6 +327,8 @@ def test_a_perturber_changes_the_image_beside_it():
         (lambda: replace(SLC, noise=-0.1), "noise is zero or positive"),
         (lambda: replace(SLC, output="png"), "output is jpeg or linear"),
         (lambda: replace(WIDE, noise=0.0), "needs noise"),
+        (lambda: replace(SLC, samples=2), "samples = 2"),
+        (lambda: replace(SLC, cusp_pitch=1.0), "between 0 and 1 pixel"),
         (lambda: replace(WIDE, photons=0.0), "photons"),
         (lambda: Substructure(count=0), "at least one mass"),
         (lambda: Substructure(mass_fraction=1.2), "between 0 and 1"),

@@ -82,7 +82,7 @@ def lens_light(scene: Scene, parameters: NDArray[np.float64]) -> Image:
     samples = scene.cusp_samples
     rows, columns = scene.cusp_patch()
     patch = (rows.start, rows.stop, columns.start, columns.stop) if samples > 1 else (0, 0, 0, 0)
-    _sersic_on_grid(out, F(x), F(y), F(scene.pixel), shape, samples, patch)
+    _sersic_on_grid(out, F(x), F(y), F(scene.pixel), shape, samples, F(scene.pitch), patch)
     return out
 
 
@@ -332,7 +332,9 @@ def _elliptical(ax, ay, x, y, halo, exponent, other, ratio):  # type: ignore[no-
 
 
 @compiled
-def _sersic_on_grid(out, first_x, first_y, step, shape, samples, patch):  # type: ignore[no-untyped-def]
+def _sersic_on_grid(  # type: ignore[no-untyped-def]
+    out, first_x, first_y, step, shape, samples, pitch, patch
+):
     height, width = out.shape
     exponent, other = np.empty(width, np.int32), np.empty(width, np.float32)
     for i in range(height):
@@ -348,9 +350,10 @@ def _sersic_on_grid(out, first_x, first_y, step, shape, samples, patch):  # type
         for j in range(patch[2], min(patch[3], width)):
             out[i, j] = 0
         for a in range(samples):
-            y = first_y + (F(i) + (F(a) - middle) / F(samples)) * step
+            y = first_y + (F(i) + (F(a) - middle) * pitch) * step
             for k in range(fine):
-                x = first_x + (F(patch[2]) + (F(k) - middle) / F(samples)) * step
+                column, part = k // samples, F(k % samples)
+                x = first_x + (F(patch[2] + column) + (part - middle) * pitch) * step
                 row[k] = shape[0] * x * x + shape[1] * y * y + shape[2] * x * y + CORE_SQUARE
             _sersic_of_squares(row, shape, exponent, other)
             for k in range(fine):

@@ -97,6 +97,8 @@ def shared_step(
     float
         Largest change, in logarithms or pixels.
     """
+    if not names:
+        return model, 0.0
     seen = profile(model, data, fitted, prior, names, newton=True)
     hessian, gradient = seen.information.sum(dim=0), seen.gradient.sum(dim=0)
     ridge = 1e-8 * torch.diag(hessian.diagonal())

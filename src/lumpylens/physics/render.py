@@ -64,6 +64,9 @@ class Scene:
         The lens light is averaged over this many sub-pixels squared, near its centre.
     cusp_radius : int
         Half-width of the patch that is sub-sampled, in rendered pixels.
+    cusp_pitch : float, optional
+        Distance between neighbouring sub-pixels in rendered pixels. Default: evenly over the
+        pixel.
     """
 
     height: int
@@ -73,6 +76,7 @@ class Scene:
     pixel: float = 1.0
     cusp_samples: int = 4
     cusp_radius: int = 8
+    cusp_pitch: float | None = None
     _grids: dict[tuple[torch.dtype, str], tuple[Tensor, Tensor]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -91,8 +95,13 @@ class Scene:
 
     @property
     def sampling_variance(self) -> float:
-        """Variance, in px^2, of the box over which a pixel averages when sub-sampled."""
-        return self.pixel**2 * (1 - 1 / self.cusp_samples**2) / 12
+        """Variance, in px^2, of the positions over which a pixel averages when sub-sampled."""
+        return (self.pixel * self.pitch) ** 2 * (self.cusp_samples**2 - 1) / 12
+
+    @property
+    def pitch(self) -> float:
+        """Distance between neighbouring sub-pixels in rendered pixels."""
+        return 1 / self.cusp_samples if self.cusp_pitch is None else self.cusp_pitch
 
     def rays(
         self, parameters: Tensor, extra: Deflection | None = None
@@ -263,7 +272,7 @@ class Scene:
         s = self.cusp_samples
         rows, cols = self.cusp_patch()
         x, y = self.grid(like)
-        step = (torch.arange(s, dtype=torch.float64) - (s - 1) / 2) / s * self.pixel
+        step = (torch.arange(s, dtype=torch.float64) - (s - 1) / 2) * self.pitch * self.pixel
         step = step.to(like)
         near_x, near_y = x[0, 0, cols], y[0, rows, 0]
         fine_x = (near_x[:, None] + step).reshape(1, 1, -1)

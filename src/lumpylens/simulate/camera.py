@@ -34,9 +34,9 @@ __all__ = [
 
 
 @lru_cache(maxsize=8)
-def _scene(size: int, samples: int) -> Scene:
+def _scene(size: int, samples: int, pitch: float | None) -> Scene:
     if samples == 1:
-        return Scene(size, size, cusp_samples=2)
+        return Scene(size, size, cusp_samples=2, cusp_pitch=pitch)
     return Scene(size * samples, size * samples, pixel=1 / samples, cusp_samples=1)
 
 
@@ -72,7 +72,11 @@ def point_spread(sigma_px: float, radius: int | None = None) -> NDArray[np.float
 
 
 def brightness(
-    lens: Lens, size_px: int, samples: int = 1, galaxies: Galaxies | None = None
+    lens: Lens,
+    size_px: int,
+    samples: int = 1,
+    galaxies: Galaxies | None = None,
+    cusp_pitch: float | None = None,
 ) -> NDArray[np.float32]:
     """Blurred, noiseless image of a lens, shape (size_px, size_px).
 
@@ -84,8 +88,10 @@ def brightness(
         Rays per pixel and axis.
     galaxies : Galaxies, optional
         Those among which the lens's `source_image` counts.
+    cusp_pitch : float, optional
+        As of the `Population`.
     """
-    scene, numbers = _scene(size_px, samples), lens.numbers()
+    scene, numbers = _scene(size_px, samples, cusp_pitch), lens.numbers()
     widths = _widths(lens.psf_sigma_px, scene, samples)
     u, v = fused.rays(scene, numbers, masses_of(lens.perturbers))
     image = _blurred(_source(lens, numbers, u, v, galaxies), widths[1], samples)
@@ -134,7 +140,11 @@ def _blurred(light: NDArray[np.float32], sigma: float, samples: int) -> NDArray[
 
 @torch.no_grad()
 def brightness_of_many(
-    lenses: Sequence[Lens], size_px: int, samples: int = 1, device: str = "cpu"
+    lenses: Sequence[Lens],
+    size_px: int,
+    samples: int = 1,
+    device: str = "cpu",
+    cusp_pitch: float | None = None,
 ) -> NDArray[np.float32]:
     """As `brightness`, in one batch of torch operations: for graphics cards.
 
@@ -145,6 +155,7 @@ def brightness_of_many(
     size_px, samples : int
     device : str
         A torch device.
+    cusp_pitch : float, optional
 
     Returns
     -------
@@ -152,7 +163,7 @@ def brightness_of_many(
     """
     if any(lens.source_image >= 0 for lens in lenses):
         raise DataError("images of galaxies as sources are rendered one lens at a time")
-    scene = _scene(size_px, samples)
+    scene = _scene(size_px, samples, cusp_pitch)
     parameters = torch.cat([lens.parameters() for lens in lenses]).to(device)
     x, y = scene.grid(parameters)
     masses = Masses.stack([masses_of(lens.perturbers) for lens in lenses])
@@ -247,7 +258,9 @@ def photograph(
     lens: Lens, population: Population, name: str, label: int, random: np.random.Generator
 ) -> LensImage:
     """Take an image of a lens with a Sersic source, called `name` and labelled `label`."""
-    clean = brightness(lens, population.size_px, population.samples)
+    clean = brightness(
+        lens, population.size_px, population.samples, cusp_pitch=population.cusp_pitch
+    )
     return develop(expose(clean, lens, population, random), lens, population, name, label)
 
 

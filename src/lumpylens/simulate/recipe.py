@@ -78,19 +78,20 @@ class Recipe:
 
     def exposures(self, indices: Iterable[int]) -> Iterator[tuple[int, Lens, NDArray[np.float32]]]:
         """Index, lens, and image with noise, as the camera reads it out."""
-        size, samples = self.population.size_px, self.population.samples
+        camera = self.population
+        size, samples, pitch = camera.size_px, camera.samples, camera.cusp_pitch
         wanted = list(indices)
         batch = 1 if self.device == "cpu" else BATCH
         for first in range(0, len(wanted), batch):
             part = wanted[first : first + batch]
             lenses = [self.lens(index) for index in part]
             if self.device == "cpu":
-                clean = [brightness(lens, size, samples, self.galaxies()) for lens in lenses]
+                clean = [brightness(one, size, samples, self.galaxies(), pitch) for one in lenses]
             else:
-                clean = list(brightness_of_many(lenses, size, samples, self.device))
+                clean = list(brightness_of_many(lenses, size, samples, self.device, pitch))
             for index, lens, light in zip(part, lenses, clean, strict=True):
                 random = np.random.default_rng((self.seed, index, NOISE))
-                yield index, lens, expose(light, lens, self.population, random)
+                yield index, lens, expose(light, lens, camera, random)
 
     def images(self, indices: Iterable[int]) -> Iterator[tuple[LensImage, Lens]]:
         """Images as a reader would give them, and their lenses."""
