@@ -8,9 +8,10 @@ import torch
 
 from lumpylens.physics import population
 from lumpylens.physics.inference import Prior, fit, observe
+from lumpylens.physics.learning import learn_instrument
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
-from lumpylens.physics.parameters import GEOMETRY, INDEX, pack
+from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
 from lumpylens.physics.render import Scene
 
 MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
@@ -91,7 +92,7 @@ MIDDLE = torch.cat([TRUE[:1], torch.zeros(8)])
 PRIOR = Prior(MIDDLE, torch.diag(WIDTHS.square().reciprocal()))
 
 
-def lenses(count=40, seed=0, varying=None, spread=0.0):
+def lenses(count=40, seed=0, varying=None, spread=0.0, lens_light=1.0):
     """Model, data and starts of lenses made by the model itself."""
     generator = torch.Generator().manual_seed(seed)
     model = SmoothModel(
@@ -104,9 +105,36 @@ def lenses(count=40, seed=0, varying=None, spread=0.0):
         maker = replace(model, free=(*GEOMETRY, varying))
         own = TRUE[INDEX[varying]] + spread * torch.randn(count, 1, generator=generator)
         made = torch.cat([values, own], dim=1)
-    clean = maker.predict(made, torch.tensor([[1.0, 1.0, 0.1]]).repeat(count, 1))
+    clean = maker.predict(made, torch.tensor([[lens_light, 1.0, 0.1]]).repeat(count, 1))
     pixels = clean + SIGMA * torch.randn(clean.shape, generator=generator)
     return model, observe(model, pixels), values
+
+
+def test_absent_lens_light_is_told_from_present():
+    for brightness, low, high in ((0.0, -0.1, 3.0), (1.0, 20.0, math.inf)):
+        model, data, values = lenses(lens_light=brightness)
+        fitted = fit(model, data, values, PRIOR, steps=4)
+        found = population.lens_light_significance(model, data, fitted, PRIOR)
+        assert found.shape == (40,)
+        assert low < float(found.median()) < high
+
+
+def test_shapes_of_lens_light_that_is_not_there_are_not_learned():
+    model, _, _ = lenses()
+    generator = torch.Generator().manual_seed(1)
+    values = MIDDLE + 0.3 * WIDTHS * torch.randn(24, 9, generator=generator)
+    clean = model.predict(values, torch.tensor([[0.0, 1.0, 0.1]]).repeat(24, 1))
+    pixels = clean + SIGMA * torch.randn(clean.shape, generator=generator)
+    found, _ = learn_instrument(
+        model, (SIZE, SIZE), lambda m: observe(m, pixels), model.expand(values), lambda text: None
+    )
+    names = [name for name in NAMES if "lens_light" in name]
+    assert not set(names) & set(found.free)
+    for name in names[2:]:
+        assert float(found.shared[INDEX[name]]) == float(TRUE[INDEX[name]])
+    assert float(found.shared[INDEX["log_source_radius_px"]]) == pytest.approx(
+        math.log(4.0), abs=0.02
+    )
 
 
 def test_there_may_be_no_shared_number_to_learn():

@@ -8,13 +8,15 @@ source, lens light and smooth mass could absorb is projected out.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, PERTURBER
+from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, PERTURBER, RealLens
 from lumpylens.lenses.refine import Belief, Refined, refine
+from lumpylens.physics.shapelets import Shapelets
 
 __all__ = ["PerturbationMap", "Perturber", "filter_lens", "fit_perturber"]
 
@@ -27,6 +29,22 @@ smooth model has taken its share: near the centre it is as good as a change of t
 
 UNDERESTIMATED = 1.3
 """Ratio of an explicitly fitted strength to its linear estimate, in simulations."""
+
+FINITE, COARSE = (0.2, 0.3), 0.2
+"""Einstein radii, and spacing of positions, with which heavy perturbers are looked for, arcsec. A
+mass outside the arcs moves them by more than their width before it is seen, which no derivative
+describes."""
+
+PLAIN_ORDER = 8
+"""Highest total order of the shapelets in the search: a source of more detail has learned to look
+like a perturber, and each step with it takes ten times as long."""
+
+LINEAR_STARTS, FINITE_STARTS = 4, 3
+FIRST_STEPS, FOLLOWED, MORE_STEPS = 3, 4, 5
+"""Steps from every start, how many are followed, and for how many steps more."""
+
+TABLE = 384
+"""Side of the table that a moved source is read from."""
 
 CHUNK = 128
 
@@ -98,7 +116,14 @@ class PerturbationMap:
         return torch.cat(made).clamp_min(0)
 
 
-def filter_lens(fitted: Refined, belief: Belief, radius: float) -> PerturbationMap:
+def filter_lens(
+    fitted: Refined,
+    belief: Belief,
+    radius: float,
+    *,
+    spacing: float = SPACING,
+    strength: float = 0.0,
+) -> PerturbationMap:
     """Run the filter on a fitted smooth lens.
 
     Parameters
@@ -109,10 +134,15 @@ def filter_lens(fitted: Refined, belief: Belief, radius: float) -> PerturbationM
         The priors they had.
     radius : float
         Of the disc of positions about the lens, arcsec.
+    spacing : float
+        Arcsec.
+    strength : float
+        Squared Einstein radius of the perturber, arcsec^2, whose change of the image is looked
+        for. 0 is the limit of small ones.
     """
     model, lens, linear = fitted.model, fitted.lens, fitted.lens.linear
-    half = math.ceil(radius / SPACING)
-    line = torch.arange(-half, half + 1, dtype=torch.float64) * SPACING
+    half = math.ceil(radius / spacing)
+    line = torch.arange(-half, half + 1, dtype=torch.float64) * spacing
     y, x = torch.meshgrid(line + lens["light_y"], line + lens["light_x"], indexing="ij")
     x, y = x.flatten(), y.flatten()
     inside = (x - lens["light_x"]).square() + (y - lens["light_y"]).square() <= radius**2
@@ -131,14 +161,14 @@ def filter_lens(fitted: Refined, belief: Belief, radius: float) -> PerturbationM
         factor, ((tangents @ linear.residual + pull) * scale)[:, None], upper=False
     )[:, 0]
     basis = torch.linalg.solve_triangular(linear.factor, linear.basis, upper=False).float()
-    gx, gy = lens.source_gradient
+    change = _change(fitted, strength)
 
     snr, information = torch.zeros_like(x), torch.zeros_like(x)
     visible = torch.zeros_like(inside)
     kept = []
     for part in torch.nonzero(inside)[:, 0].split(CHUNK):
-        ax, ay = model.perturber(x[part, None, None], y[part, None, None])
-        response = model.observation.see(-(gx * ax + gy * ay)).float()
+        deflection = model.perturber(x[part, None, None], y[part, None, None])
+        response = model.observation.see(change(*deflection)).float()
         by_basis, by_rows = response @ basis.mT, response @ rows.mT
         before = response.square().sum(dim=1).double()
         absorbed = by_basis.double().square().sum(dim=1) + by_rows.double().square().sum(dim=1)
@@ -151,6 +181,29 @@ def filter_lens(fitted: Refined, belief: Belief, radius: float) -> PerturbationM
         projected = response - by_basis @ basis - by_rows @ rows
         kept.append(projected[here] * after[here, None].rsqrt().float())
     return PerturbationMap(x, y, snr, information, visible, torch.cat(kept), 2 * half + 1, radius)
+
+
+def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """How the unblurred image changes per unit of strength, from a unit perturber's deflection."""
+    model, lens = fitted.model, fitted.lens
+    if not strength:
+        gx, gy = lens.source_gradient
+        return lambda ax, ay: -(gx * ax + gy * ay)
+    scale = math.exp(lens["log_source_scale"])
+    reach = scale * (math.sqrt(2 * model.largest_order + 2) + 2)
+    line = torch.linspace(-reach, reach, TABLE, dtype=torch.float64)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    source = Shapelets.at(x, y, scale, model.largest_order).sum(lens.linear.free[:-1])
+    table, (bx, by), before = source[None, None], model.rays(lens.values), lens.source_light
+
+    def change(ax: Tensor, ay: Tensor) -> Tensor:
+        ends = torch.stack([bx - strength * ax, by - strength * ay], dim=-1) / reach
+        # All images as one tall one, so that the table is not repeated for each.
+        tall = ends.reshape(1, -1, *ends.shape[2:])
+        after = torch.nn.functional.grid_sample(table, tall, align_corners=True)
+        return (after.reshape(ends.shape[:-1]) - before) / strength
+
+    return change
 
 
 @dataclass(frozen=True)
@@ -192,7 +245,6 @@ def fit_perturber(
     belief: Belief,
     found: PerturbationMap,
     *,
-    starts: int = 3,
     steps: int = 8,
     multipoles: bool = False,
     near: Perturber | None = None,
@@ -204,8 +256,13 @@ def fit_perturber(
     smooth : Refined
     belief : Belief
     found : PerturbationMap
-        Whose peaks are the starts.
-    starts, steps : int
+        Whose peaks are starts, with those of heavier perturbers.
+    steps : int
+        Of the last fit, from the best start.
+    multipoles : bool
+        Free those of the halo.
+    near : Perturber, optional
+        Begin there instead.
     """
     names = (*ALL, *(MULTIPOLES if multipoles else ()))
     # The lens galaxy's ellipses hardly care; they are freed at the end, for the best start.
@@ -214,14 +271,7 @@ def fit_perturber(
     if near is not None:
         begin = [near.fitted.lens.values]
     else:
-        strength = found.strength()
-        first = []
-        for at in found.peaks(starts):
-            values = smooth.lens.values.clone()
-            values[INDEX["perturber_x"]], values[INDEX["perturber_y"]] = found.x[at], found.y[at]
-            values[INDEX["perturber_strength"]] = float(strength[at]) * UNDERESTIMATED
-            first.append(refine(model, values, (*quick, *PERTURBER), belief, steps=steps))
-        begin = [fit.lens.values for fit in sorted(first, key=lambda fit: fit.energy)[:1]]
+        begin = _best_starts(smooth, belief, found, (*quick, *PERTURBER))
     tried = [refine(model, values, (*names, *PERTURBER), belief, steps=steps) for values in begin]
     # Without multipoles the smooth lens is at its best already.
     without = [refine(model, smooth.lens, names, belief, steps=steps) if multipoles else smooth]
@@ -233,3 +283,48 @@ def fit_perturber(
     without.append(refine(model, bare, names, belief, steps=steps))
     plain = min(without, key=lambda fit: fit.energy)
     return Perturber(best, plain, (plain.energy - best.energy) / 2)
+
+
+def _best_starts(
+    smooth: Refined, belief: Belief, found: PerturbationMap, names: Sequence[str]
+) -> list[Tensor]:
+    """The numbers that the best of many short fits ends at; none if nothing is to be seen."""
+    plain, linear = smooth, found
+    if smooth.model.largest_order > PLAIN_ORDER:
+        model = smooth.model.with_source(PLAIN_ORDER)
+        plain = refine(model, smooth.lens.values, smooth.names, belief)
+        linear = filter_lens(plain, belief, found.radius)
+    starts = _peaks(plain, linear, LINEAR_STARTS)
+    for size in FINITE:
+        grid = filter_lens(plain, belief, found.radius, spacing=COARSE, strength=size**2)
+        starts += _peaks(plain, grid, FINITE_STARTS, size)
+    best = _best_of(plain.model, starts, names, belief, FIRST_STEPS, FOLLOWED)
+    if plain is not smooth:
+        best = _best_of(plain.model, best, names, belief, MORE_STEPS, FOLLOWED - 1)
+        best += _peaks(smooth, found, LINEAR_STARTS - 1)
+    return _best_of(smooth.model, best, names, belief, MORE_STEPS, 1)
+
+
+def _peaks(
+    fitted: Refined, grid: PerturbationMap, count: int, einstein_radius: float | None = None
+) -> list[Tensor]:
+    """Numbers to start from: a perturber at each of the highest peaks, by default as the map says.
+
+    The linear estimate falls short of the strength.
+    """
+    linear, starts = grid.strength() * UNDERESTIMATED, []
+    for at in grid.peaks(count):
+        values = fitted.lens.values.clone()
+        values[INDEX["perturber_x"]], values[INDEX["perturber_y"]] = grid.x[at], grid.y[at]
+        strength = float(linear[at]) if einstein_radius is None else einstein_radius**2
+        values[INDEX["perturber_strength"]] = strength
+        starts.append(values)
+    return starts
+
+
+def _best_of(
+    model: RealLens, starts: Sequence[Tensor], names: Sequence[str], belief: Belief, steps: int,
+    count: int,
+) -> list[Tensor]:  # fmt: skip
+    fits = [refine(model, values, names, belief, steps=steps) for values in starts]
+    return [one.lens.values for one in sorted(fits, key=lambda one: one.energy)[:count]]

@@ -17,6 +17,7 @@ from lumpylens.physics.population import (
     Population,
     learn_noise,
     learn_population,
+    lens_light_significance,
     shared_step,
     sharing_tests,
 )
@@ -35,6 +36,11 @@ ROUNDS = 5
 SETTLED = 3e-3
 """Rounds of fit and learning at most, and the largest change of a shared number that ends them."""
 
+LENS_LIGHT = tuple(name for name in NAMES if "lens_light" in name)
+LIT = 5.0
+"""Median significance of the lens light below which images are taken to have none: in simulated
+images with it the median is some hundreds, in those without it below one."""
+
 INFORMATION = 0.9995
 """Part of the information on source positions that the compared coefficients hold."""
 
@@ -48,8 +54,9 @@ def broad_prior(model: SmoothModel) -> Prior:
     """A weak prior about the shared numbers and an average lens."""
     width = torch.tensor([BROAD.get(name, BROAD_OTHER) for name in model.free])
     mean = model.shared[model.free_index].clone()
-    for name in GEOMETRY[1:]:
-        mean[model.free.index(name)] = 0.0
+    for row, name in enumerate(model.free):
+        if name in GEOMETRY[1:]:
+            mean[row] = 0.0
     return Prior(mean.to(width), torch.diag(width.square().reciprocal()))
 
 
@@ -130,11 +137,18 @@ def learn_instrument(
     data = observe(model)
     given_psf = data.psf is not None
     fitted = fit_all(model, shape, data, estimates, None)
+    never = {"log_psf_sigma_px"} if given_psf else set()
+    if lens_light_significance(model, data, fitted, broad_prior(model)).median() < LIT:
+        # Its amplitude stays, for what the source cannot make; its shape says nothing.
+        never |= set(LENS_LIGHT)
+        model = replace(model, free=tuple(n for n in model.free if n not in never))
+        fitted = fit_all(model, shape, data, estimates, None)
     for turn in range(ROUNDS):
         data = observe(model)
-        shared = [n for n in SHAREABLE if n not in model.free and not n.startswith("mass")]
-        if given_psf:
-            shared.remove("log_psf_sigma_px")
+        shared = [
+            name for name in SHAREABLE
+            if name not in model.free and name not in never and not name.startswith("mass")
+        ]  # fmt: skip
         change = 0.0
         for _ in range(2):
             good, kept = well_fitted(data, fitted)

@@ -22,7 +22,7 @@ from lumpylens.physics.parameters import INDEX
 
 __all__ = [
     "Population", "SharedTest", "central", "learn_noise", "learn_population", "robust_gaussian",
-    "shared_step", "sharing_tests",
+    "lens_light_significance", "shared_step", "sharing_tests",
 ]  # fmt: skip
 
 LONGEST_STEP = 0.2
@@ -84,6 +84,27 @@ def profile(
         torch.cat([part.gradient for part in parts]),
         torch.cat([part.information for part in parts]),
     )
+
+
+def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: Prior) -> Tensor:
+    """Amplitude of each image's lens light over its error, shape (n,).
+
+    All other numbers of the image are marginalised.
+    """
+    count = len(model.free)
+
+    def one(index: Tensor) -> Tensor:
+        part, fit_part = data.select(index), fitted.select(index)
+        line = model.linearise(fit_part.values, fit_part.amplitudes, part.psf, part.noise)
+        hessian = normal_matrix(line, evidence(model, part, line).information).double()
+        hessian[:, :count, :count] += prior.precision.double()
+        scale = hessian.diagonal(dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
+        unit = hessian * scale[:, :, None] * scale[:, None, :]
+        unit = unit + 1e-9 * torch.eye(count + 3, dtype=unit.dtype, device=unit.device)
+        inverse = torch.linalg.inv(unit)[:, count, count] * scale[:, count].square()
+        return fit_part.amplitudes[:, 0].double() * inverse.rsqrt()
+
+    return torch.cat(map_chunks(one, len(data)))
 
 
 def shared_step(
