@@ -2,13 +2,15 @@
 
 Run with ``python benchmarks/slacs.py DATA --out results``. DATA has one folder per lens and a table
 ``einstein_radius.csv``. It goes on where an earlier run stopped: fits are kept in
-``slacs-fits.csv``, planted perturbers in ``slacs-planted.csv``.
+``slacs-fits.csv``, planted perturbers in ``slacs-planted.csv``. Pictures are ``slacs-planted.png``
+and one of every flagged lens.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -23,6 +25,9 @@ from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.inflation import model_error, p_value
 from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positions
+from lumpylens.lenses.pictures import pictures_of
+from lumpylens.report.lens_figure import draw_lens
+from lumpylens.report.style import LIGHT
 from lumpylens.simulate.recipe import in_processes
 from lumpylens.tables import read_columns, write_columns
 from lumpylens.writing import whole_file
@@ -40,6 +45,10 @@ arXiv:0911.2471, after Bolton et al. 2008, arXiv:0805.1931): a second, independe
 PLANTED_SNR = (6.0, 10.0, 14.0, 20.0)
 """Signal-to-noise ratios, after inflation, that planted perturbers are predicted to have."""
 
+RINGS = (0.0, 0.8, 1.2, 2.5)
+"""Distances from the lens, in Einstein radii, between which recovery is given."""
+
+STRONG_SNR = 10.0
 NEAR_ARCSEC = 0.15
 FLAGGED_P = 0.01
 
@@ -117,10 +126,40 @@ def corrected(log_evidence: float, inflation: float) -> float:
     return math.sqrt(2 * max(log_evidence, 0)) / inflation
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Which lenses stand out, each by a threshold that the others set.
+
+    Attributes
+    ----------
+    strength : dict of str to float
+        Corrected significance of each lens's perturber.
+    limit : dict of str to float
+        Largest significance among the other trusted lenses.
+    names : list of str
+        Trusted lenses above their limits.
+    """
+
+    strength: dict[str, float]
+    limit: dict[str, float]
+    names: list[str]
+
+
+def flags_of(good: Sequence[LensRow]) -> Flags:
+    """Thresholds from all lenses but one, for each."""
+    strength = {row.id: corrected(row.perturber_log_evidence, row.inflation) for row in good}
+    trusted = [row.id for row in good if row.trusted]
+    limit = {
+        row.id: max((strength[n] for n in trusted if n != row.id), default=math.inf) for row in good
+    }
+    return Flags(strength, limit, sorted(n for n in trusted if strength[n] > limit[n]))
+
+
 def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> str:
     """The page of results."""
     truth = published(data)
     good = [row for row in rows if not row.error]
+    flags = flags_of(good)
     off = {row.id: row.einstein_radius_arcsec / truth[row.id] - 1 for row in good}
     apart = np.abs(list(off.values()))
     trusted = {row.id for row in good if row.trusted}
@@ -128,12 +167,6 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
     twice = [row for row in good if row.id in SIE_RADII]
     second = np.abs([row.einstein_radius_arcsec / SIE_RADII[row.id] - 1 for row in twice])
     between = np.abs([truth[row.id] / SIE_RADII[row.id] - 1 for row in twice])
-    strength = {row.id: corrected(row.perturber_log_evidence, row.inflation) for row in good}
-    # The threshold for a lens is the largest significance among the other trusted lenses.
-    limit = {
-        row.id: max((strength[n] for n in trusted if n != row.id), default=math.inf) for row in good
-    }
-    flagged = [name for name in trusted if strength[name] > limit[name]]
     low_p = [row.id for row in good if row.perturber_p_value < FLAGGED_P]
     lines = [
         "# Real lenses of the SLACS survey",
@@ -170,7 +203,7 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
             f"| {row.id} | {truth[row.id]:.3f} | {SIE_RADII.get(row.id, '')} | "
             f"{row.einstein_radius_arcsec:.3f} | "
             f"{off[row.id]:+.1%} | {row.chi2_per_pixel:.2f} | {row.perturber_log_evidence:.0f} | "
-            f"{row.perturber_log_evidence_multipoles:.0f} | {strength[row.id]:.1f} | "
+            f"{row.perturber_log_evidence_multipoles:.0f} | {flags.strength[row.id]:.1f} | "
             f"{row.perturber_p_value:.2g} | {row.seconds:.0f} | {quality or 'good'} |"
         )
     median = {one: np.median([getattr(row, one) for row in good]) for one in STAGES}
@@ -180,14 +213,16 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
         "",
         "The corrected significance is sqrt(2 log evidence) divided by the inflation. The "
         "threshold for each lens is the largest among the others that are not in doubt, so one "
-        f"lens always exceeds its own. Exceeding it: {', '.join(sorted(flagged)) or 'none'}. "
+        f"lens always exceeds its own. Exceeding it: {', '.join(flags.names) or 'none'}. "
         f"With p-value below {FLAGGED_P:g}: {', '.join(low_p) or 'none'}.",
         f"Model error learned from all lenses not in doubt: {model_error(good):.2f}.",
         "",
-        "## Planted perturbers",
-        "",
     ]
-    lines += planted_lines(planted, {row.id: row for row in good}, limit)
+    by_name = {row.id: row for row in good}
+    for name in flags.names:
+        lines += flag_lines(by_name[name], flags)
+    lines += ["## Planted perturbers", ""]
+    lines += planted_lines(planted, by_name, flags.limit)
     lines += [
         "",
         "## Time",
@@ -204,43 +239,141 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
 STAGES = tuple(f"seconds_{s}" for s in ("smooth", "filter", "noise", "perturber", "multipoles"))
 
 
+def flag_lines(row: LensRow, flags: Flags) -> list[str]:
+    """What a flagged lens shows."""
+    return [
+        f"{row.id}: a mass of Einstein radius {row.perturber_einstein_radius_arcsec:.2f} arcsec at "
+        f"({row.perturber_x_arcsec:+.2f}, {row.perturber_y_arcsec:+.2f}) arcsec from the lens "
+        f"raises the log evidence by {row.perturber_log_evidence:.0f}, and by "
+        f"{row.perturber_log_evidence_multipoles:.0f} where multipoles of the halo can do it; "
+        f"{flags.strength[row.id]:.1f} against a limit of {flags.limit[row.id]:.1f}, "
+        f"p = {row.perturber_p_value:.2g}.",
+        "",
+        f"![Data, smooth model, residual, source and maps of {row.id}](slacs-{row.id}.png)",
+        "",
+    ]
+
+
+def draw_flagged(data: Path, rows: Sequence[LensRow], out: Path) -> None:
+    """A picture of every flagged lens."""
+    images = LensImages.open(data)
+    good = [row for row in rows if not row.error]
+    for name in flags_of(good).names:
+        position = next(k for k, row in enumerate(rows) if row.id == name)
+        found = analyse(cutout_of(images[position]))
+        with whole_file(out / f"slacs-{name}.png") as beside:
+            draw_lens(LIGHT, pictures_of(found)).savefig(beside, dpi=70, format="png")
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What became of one planted perturber."""
+
+    planted: Planted
+    ring: float
+    flagged: bool
+    low_p: bool
+
+    @property
+    def placed(self) -> bool:
+        """Found where it was planted."""
+        return self.planted.distance < NEAR_ARCSEC
+
+
+def recovered(
+    planted: Sequence[Planted], rows: dict[str, LensRow], limit: dict[str, float]
+) -> list[Recovery]:
+    """Judge every planted perturber as its lens was judged."""
+    made = []
+    for one in planted:
+        row = rows[one.id]
+        significance = corrected(one.log_evidence, row.inflation)
+        chance = p_value(significance, (row.noise_maximum, row.noise_maximum_scale))
+        ring = math.hypot(one.x, one.y) / row.einstein_radius_arcsec
+        made.append(Recovery(one, ring, significance > limit[one.id], chance < FLAGGED_P))
+    return made
+
+
+def recovery_row(name: str, some: Sequence[Recovery]) -> str:
+    """One line of a table of recovery."""
+    ratio = [(r.planted.found_einstein_radius / r.planted.einstein_radius) ** 2 for r in some]
+    return (
+        f"| {name} | {len(some)} | {sum(r.flagged for r in some)} | {sum(r.low_p for r in some)} | "
+        f"{sum(r.placed for r in some)} | {np.median([r.planted.distance for r in some]):.2f} | "
+        f"{np.median([r.planted.einstein_radius for r in some]):.2f} | {np.median(ratio):.2f} |"
+    )
+
+
+RECOVERY_HEAD = (
+    "| {} | planted | flagged | p < 0.01 | placed | median distance | median Einstein radius | "
+    "median strength found / planted |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
 def planted_lines(
     planted: Sequence[Planted], rows: dict[str, LensRow], limit: dict[str, float]
 ) -> list[str]:
-    """Recovery of planted perturbers by predicted signal-to-noise ratio."""
+    """Recovery of planted perturbers by what the sensitivity map predicts, and by place."""
     if not planted:
         return ["None were planted."]
+    all_of_them = recovered(planted, rows, limit)
+    strong = [one for one in all_of_them if one.planted.predicted >= STRONG_SNR]
     lines = [
         "A point mass deflects the fitted source in the real image; smooth fit, filter and "
-        "explicit fit follow as for any lens. Flagged: above the lens's threshold, see above. "
-        f"Placed: within {NEAR_ARCSEC:g} arcsec.",
+        "explicit fit follow as for any lens. Its mass is such that the lens's sensitivity map "
+        "predicts the signal-to-noise ratio in the first column, model error divided out. Flagged: "
+        f"above the lens's threshold, see above. Placed: within {NEAR_ARCSEC:g} arcsec.",
         "",
-        "| predicted after inflation | planted | flagged | p < 0.01 | placed | median distance | "
-        "median strength found / planted |",
-        "|---|---|---|---|---|---|---|",
+        f"Of the {len(strong)} with a predicted {STRONG_SNR:g} or more, "
+        f"{sum(one.flagged for one in strong)} are flagged and {sum(one.placed for one in strong)} "
+        "placed.",
+        "",
+        RECOVERY_HEAD[0].format("predicted"),
+        RECOVERY_HEAD[1],
     ]
-    for low, high in ((4, 8), (8, 12), (12, 17), (17, 30)):
-        some = [one for one in planted if low <= one.predicted < high]
-        if not some:
-            continue
-        flags = [
-            corrected(one.log_evidence, rows[one.id].inflation) > limit[one.id] for one in some
-        ]
-        small = [
-            p_value(
-                corrected(one.log_evidence, rows[one.id].inflation),
-                (rows[one.id].noise_maximum, rows[one.id].noise_maximum_scale),
-            )
-            < FLAGGED_P
-            for one in some
-        ]
-        near = [one.distance < NEAR_ARCSEC for one in some]
-        ratio = [(one.found_einstein_radius / one.einstein_radius) ** 2 for one in some]
-        lines.append(
-            f"| {low} to {high} | {len(some)} | {sum(flags)} | {sum(small)} | {sum(near)} | "
-            f"{np.median([one.distance for one in some]):.2f} | {np.median(ratio):.2f} |"
-        )
-    return lines
+    for value in PLANTED_SNR:
+        some = [one for one in all_of_them if abs(one.planted.predicted - value) < 0.5]
+        if some:
+            lines.append(recovery_row(f"{value:g}", some))
+    lines += ["", RECOVERY_HEAD[0].format("distance, Einstein radii"), RECOVERY_HEAD[1]]
+    for low, high in itertools.pairwise(RINGS):
+        some = [one for one in all_of_them if low <= one.ring < high]
+        if some:
+            lines.append(recovery_row(f"{low:g} to {high:g}", some))
+    return [*lines, "", "![Places of planted masses, and their strengths](slacs-planted.png)"]
+
+
+def draw_planted(made: Sequence[Recovery], path: Path) -> None:
+    """Where masses were planted and found, and how strong they were found to be."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    places, strengths = figure.subplots(1, 2)
+    turn = np.linspace(0, 2 * math.pi, 200)
+    places.plot(np.cos(turn), np.sin(turn), color="0.7", linewidth=1)
+    for placed, colour, words in ((True, "tab:blue", "placed"), (False, "tab:red", "misplaced")):
+        some = [one for one in made if one.placed == placed]
+        scale = [one.ring / math.hypot(one.planted.x, one.planted.y) for one in some]
+        size = [6 * one.planted.predicted for one in some]
+        places.scatter(
+            [one.planted.x * by for one, by in zip(some, scale, strict=True)],
+            [one.planted.y * by for one, by in zip(some, scale, strict=True)],
+            size, color=colour, alpha=0.6, label=words,
+        )  # fmt: skip
+        found = [one.planted.found_einstein_radius for one in some]
+        strengths.scatter([one.planted.einstein_radius for one in some], found, size,
+                          color=colour, alpha=0.6)  # fmt: skip
+    places.set(xlabel="x, Einstein radii", ylabel="y, Einstein radii", aspect="equal",
+               title="where masses were planted")  # fmt: skip
+    places.legend(fontsize=8)
+    low, high = 0.04, 0.7
+    strengths.plot([low, high], [low, high], color="0.7", linewidth=1)
+    strengths.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
+                  xlabel="Einstein radius planted, arcsec", ylabel="found, arcsec",
+                  title="how heavy they were found to be")  # fmt: skip
+    with whole_file(path) as beside:
+        figure.savefig(beside, dpi=90, format="png")
 
 
 def main() -> None:
@@ -264,8 +397,15 @@ def main() -> None:
             if not row.error and row.trusted
         ]
         plant(tasks, place, options.workers)
+    done, good = planted_in(place), [row for row in rows if not row.error]
+    if done:
+        limit = flags_of(good).limit
+        draw_planted(
+            recovered(done, {row.id: row for row in good}, limit), options.out / "slacs-planted.png"
+        )
+    draw_flagged(options.data, rows, options.out)
     with whole_file(options.out / "slacs.md") as beside:
-        beside.write_text(report(options.data, rows, planted_in(place)), encoding="utf-8")
+        beside.write_text(report(options.data, rows, done), encoding="utf-8")
     print((options.out / "slacs.md").read_text(encoding="utf-8"))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 from lumpylens.lenses.analysis import LensAnalysis
+from lumpylens.lenses.plausible import oddities
 
 __all__ = ["remarks"]
 
-LARGE_SHEAR, LARGE_ELLIPTICITY = 0.2, 0.6
-STEEP, SHALLOW = 2.45, 1.55
 UNSURE = 0.05
 CLOSE_RIVAL = 30.0
 """Difference of -2 ln evidence below which two Einstein radii are as good: a factor of e^15 looks
@@ -42,14 +41,7 @@ def remarks(found: LensAnalysis) -> list[str]:
         made.append(f"another Einstein radius fits almost as well: {close[0]:.2f} arcsec")
     if fitted.spread("log_einstein_radius") > UNSURE:
         made.append("Einstein radius uncertain by more than 5 %")
-    shear = math.hypot(lens["shear_1"], lens["shear_2"])
-    if shear > LARGE_SHEAR:
-        made.append(f"shear of {shear:.2f} is implausible")
-    ellipticity = 1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"]))
-    if ellipticity > LARGE_ELLIPTICITY:
-        made.append(f"ellipticity of {ellipticity:.2f} is implausible")
-    if not SHALLOW < lens["slope"] < STEEP:
-        made.append(f"slope of {lens['slope']:.2f} is implausible")
+    made += oddities(lens)
     away_x, away_y = (lens[f"source_{axis}"] - lens[f"centre_{axis}"] for axis in "xy")
     if math.hypot(away_x, away_y) > radius:
         made.append("the source lies too far out to be imaged twice")

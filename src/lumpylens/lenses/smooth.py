@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lumpylens.lenses.model import ALL, INDEX, LIGHT, MASS, MULTIPOLES, SOURCE, RealLens, vector
 from lumpylens.lenses.observation import Observation
+from lumpylens.lenses.plausible import oddities
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.lenses.starts import LensLight, Trial, fit_lens_light, scan
 
@@ -47,6 +48,10 @@ WORTH = 20.0
 
 FOLLOWED = 3
 """Starts that are followed beyond the first stage."""
+
+UNLIKELY = 0.1
+"""Part of its energy by which a fit with an implausible halo must be better than one without: the
+likelihood's model error lets a bent and sheared halo imitate any ring."""
 
 TIGHT = tuple(name for name in ALL if name in MASS[:3] + MASS[6:] + SOURCE)
 """Free in the first stage: the halo sits on the light and is isothermal."""
@@ -115,7 +120,7 @@ def fit_smooth(observation: Observation) -> SmoothFit:
         )
         for rough in _distinct(first)[:FOLLOWED]
     ]  # fmt: skip
-    second.sort(key=lambda fit: fit.energy)
+    second.sort(key=lambda fit: fit.energy * (1 + UNLIKELY * bool(oddities(fit.lens))))
     return SmoothFit(second[0], belief, _rivals(second, first), light)
 
 

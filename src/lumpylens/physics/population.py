@@ -21,8 +21,8 @@ from lumpylens.physics.noise import deviance_of
 from lumpylens.physics.parameters import INDEX
 
 __all__ = [
-    "Population", "SharedTest", "central", "learn_noise", "learn_population", "robust_gaussian",
-    "lens_light_significance", "shared_step", "sharing_tests",
+    "Population", "SharedTest", "central", "learn_noise", "learn_population",
+    "lens_light_significance", "robust_gaussian", "shared_step", "sharing_tests",
 ]  # fmt: skip
 
 LONGEST_STEP = 0.2
@@ -102,7 +102,8 @@ def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: 
         unit = hessian * scale[:, :, None] * scale[:, None, :]
         unit = unit + 1e-9 * torch.eye(count + 3, dtype=unit.dtype, device=unit.device)
         inverse = torch.linalg.inv(unit)[:, count, count] * scale[:, count].square()
-        return fit_part.amplitudes[:, 0].double() * inverse.rsqrt()
+        ratio: Tensor = fit_part.amplitudes[:, 0].double() * inverse.rsqrt()
+        return ratio
 
     return torch.cat(map_chunks(one, len(data)))
 
