@@ -347,6 +347,7 @@ def planted_lines(
 def draw_planted(made: Sequence[Recovery], path: Path) -> None:
     """Where masses were planted and found, and how strong they were found to be."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     places, strengths = figure.subplots(1, 2)
@@ -372,6 +373,10 @@ def draw_planted(made: Sequence[Recovery], path: Path) -> None:
     strengths.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
                   xlabel="Einstein radius planted, arcsec", ylabel="found, arcsec",
                   title="how heavy they were found to be")  # fmt: skip
+    for axis in (strengths.xaxis, strengths.yaxis):
+        axis.set_major_locator(FixedLocator([0.05, 0.1, 0.2, 0.5]))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     with whole_file(path) as beside:
         figure.savefig(beside, dpi=90, format="png")
 

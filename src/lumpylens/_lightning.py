@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -99,6 +102,7 @@ class EpochRecord(pl.Callback):
         self.best_weights = _copy(network)
         self.finished = max_epochs < 1
         self.interrupted = False
+        self.asked_to_stop = False
         self.bar: Progress | None = None
 
     @property
@@ -133,6 +137,7 @@ class EpochRecord(pl.Callback):
         self, trainer: pl.Trainer, loop: pl.LightningModule, outputs: Any, batch: Any, _: int
     ) -> None:
         """Add up the loss without waiting for the device."""
+        self._stop_if_asked()
         self._add(0, outputs["loss"], len(batch[0]))
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
@@ -141,7 +146,12 @@ class EpochRecord(pl.Callback):
         self, trainer: pl.Trainer, loop: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Add up the loss of the held-out images."""
+        self._stop_if_asked()
         self._add(1, outputs, len(batch[0]))
+
+    def _stop_if_asked(self) -> None:
+        if self.asked_to_stop:
+            raise KeyboardInterrupt
 
     def _add(self, row: int, loss: Tensor, count: int) -> None:
         self.sums[row, 0] += loss.double() * count
@@ -256,13 +266,36 @@ def fit(
             use_distributed_sampler=False,
             default_root_dir=run.folder,
         )
-        trainer.fit(
-            loop,
-            loader(train, order),
-            loader(validation, held_out),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        with _ctrl_c_is_noticed(record):
+            trainer.fit(
+                loop,
+                loader(train, order),
+                loader(validation, held_out),
+                ckpt_path=checkpoint,
+                weights_only=True,
+            )
+
+
+@contextmanager
+def _ctrl_c_is_noticed(record: EpochRecord) -> Iterator[None]:
+    """Have the record see a Ctrl-C too: raised inside a callback of compiled code, it gets lost.
+
+    Lightning leaves Ctrl-C ignored once there was one; the handler from before comes back.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def noticed(number: int, frame: FrameType | None) -> None:
+        record.asked_to_stop = True
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, noticed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -156,7 +155,6 @@ def train_network(
             _resume(record, checkpoint)
     if not record.finished:
         on_gpu = torch_device(run.device).type == "cuda"
-        handler = signal.getsignal(signal.SIGINT)
         try:
             with seeded(seed):
                 fit(
@@ -164,10 +162,9 @@ def train_network(
                     batch_size=batch_size, seed=seed, augment=augment, checkpoint=checkpoint,
                 )  # fmt: skip
         except SystemExit as stop:
-            # Lightning turns Ctrl-C into an exit and leaves Ctrl-C ignored ever after.
+            # Lightning turns Ctrl-C into an exit.
             if not record.interrupted:
                 raise
-            signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from stop
     network.load_state_dict(record.best_weights)
     network.cpu().eval()

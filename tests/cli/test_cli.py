@@ -366,13 +366,20 @@ def test_mistakes_with_shards_are_one_line(call, lenses, model, options, said):
 def test_ctrl_c_in_the_middle_of_training_leaves_checkpoints_and_no_model(lenses, tmp_path):
     command = [sys.executable, "-m", "lumpylens.cli", "train", str(lenses / "normal.npy")]
     options = ["--detector", "dcae", "--set", "max_epochs=100000", "--out", str(tmp_path / "m")]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    # A shell that runs the tests in its background has them ignore Ctrl-C; this child shall not.
+    process = subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     metrics = tmp_path / "m.run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not metrics.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        while not metrics.exists() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "lumpylens: stopped" in err
     assert "Traceback" not in err

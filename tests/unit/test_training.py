@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -199,8 +201,6 @@ def test_divergence_is_said(tmp_path):
 
 
 def test_ctrl_c_is_a_keyboard_interrupt_and_works_twice():
-    import signal
-
     class Stopped(Line):
         def losses(self, batch):
             raise KeyboardInterrupt
@@ -209,6 +209,20 @@ def test_ctrl_c_is_a_keyboard_interrupt_and_works_twice():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train(Stopped())
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_ctrl_c_that_something_swallows_stops_training_all_the_same():
+    class Deaf(Line):
+        def losses(self, batch):
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            yield from super().losses(batch)
+
+    network, before = Deaf(), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(network)
+    assert len(network.shown) == 1
     assert signal.getsignal(signal.SIGINT) == before
 
 
