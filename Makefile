@@ -65,6 +65,7 @@ bench: $(VENV)/test.stamp
 		$(BIN)/lumpylens benchmark $$population --n 1000 --detectors pca,pixel,physics \
 			--reference --name $$population --out results || exit 1; \
 	done
+	$(BIN)/python benchmarks/curves.py slc --detectors physics,pixel --out results
 
 slacs: $(VENV)/test.stamp
 	test -d '$(DATA)' || { echo 'make slacs DATA=folder with one folder per lens'; exit 2; }
