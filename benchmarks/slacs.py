@@ -386,7 +386,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--planted", type=int, default=1, help="perturbers per lens")
+    parser.add_argument("--planted", type=int, default=3, help="perturbers per lens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args()

@@ -1,14 +1,13 @@
 """The perturbation filter against known answers: unit variance under noise, and known masses."""
 
-import importlib.util
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
+from scripts import script
 
 from lumpylens.physics.inference import fit, observe
 from lumpylens.physics.model import NoiseLevel
@@ -18,16 +17,6 @@ from lumpylens.physics.population import learn_noise
 from lumpylens.physics.region import scene_of
 from lumpylens.simulate import population
 from lumpylens.simulate.images import simulate_with_truth
-
-
-def script(name):
-    """A script of `benchmarks`, whose functions are tried here on a small scale."""
-    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 maps = script("maps")
 SMALL = replace(
