@@ -217,7 +217,7 @@ class Perturber:
     smooth : Refined
         The best lens without it.
     log_evidence : float
-        Gain over the smooth lens.
+        Gain over the smooth lens, not negative.
     """
 
     fitted: Refined
@@ -282,7 +282,8 @@ def fit_perturber(
     bare[INDEX["perturber_strength"]] = 0
     without.append(refine(model, bare, names, belief, steps=steps))
     plain = min(without, key=lambda fit: fit.energy)
-    return Perturber(best, plain, (plain.energy - best.energy) / 2)
+    # No mass at all is a perturber too, so that nothing is lost by allowing one.
+    return Perturber(best, plain, max(plain.energy - best.energy, 0.0) / 2)
 
 
 def _best_starts(
