@@ -21,7 +21,7 @@ __all__ = ["model_error", "p_value", "with_p_values"]
 FEWEST = 8
 """Other lenses that are needed to learn the model's error from; with fewer it is `REFERENCE`."""
 
-REFERENCE = 2.0
+REFERENCE = 2.2
 """Model error of Hubble images of 24 lenses of the SLACS survey, in the units of `excess`."""
 
 TYPICAL = 0.68
