@@ -318,7 +318,7 @@ def planted_lines(
     if not planted:
         return ["None were planted."]
     all_of_them = recovered(planted, rows, limit)
-    strong = [one for one in all_of_them if one.planted.predicted >= STRONG_SNR]
+    strong = [one for one in all_of_them if one.planted.predicted > STRONG_SNR - 0.5]
     lines = [
         "A point mass deflects the fitted source in the real image; smooth fit, filter and "
         "explicit fit follow as for any lens. Its mass is such that the lens's sensitivity map "
