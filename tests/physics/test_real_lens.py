@@ -15,6 +15,7 @@ from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
 from lumpylens.lenses.observation import observe
 from lumpylens.lenses.perturber import filter_lens
+from lumpylens.lenses.plausible import oddities
 from lumpylens.lenses.refine import Belief, refine
 from lumpylens.lenses.smooth import SmoothFit
 from lumpylens.lenses.starts import fit_lens_light
@@ -81,6 +82,44 @@ def test_filter_has_unit_variance_under_noise(observation):
     snr = np.concatenate(made)
     assert abs(snr.mean()) < 0.3
     assert 0.75 < snr.std() < 1.15
+
+
+def test_the_filter_for_heavy_masses_goes_over_into_the_linear_one(observation):
+    values = NUMBERS.clone()
+    values[[INDEX[name] for name in (*MULTIPOLES, "perturber_strength")]] = 0
+    belief = Belief({"slope": (2.0, 0.05)})
+    fitted = refine(RealLens(observation, 4, 1e-3), values, ALL, belief, steps=2)
+    small, light, heavy = (
+        filter_lens(fitted, belief, 1.0, spacing=0.25, strength=radius**2)
+        for radius in (0.0, 0.02, 0.3)
+    )
+    seen = small.visible & light.visible
+    assert int(seen.sum()) > 20
+    for got, other in ((small.information, light.information), (small.snr, light.snr)):
+        assert float((got - other)[seen].abs().max()) < 0.1 * float(got[seen].abs().max())
+    both = small.visible & heavy.visible
+    assert float((small.information / heavy.information)[both].log().abs().max()) > 0.3
+
+
+@pytest.mark.slow
+def test_a_heavy_mass_outside_the_ring_is_placed():
+    planted = (0.9, -1.35, 0.25)
+    found = analyse(made_cutout(side=101, perturber=planted)).perturber
+    assert found.log_evidence > 100
+    assert math.hypot(found.x - planted[0], found.y - planted[1]) < 0.05
+    assert found.einstein_radius == pytest.approx(planted[2], rel=0.1)
+
+
+def test_what_no_galaxy_is_like_is_named(observation):
+    model = RealLens(observation, 2, 1e-3)
+    assert oddities(model.lens(NUMBERS)) == []
+    wild = NUMBERS.clone()
+    wild[[INDEX[name] for name in ("shear_1", "eta_1", "slope")]] = torch.tensor(
+        [0.3, 1.2, 1.4], dtype=torch.float64
+    )
+    assert [words.split()[0] for words in oddities(model.lens(wild))] == [
+        "shear", "ellipticity", "slope",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
