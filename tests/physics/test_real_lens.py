@@ -101,15 +101,6 @@ def test_the_filter_for_heavy_masses_goes_over_into_the_linear_one(observation):
     assert float((small.information / heavy.information)[both].log().abs().max()) > 0.3
 
 
-@pytest.mark.slow
-def test_a_heavy_mass_outside_the_ring_is_placed():
-    planted = (0.9, -1.35, 0.25)
-    found = analyse(made_cutout(side=101, perturber=planted)).perturber
-    assert found.log_evidence > 100
-    assert math.hypot(found.x - planted[0], found.y - planted[1]) < 0.05
-    assert found.einstein_radius == pytest.approx(planted[2], rel=0.1)
-
-
 def test_what_no_galaxy_is_like_is_named(observation):
     model = RealLens(observation, 2, 1e-3)
     assert oddities(model.lens(NUMBERS)) == []
