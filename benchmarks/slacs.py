@@ -267,12 +267,18 @@ def draw_flagged(data: Path, rows: Sequence[LensRow], out: Path) -> None:
 
 @dataclass(frozen=True)
 class Recovery:
-    """What became of one planted perturber."""
+    """What became of one planted perturber, and where it is in Einstein radii of its lens."""
 
     planted: Planted
-    ring: float
+    x: float
+    y: float
     flagged: bool
     low_p: bool
+
+    @property
+    def ring(self) -> float:
+        """Distance from the lens."""
+        return math.hypot(self.x, self.y)
 
     @property
     def placed(self) -> bool:
@@ -289,8 +295,8 @@ def recovered(
         row = rows[one.id]
         significance = corrected(one.log_evidence, row.inflation)
         chance = p_value(significance, (row.noise_maximum, row.noise_maximum_scale))
-        ring = math.hypot(one.x, one.y) / row.einstein_radius_arcsec
-        made.append(Recovery(one, ring, significance > limit[one.id], chance < FLAGGED_P))
+        x, y = one.x / row.einstein_radius_arcsec, one.y / row.einstein_radius_arcsec
+        made.append(Recovery(one, x, y, significance > limit[one.id], chance < FLAGGED_P))
     return made
 
 
@@ -355,13 +361,9 @@ def draw_planted(made: Sequence[Recovery], path: Path) -> None:
     places.plot(np.cos(turn), np.sin(turn), color="0.7", linewidth=1)
     for placed, colour, words in ((True, "tab:blue", "placed"), (False, "tab:red", "misplaced")):
         some = [one for one in made if one.placed == placed]
-        scale = [one.ring / math.hypot(one.planted.x, one.planted.y) for one in some]
         size = [6 * one.planted.predicted for one in some]
-        places.scatter(
-            [one.planted.x * by for one, by in zip(some, scale, strict=True)],
-            [one.planted.y * by for one, by in zip(some, scale, strict=True)],
-            size, color=colour, alpha=0.6, label=words,
-        )  # fmt: skip
+        places.scatter([one.x for one in some], [one.y for one in some], size,
+                       color=colour, alpha=0.6, label=words)  # fmt: skip
         found = [one.planted.found_einstein_radius for one in some]
         strengths.scatter([one.planted.einstein_radius for one in some], found, size,
                           color=colour, alpha=0.6)  # fmt: skip
