@@ -48,7 +48,7 @@ def one_fold(
             found[f"{label}/{name}"] = values
         # Deviance over what is usual at the image's noise and brightness.
         found[f"{label}/excess"] = np.exp(
-            detector.residual_law.scatter * one.components["residual"]
+            detector.learned.residual_law.scatter * one.components["residual"]
         )
     return found
 

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from lumpylens.physics.inference import Prior, fit, observe
+from lumpylens.physics.inference import Prior, descend, observe
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, pack
-from lumpylens.physics.perturbation import Field, Perturbers, filter_perturbers
+from lumpylens.physics.perturbation import Field, Filter, Perturbers
 from lumpylens.physics.region import scene_of
 from lumpylens.simulate import Population, Substructure, population
 from lumpylens.simulate.images import Simulation, simulate_with_truth
@@ -74,9 +74,9 @@ def filtered(made: Simulation, preset: Population, perturbers: Perturbers) -> Fi
     batch = made.images.stack()
     data = observe(model, torch.tensor(batch.pixels), torch.tensor(batch.noise))
     truth = model.reduce(torch.cat([lens.parameters() for lens in made.lenses]))
-    fitted = fit(model, data, truth, weak_prior(preset), steps=8)
-    line = model.linearise(fitted.values, fitted.amplitudes, data.psf, data.noise)
-    return filter_perturbers(model, data, fitted, line, perturbers)
+    solved = descend(model, data, truth, weak_prior(preset))
+    seen = Filter(model, data, solved)
+    return seen.field(seen.signals(perturbers))
 
 
 def detections(

@@ -132,8 +132,7 @@ def explained(
     from lumpylens.score import check_device
 
     check_device(device)
-    model.detector.device = device
-    with counted("explaining", len(images), show=progress) as step:
+    with model.detector.on(device), counted("explaining", len(images), show=progress) as step:
         found = model.detector.explain(images, on_image=step)
     smallest = model.calibration.smallest_p_value
 

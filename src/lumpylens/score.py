@@ -107,8 +107,7 @@ def raw_scores(
 ) -> Scores:
     """What the detector says of `images`, with a bar."""
     check_device(device)
-    model.detector.device = device
-    with counted(what, len(images), show=progress) as on_image:
+    with model.detector.on(device), counted(what, len(images), show=progress) as on_image:
         return model.detector.score(images, on_image=on_image)
 
 

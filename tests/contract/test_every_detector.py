@@ -12,6 +12,7 @@ import pytest
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
+from lumpylens.detectors.physics_examination import read
 from lumpylens.detectors.pixel import PixelDetector
 from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
@@ -65,10 +66,10 @@ def untrained(detector: Detector) -> dict[str, np.ndarray]:
 
 def unrefined(detector: Detector) -> dict[str, np.ndarray]:
     """The shared numbers that the `physics` detector starts from: its encoder's."""
-    fresh = type(detector)(detector.config)
-    fresh.image_shape, fresh.quick = detector.image_shape, detector.quick
-    pixels = lenses(CASES["physics"].count, 0).stack().pixels
-    return {"shared": fresh._read(fresh._grey(pixels)).median(dim=0).values.numpy()}
+    examiner = detector.examiner
+    grey = examiner.unit.grey(lenses(CASES["physics"].count, 0).stack().pixels)
+    seen = read(examiner.encoder, examiner.shape, grey)
+    return {"shared": seen.median(dim=0).values.numpy()}
 
 
 def unread(detector: Detector) -> dict[str, np.ndarray]:

@@ -9,10 +9,10 @@ import torch
 from scipy.stats import binom
 from scripts import script
 
-from lumpylens.physics.inference import fit, observe
+from lumpylens.physics.inference import descend, fit, observe
 from lumpylens.physics.model import NoiseLevel
 from lumpylens.physics.noise import Measurement, jpeg_steps
-from lumpylens.physics.perturbation import Perturbers, filter_perturbers
+from lumpylens.physics.perturbation import Filter, Perturbers
 from lumpylens.physics.population import learn_noise
 from lumpylens.physics.region import scene_of
 from lumpylens.simulate import population
@@ -66,12 +66,11 @@ def test_unit_variance_on_compressed_smooth_renders():
         data = observe(model, torch.tensor(made.images.stack().pixels))
         truth = model.reduce(torch.cat([lens.parameters() for lens in made.lenses]))
         prior = maps.weak_prior(preset)
-        fitted = fit(model, data, truth, prior, steps=5)
-        model = replace(model, noise=learn_noise(model, data, fitted))
-        fitted = fit(model, data, fitted.values, prior, steps=4, amplitudes=fitted.amplitudes)
-        line = model.linearise(fitted.values, fitted.amplitudes)
+        model = replace(model, noise=learn_noise(model, data, fit(model, data, truth, prior)))
+        solved = descend(model, data, truth, prior)
         places = Perturbers.disc(1.5 * radius, 0.25 * radius)
-        field = filter_perturbers(model, data, fitted, line, places)
+        seen = Filter(model, data, solved)
+        field = seen.field(seen.signals(places))
     # Coefficients rounded to zero hold a little less than the Fisher information says.
     assert_unit_variance(field, model_error=0.08)
 

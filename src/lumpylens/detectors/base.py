@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -72,12 +73,15 @@ class BatchScores:
         On the scale of the input pixels.
     warning : list of str or None
         Per image: why its score should not be trusted; empty if it can.
+    error : list of str or None
+        Per image: why it has no score; empty if it has one.
     """
 
     anomaly_score: NDArray[np.float64]
     components: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     reconstruction: NDArray[np.float32] | None = None
     warning: list[str] | None = None
+    error: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,7 @@ class Detector(ABC):
                 parts[name][at] = result.components[name]
             if result.reconstruction is not None:
                 mse[at] = reconstruction_mse(batch.pixels, result.reconstruction)
+            failed |= {int(k): why for k, why in zip(at, result.error or (), strict=False) if why}
             own = result.warning or [""] * len(batch)
             for position, first, second in zip(
                 at, self.domain.warnings(batch.pixels), own, strict=True
@@ -235,6 +240,15 @@ class Detector(ABC):
             score[position] = np.nan
         error = [failed.get(position, "") for position in range(count)]
         return Scores(score, parts, mse, error, warning)
+
+    @contextmanager
+    def on(self, device: str) -> Iterator[None]:
+        """Compute scores on a device for a while."""
+        before, self.device = self.device, device
+        try:
+            yield
+        finally:
+            self.device = before
 
     def fast(self) -> Detector | None:
         """A quicker and coarser detector from the same training, where there is one."""
@@ -258,13 +272,16 @@ class Detector(ABC):
             raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
         collection = LensImages.open(images)
         collection.stack(shape=self.image_shape)
-        parts = []
+        result = np.empty((len(collection), *self.image_shape), dtype=np.float32)
         for batch in collection.batches(self.batch_size, shape=self.image_shape):
-            made = self._score_batch(batch).reconstruction
-            if made is None:
+            found = self._score_batch(batch)
+            for position, reason in zip(batch.positions, found.error or [], strict=False):
+                if reason:
+                    raise DataError(f"{collection.ids[position]}: {reason}")
+            if found.reconstruction is None:
                 raise ModelError(f"{self.name} makes no reconstructions")
-            parts.append(made)
-        return np.concatenate(parts)
+            result[batch.positions] = found.reconstruction
+        return result
 
     def explain(
         self,

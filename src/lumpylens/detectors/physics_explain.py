@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,16 +12,13 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageBatch
 from lumpylens.detectors.base import BatchScores
+from lumpylens.detectors.physics_examination import REACH, SPACING, Examination, Examiner
+from lumpylens.detectors.physics_state import Learned
 from lumpylens.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
 from lumpylens.physics.batches import unsplit
-from lumpylens.physics.inference import Data, Fit
-from lumpylens.physics.model import Linearisation
 from lumpylens.physics.parameters import INDEX
-from lumpylens.physics.perturbation import Perturbers, filter_perturbers
+from lumpylens.physics.perturbation import Filter, Perturbers, Signals
 from lumpylens.physics.residual import whitened_residual
-
-if TYPE_CHECKING:
-    from lumpylens.detectors.physics import Examination, PhysicsDetector
 
 __all__ = ["explain_one"]
 
@@ -34,9 +30,6 @@ AT_ONCE = 150
 
 UNUSUAL = 0.01
 """Tail probability below which the sentence calls a part of the score unusual."""
-
-SMALLEST = 1e-3
-"""Below this the tails of normal images are extrapolated: learned from hundreds to thousands."""
 
 OUTSTANDING = 4.0
 """Standard deviations from which a parameter is named in the sentence."""
@@ -102,13 +95,19 @@ class Maps:
 
 @torch.no_grad()
 @unsplit()
-def explain_one(detector: PhysicsDetector, alone: ImageBatch) -> Explanation:
+def explain_one(
+    learned: Learned,
+    examiner: Examiner,
+    alone: ImageBatch,
+    scores_of: Callable[[ImageBatch, Examination], BatchScores],
+) -> Explanation:
     """Explain the one image of a batch."""
-    model, result = detector.model, detector._score_batch(alone)
-    exam = detector._examine(alone)[0]
-    data = detector._observe(model, alone)
-    line = model.linearise(exam.fitted.values, exam.fitted.amplitudes, data.psf, data.noise)
-    maps = perturbation_maps(detector, data, exam.fitted, line)
+    model = learned.model
+    seen = examiner.look(alone)
+    scored = seen.signals(examiner.positions)
+    exam = examiner.judge(seen, scored)
+    result = scores_of(alone, exam)
+    maps = perturbation_maps(examiner.radius, learned.error, seen, scored)
 
     full = {name: float(model.expand(exam.fitted.values)[0, at]) for name, at in INDEX.items()}
     radius = math.exp(full["log_einstein_radius_px"])
@@ -117,10 +116,10 @@ def explain_one(detector: PhysicsDetector, alone: ImageBatch) -> Explanation:
     residual = np.full((height, width), np.nan, dtype=np.float32)
     region = model.measurement
     rows, columns = (slice(at, at + region.size) for at in (region.row, region.column))
-    residual[rows, columns] = whitened_residual(model, data, line)[0].numpy()
+    residual[rows, columns] = whitened_residual(model, seen.solved)[0].numpy()
 
-    surprises = tuple(surprises_of(detector, exam))
-    parts = score_parts(detector, exam, result)
+    surprises = tuple(surprises_of(learned, exam))
+    parts = score_parts(learned, exam, result)
     peak = peak_of(maps, radius, ((width - 1) / 2, (height - 1) / 2))
     assert result.reconstruction is not None
     return Explanation(
@@ -143,33 +142,35 @@ def explain_one(detector: PhysicsDetector, alone: ImageBatch) -> Explanation:
     )
 
 
-def perturbation_maps(
-    detector: PhysicsDetector, data: Data, fitted: Fit, line: Linearisation
-) -> Maps:
+def perturbation_maps(unit: float, error: float, seen: Filter, scored: Signals) -> Maps:
     """Filter one image at `FINER` times the positions of its score.
 
     The deflections that errors of the instrument model mimic are a random field at the
     positions of the score, of scale e. So the variance of D'Pr at x is, with C = D'PD,
     C_xx + e^2 sum_y C_xy^2 over those positions y.
-    """
-    from lumpylens.detectors.physics import MASS, REACH, SPACING
 
-    model = detector.model
-    unit = float(torch.exp(model.shared[MASS]))
-    coarse = Perturbers.disc(REACH * unit, SPACING * unit)
+    Parameters
+    ----------
+    unit : float
+        Einstein radius of a normal lens, px.
+    error : float
+        e, px^2.
+    seen : Filter
+        Of one image.
+    scored : Signals
+        At the positions of the score.
+    """
     spacing = SPACING * unit / FINER
     fine = Perturbers.disc(REACH * unit, spacing)
-    count = len(coarse.x)
     found = []
     for part in torch.arange(len(fine.x)).split(AT_ONCE):
-        both = Perturbers(torch.cat([coarse.x, fine.x[part]]), torch.cat([coarse.y, fine.y[part]]))
-        field = filter_perturbers(model, data, fitted, line, both)
-        information = field.variance[0, count:].double()
-        mimicked = field.covariance[0, count:, :count].double().square().sum(dim=1)
-        error = (information + detector.error**2 * mimicked).sqrt() / information
-        mass = field.projected[0, count:].double() / information
-        hidden = ~field.visible[0, count:]
-        found.append(torch.stack([mass, error]).masked_fill(hidden, math.nan))
+        signals = seen.signals(Perturbers(fine.x[part], fine.y[part]))
+        information = seen.variance(signals)[0]
+        mimicked = seen.covariance(signals, scored)[0].square().sum(dim=1)
+        spread = (information + error**2 * mimicked).clamp_min(0).sqrt() / information
+        mass = seen.projected(signals)[0] / information
+        hidden = ~seen.visible(signals)[0]
+        found.append(torch.stack([mass, spread]).masked_fill(hidden, math.nan))
     half = math.ceil(REACH * unit / spacing)
     square = np.full((2, 2 * half, 2 * half), np.nan)
     at = [(grid / spacing + half - 0.5).round().long().numpy() for grid in (fine.y, fine.x)]
@@ -212,12 +213,12 @@ def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | No
     )
 
 
-def surprises_of(detector: PhysicsDetector, exam: Examination) -> list[Surprise]:
+def surprises_of(learned: Learned, exam: Examination) -> list[Surprise]:
     """Every parameter that varies between images, most surprising first."""
     made = []
-    for k, (name, sigma) in enumerate(detector.surprise(exam).items()):
+    for k, (name, sigma) in enumerate(learned.surprises(exam).items()):
         wording = WORDS[name]
-        value, typical = float(exam.fitted.values[0, k]), float(detector.population.mean[k])
+        value, typical = float(exam.fitted.values[0, k]), float(learned.population.mean[k])
         made.append(
             Surprise(
                 wording.words, wording.shown(value), wording.shown(typical), wording.unit,
@@ -227,17 +228,17 @@ def surprises_of(detector: PhysicsDetector, exam: Examination) -> list[Surprise]
     return sorted(made, key=lambda one: -abs(one.sigma))
 
 
-def score_parts(
-    detector: PhysicsDetector, exam: Examination, result: BatchScores
-) -> tuple[ScorePart, ...]:
+def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tuple[ScorePart, ...]:
     """The score and its components, with their tail probabilities among normal images."""
-    raw = detector._raw(exam)
+    raw = learned.raw_scores(exam)
+    # Beyond this the tails are extrapolated.
+    smallest = 1 / (learned.normals + 1)
     parts = [ScorePart("anomaly_score", float(result.anomaly_score[0]))]
     for name, values in result.components.items():
         p_value = math.nan
-        if name in detector.tails:
-            p_value = max(math.exp(-float(detector.tails[name](raw[name])[0])), SMALLEST)
-        parts.append(ScorePart(name, float(values[0]), p_value, SMALLEST))
+        if name in learned.tails:
+            p_value = max(math.exp(-float(learned.tails[name](raw[name])[0])), smallest)
+        parts.append(ScorePart(name, float(values[0]), p_value, smallest))
     return tuple(parts)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["CHUNK", "derivative_along", "map_chunks", "unsplit"]
+__all__ = ["CHUNK", "derivative_along", "map_chunks", "per_lens", "unsplit"]
 
 CHUNK = 32
 """Images per chunk. Their tangents are about 10 MB; larger chunks are slower, not faster."""
@@ -56,6 +56,15 @@ def _without_gradient(function: Callable[[Tensor], Result]) -> Callable[[Tensor]
             return function(part)
 
     return run
+
+
+def per_lens(function: Callable[[Tensor], Tensor], numbers: Tensor) -> Tensor:
+    """A function of one number per lens, the same for a lens alone as for one among others.
+
+    It is taken in double precision and rounded: processors compute exponentials of eight numbers
+    at a time by other steps than those of a single one, and the last digit differs.
+    """
+    return function(numbers.double()).to(numbers)
 
 
 _forward_mode = Lock()

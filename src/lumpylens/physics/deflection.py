@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lumpylens.physics.batches import per_lens
 from lumpylens.physics.truncated_nfw import (
     LEAST_TRUNCATION,
     TABLE_BITS,
@@ -48,14 +49,13 @@ def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Te
     elliptical = square > ROUND**2
     # Where the expansion serves, neither root nor angle is taken: they have no derivative at 0.
     eta = torch.sqrt(torch.where(elliptical, square, torch.full_like(square, 0.01)))
-    phi = 0.5 * torch.atan2(
-        torch.where(elliptical, eta_2, torch.zeros_like(eta_2)),
-        torch.where(elliptical, eta_1, torch.ones_like(eta_1)),
-    )
+    eta_y = torch.where(elliptical, eta_2, torch.zeros_like(eta_2))
+    eta_x = torch.where(elliptical, eta_1, torch.ones_like(eta_1))
+    phi = 0.5 * torch.atan2(eta_y.double(), eta_x.double()).to(eta_x)
     nudge = 1e-6  # the formula is 0/0 exactly at the centre
     zero, one = torch.zeros_like(eta), torch.ones_like(eta)
     ax, ay = caustics.func.reduced_deflection_angle_sie(
-        zero, zero, torch.exp(-eta), phi, one, x + nudge, y + nudge
+        zero, zero, per_lens(torch.exp, -eta), phi, one, x + nudge, y + nudge
     )
     x, y = x / radius, y / radius
     tilt = eta_1 * (x.square() - y.square()) + 2 * eta_2 * x * y

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from lumpylens.physics.model import Linearisation, SmoothModel, View
-from lumpylens.physics.noise import Evidence, compare, expected_deviance
+from lumpylens.physics.model import Linearisation, SmoothModel
+from lumpylens.physics.noise import Evidence, compare, deviance_of, expected_deviance
 
 __all__ = [
     "Data", "Fit", "Prior", "Stage", "fit", "join", "observe", "solve_amplitudes", "staged_fit",
@@ -21,6 +21,20 @@ Part = TypeVar("Part", bound=Any)
 POOR = 5.0
 """Times the expected deviance beyond which a fit is tried again. Good fits of the challenge's
 normal images stay below 2; one that ended in another valley has 5 to 30."""
+
+CONVERGED = 1e-5
+"""Expected gain of a further step, in -2 ln likelihood, below which a fit is done: three
+thousandths of a standard deviation."""
+
+MOST_STEPS = 60
+"""Bound on the steps of a fit. Of the challenge's 9,000 images none needs half of them."""
+
+SLACK = 0.03
+"""Rise of the energy that a step may make: near the end of a bad fit, whose energy is some ten
+thousand, single precision cannot tell less apart."""
+
+LEAST_AMPLITUDE = 1e-6
+"""Of lens light and source, whose amplitudes are not negative."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +102,8 @@ class Prior:
 
     def energy(self, values: Tensor) -> Tensor:
         """Squared distance of each row of `values` from the mean, shape (n,)."""
-        off = values - self.mean
-        return torch.einsum("ni,ij,nj->n", off, self.precision, off)
+        off = (values - self.mean).double()
+        return (off[:, :, None] * self.precision.double() * off[:, None, :]).sum(dim=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -100,24 +114,40 @@ class Fit:
     ----------
     values : Tensor, shape (n, k)
     amplitudes : Tensor, shape (n, 3)
-    deviance : Tensor, shape (n,)
+    deviance : Tensor of float64, shape (n,)
         -2 ln likelihood.
-    energy : Tensor, shape (n,)
+    energy : Tensor of float64, shape (n,)
         Deviance plus prior; what was minimised.
+    converged : Tensor of bool, shape (n,)
+        Whether a further step would gain less than `CONVERGED`.
     """
 
     values: Tensor
     amplitudes: Tensor
     deviance: Tensor
     energy: Tensor
+    converged: Tensor
 
     def select(self, index: Tensor) -> Fit:
         """Some of the images."""
-        return Fit(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        return select(self, index)
 
-    def better_of(self, other: Fit) -> Fit:
-        """Per image, the one with the lower energy."""
-        return _keep(other.energy < self.energy, other, self)
+
+@dataclass(frozen=True)
+class Solution:
+    """Fitted lenses, and what the model says there.
+
+    Attributes
+    ----------
+    fitted : Fit
+    line : Linearisation
+    seen : Evidence
+        Of the data, at `line`.
+    """
+
+    fitted: Fit
+    line: Linearisation
+    seen: Evidence
 
 
 def solve_amplitudes(model: SmoothModel, data: Data, values: Tensor) -> Tensor:
@@ -125,30 +155,29 @@ def solve_amplitudes(model: SmoothModel, data: Data, values: Tensor) -> Tensor:
     columns = model.measurement.select(model.columns(values, data.psf))
     weighted = columns * data.weight[:, None]
     gram = torch.matmul(weighted, columns.mT)
-    right = torch.matmul(weighted, data.observed[..., None])
+    right = along(weighted, data.observed)[..., None]
     ridge = 1e-6 * torch.diagonal(gram, dim1=1, dim2=2)
     solved = torch.linalg.solve(gram + torch.diag_embed(ridge), right)[..., 0]
-    return torch.cat([solved[:, :2].clamp_min(1e-6), solved[:, 2:]], dim=1)
+    return torch.cat([solved[:, :2].clamp_min(LEAST_AMPLITUDE), solved[:, 2:]], dim=1)
 
 
-def evidence(model: SmoothModel, data: Data, view: View) -> Evidence:
+def evidence(model: SmoothModel, data: Data, line: Linearisation) -> Evidence:
     """Compare a prediction with the data under the model's noise."""
     steps = model.measurement.active_steps
     return compare(
-        data.observed, view.predicted, view.sigma, None if steps is None else steps.to(view.sigma)
+        data.observed, line.predicted, line.sigma, None if steps is None else steps.to(line.sigma)
     )
 
 
-def total_deviance(model: SmoothModel, view: View, seen: Evidence) -> Tensor:
-    """-2 ln likelihood of each image, shape (n,).
+def total_deviance(model: SmoothModel, deviance: Tensor, sigma: Tensor) -> Tensor:
+    """-2 ln likelihood of each image, float64, shape (n,).
 
     A rounded datum has a probability, which knows its noise; a continuous one a density, whose
     normalisation must be added where the noise follows the predicted light.
     """
-    total = seen.deviance.sum(dim=1)
     if model.measurement.steps is None:
-        total = total + 2 * torch.log(view.sigma).sum(dim=1)
-    return total
+        deviance = deviance + 2 * torch.log(sigma)
+    return deviance.sum(dim=1, dtype=torch.float64)
 
 
 def normal_matrix(line: Linearisation, information: Tensor) -> Tensor:
@@ -162,14 +191,28 @@ def fit(
     start: Tensor,
     prior: Prior,
     *,
-    steps: int = 8,
+    steps: int = MOST_STEPS,
     amplitudes: Tensor | None = None,
 ) -> Fit:
+    """Find the best smooth lens of each image; see `descend`."""
+    return descend(model, data, start, prior, steps=steps, amplitudes=amplitudes).fitted
+
+
+def descend(
+    model: SmoothModel,
+    data: Data,
+    start: Tensor,
+    prior: Prior,
+    *,
+    steps: int = MOST_STEPS,
+    amplitudes: Tensor | None = None,
+) -> Solution:
     """Find the best smooth lens of each image.
 
-    Each step solves (H + Lambda + damping) d = g for all images at once, with H the expected
-    information of the noise model, Lambda the prior's precision, and g the gradient; a step that
-    raises the energy is undone and damped more.
+    Each step solves (H + Lambda + damping) d = g for all images at once, with H the information
+    of the noise model, Lambda the prior's precision, and g the gradient at the noise predicted
+    there. A step that raises the energy at that noise is undone and damped more; an image is done
+    when a further step would gain less than `CONVERGED`. No image depends on those beside it.
 
     Parameters
     ----------
@@ -179,6 +222,7 @@ def fit(
     start : Tensor, shape (n, k)
     prior : Prior
     steps : int
+        After which an image is left as it is, not converged.
     amplitudes : Tensor, shape (n, 3), optional
         Default: solved for at `start`.
 
@@ -190,59 +234,117 @@ def fit(
     """
     if amplitudes is None:
         amplitudes = solve_amplitudes(model, data, start)
-    count = start.shape[1]
-    values = start.clone()
-    damping = torch.full((len(values),), 1e-3, dtype=values.dtype, device=values.device)
+    now = _solution(model, data, prior, start, amplitudes)
+    whole, going = now, torch.arange(len(start), device=start.device)
+    damping = torch.full((len(start),), 1e-3, dtype=torch.float64, device=start.device)
+    for step in range(steps + 1):
+        gradient, hessian = _slopes(now, prior)
+        gain = (gradient * _damped_step(hessian, gradient, torch.zeros_like(damping))).sum(dim=1)
+        now = replace(now, fitted=replace(now.fitted, converged=gain < CONVERGED))
+        if step == steps or bool(now.fitted.converged.any()):
+            whole = put(whole, going, now)
+            left = torch.nonzero(~now.fitted.converged)[:, 0]
+            if step == steps or len(left) == 0:
+                break
+            going, now, damping = going[left], select(now, left), damping[left]
+            gradient, hessian, data = gradient[left], hessian[left], data.select(left)
+        move = _damped_step(hessian, gradient, damping).to(start)
+        amplitudes = now.fitted.amplitudes + move[:, start.shape[1] :]
+        amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
+        values = now.fitted.values + move[:, : start.shape[1]]
+        trial = _solution(model, data, prior, values, amplitudes)
+        won = _energy_at(model, data, prior, trial, now.line.sigma) < now.fitted.energy + SLACK
+        now = keep(won, trial, now)
+        damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
+    return whole
+
+
+def _solution(
+    model: SmoothModel, data: Data, prior: Prior, values: Tensor, amplitudes: Tensor
+) -> Solution:
     line = model.linearise(values, amplitudes, data.psf, data.noise)
     seen = evidence(model, data, line)
-    deviance = total_deviance(model, line, seen)
-    best = Fit(values, amplitudes, deviance, deviance + prior.energy(values))
-    for step in range(steps):
-        gradient = torch.matmul(line.tangents, seen.score[..., None])[..., 0]
-        hessian = normal_matrix(line, torch.maximum(seen.information, seen.curvature))
-        gradient[:, :count] -= (best.values - prior.mean) @ prior.precision
-        hessian[:, :count, :count] += prior.precision
-        move = _damped_step(hessian, gradient, damping)
-        trial_values = best.values + move[:, :count]
-        trial_amplitudes = best.amplitudes + move[:, count:]
-        trial_amplitudes[:, :2] = trial_amplitudes[:, :2].clamp_min(1e-6)
-        where = (trial_values, trial_amplitudes, data.psf, data.noise)
-        last = step == steps - 1
-        trial_line = model.view(*where) if last else model.linearise(*where)
-        trial_seen = evidence(model, data, trial_line)
-        trial_deviance = total_deviance(model, trial_line, trial_seen)
-        trial = Fit(
-            trial_values, trial_amplitudes, trial_deviance,
-            trial_deviance + prior.energy(trial_values),
-        )  # fmt: skip
-        won = trial.energy < best.energy
-        best = best.better_of(trial)
-        damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
-        if isinstance(trial_line, Linearisation):
-            line, seen = _keep(won, trial_line, line), _keep(won, trial_seen, seen)
-    return best
+    deviance = total_deviance(model, seen.deviance, line.sigma)
+    done = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    return Solution(
+        Fit(values, amplitudes, deviance, deviance + prior.energy(values), done), line, seen
+    )
 
 
-def _keep(won: Tensor, new: Part, old: Part) -> Part:
-    """Per image, the tensors of `new` where it won and of `old` where it did not."""
-    chosen = {}
-    for item in fields(old):
-        a, b = getattr(new, item.name), getattr(old, item.name)
-        if isinstance(a, Tensor):
-            chosen[item.name] = torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-    return replace(old, **chosen)
+def _energy_at(
+    model: SmoothModel, data: Data, prior: Prior, trial: Solution, sigma: Tensor
+) -> Tensor:
+    """Energy of a trial under the noise that was predicted before it.
+
+    The gradient does not know that the noise follows the light; neither may what judges a step,
+    or the two disagree about where the end is.
+    """
+    steps = model.measurement.active_steps
+    deviance = deviance_of(data.observed, trial.line.predicted, sigma, steps)
+    return total_deviance(model, deviance, sigma) + prior.energy(trial.fitted.values)
+
+
+def _slopes(now: Solution, prior: Prior) -> tuple[Tensor, Tensor]:
+    """Gradient (n, k + 3) and information (n, k + 3, k + 3) at a point, prior included."""
+    count = now.fitted.values.shape[1]
+    gradient = along(now.line.tangents, now.seen.score)
+    hessian = normal_matrix(now.line, torch.maximum(now.seen.information, now.seen.curvature))
+    gradient[:, :count] -= (prior.precision * (now.fitted.values - prior.mean)[:, None]).sum(dim=2)
+    hessian[:, :count, :count] += prior.precision
+    # An amplitude at its limit that wants to go beyond stays there.
+    held = (now.fitted.amplitudes[:, :2] <= LEAST_AMPLITUDE) & (gradient[:, count : count + 2] < 0)
+    for column in range(2):
+        stays, at = held[:, column], count + column
+        gradient[stays, at] = 0
+        hessian[stays, at] = 0
+        hessian[stays, :, at] = 0
+        hessian[stays, at, at] = 1
+    return gradient.double(), hessian.double()
+
+
+def along(tangents: Tensor, vector: Tensor) -> Tensor:
+    """Products (n, k) of tangents (n, k, a) with one vector (n, a) per image.
+
+    A product and a sum, since matrix products of one image and of many round differently.
+    """
+    return (tangents * vector[:, None]).sum(dim=2)
+
+
+def select(part: Part, index: Tensor) -> Part:
+    """Some images of a dataclass of tensors, which may hold others of its kind."""
+    return _each(lambda a: a[index], part)
+
+
+def put(whole: Part, index: Tensor, part: Part) -> Part:
+    """The images of `part` in their places in `whole`."""
+    return _each(lambda a, b: a.index_copy(0, index, b), whole, part)
+
+
+def keep(won: Tensor, new: Part, old: Part) -> Part:
+    """Per image, what is in `new` where it won and in `old` where it did not."""
+    return _each(lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
+
+
+def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
+    changed = {}
+    for item in fields(first):
+        parts = [getattr(one, item.name) for one in (first, *others)]
+        if isinstance(parts[0], Tensor):
+            changed[item.name] = change(*parts)
+        elif parts[0] is not None:
+            changed[item.name] = _each(change, *parts)
+    return replace(first, **changed)
 
 
 def _damped_step(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
-    diagonal = torch.diagonal(hessian, dim1=1, dim2=2).clamp_min(1e-12)
+    """Solution, float64, of the damped system; arguments of float64."""
     # Scaled to a unit diagonal: amplitudes and parameters differ by orders of magnitude.
-    scale = diagonal.rsqrt()
+    scale = torch.diagonal(hessian, dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
     scaled = hessian * scale[:, :, None] * scale[:, None, :]
     eye = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
     scaled = scaled + (damping[:, None, None] + 1e-6) * eye
-    step = torch.linalg.solve(scaled.double(), (gradient * scale).double()[..., None])[..., 0]
-    unscaled: Tensor = step.to(gradient) * scale
-    return unscaled
+    step: Tensor = torch.linalg.solve(scaled, (gradient * scale)[..., None])[..., 0]
+    return step * scale
 
 
 @dataclass(frozen=True)
@@ -250,12 +352,12 @@ class Stage:
     """One stage of a fit: with which model, for how many steps."""
 
     model: SmoothModel
-    steps: int
+    steps: int = MOST_STEPS
 
 
 def staged_fit(
     stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior, retry: Prior | None = None
-) -> Fit:
+) -> Solution:
     """Fit in stages, from a tolerant model to the exact one, and once more where that was poor.
 
     Parameters
@@ -274,40 +376,30 @@ def staged_fit(
     first = _run(stages, data, start, prior)
     if retry is None:
         return first
-    model = stages[-1].model
-    line = model.view(first.values, first.amplitudes, data.psf, data.noise)
-    expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
-    observed = evidence(model, data, line).deviance.sum(dim=1)
+    steps = stages[-1].model.measurement.active_steps
+    expected, _ = expected_deviance(first.line.predicted, first.line.sigma, steps)
+    observed = first.seen.deviance.sum(dim=1)
     poor = torch.nonzero(observed > POOR * expected.sum(dim=1))[:, 0]
     if len(poor) == 0:
         return first
     part = data.select(poor)
-    middle = retry.mean.expand(len(poor), -1)
-    near = _run(stages[:-1], part, middle, retry)
-    second = fit(model, part, near.values, prior, steps=stages[-1].steps,
-                 amplitudes=near.amplitudes)  # fmt: skip
-    return _replace(first, poor, first.select(poor).better_of(second))
+    near = _run(stages[:-1], part, retry.mean.expand(len(poor), -1), retry).fitted
+    second = descend(stages[-1].model, part, near.values, prior, amplitudes=near.amplitudes)
+    before = select(first, poor)
+    better = second.fitted.energy < before.fitted.energy
+    return put(first, poor, keep(better, second, before))
 
 
-def _run(stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior) -> Fit:
-    found = fit(stages[0].model, data, start, prior, steps=stages[0].steps)
+def _run(stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior) -> Solution:
+    found = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
     for stage in stages[1:]:
-        found = fit(stage.model, data, found.values, prior, steps=stage.steps,
-                    amplitudes=found.amplitudes)  # fmt: skip
+        found = descend(
+            stage.model, data, found.fitted.values, prior, steps=stage.steps,
+            amplitudes=found.fitted.amplitudes,
+        )  # fmt: skip
     return found
 
 
-def _replace(whole: Fit, index: Tensor, part: Fit) -> Fit:
-    merged = {}
-    for name in whole.__dataclass_fields__:
-        merged[name] = getattr(whole, name).clone()
-        merged[name][index] = getattr(part, name)
-    return Fit(**merged)
-
-
-def join(parts: Sequence[Fit]) -> Fit:
-    """One fit of all images from those of its parts."""
-    return Fit(*(torch.cat([getattr(p, name) for p in parts]) for name in FIT_FIELDS))
-
-
-FIT_FIELDS = tuple(Fit.__dataclass_fields__)
+def join(parts: Sequence[Part]) -> Part:
+    """One dataclass of tensors of all images, from those of some each."""
+    return _each(lambda *pieces: torch.cat(pieces), *parts)

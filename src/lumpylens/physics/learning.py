@@ -74,10 +74,10 @@ def stages_of(model: SmoothModel, shape: tuple[int, int]) -> list[Stage]:
     """A tolerant stage, binned where the image is compressed, and the exact one."""
     tolerant = NoiseLevel(floor=4.0, gain=0.003, roughness=0.05)
     if model.measurement.steps is None:
-        return [Stage(replace(model, noise=tolerant), 6), Stage(model, 5)]
+        return [Stage(replace(model, noise=tolerant), 6), Stage(model)]
     scene = scene_of(model.measurement, shape, pixel=2)
     rough = replace(model, scene=scene, noise=tolerant, psf_radius=model.psf_radius // 2 + 1)
-    return [Stage(rough, 3), Stage(model, 3)]
+    return [Stage(rough, 2), Stage(model)]
 
 
 def fit_all(
@@ -92,7 +92,8 @@ def fit_all(
     stages, prior = stages_of(model, shape), broad_prior(model)
 
     def one(part: Tensor) -> Fit:
-        done = staged_fit(stages, data.select(part), model.reduce(start[part]), prior, retry)
+        begin = model.reduce(start[part])
+        done = staged_fit(stages, data.select(part), begin, prior, retry).fitted
         if step is not None:
             step(len(part))
         return done
@@ -100,13 +101,13 @@ def fit_all(
     return join(map_chunks(one, len(data)))
 
 
-def refit(model: SmoothModel, data: Data, before: Fit, steps: int = 3) -> Fit:
+def refit(model: SmoothModel, data: Data, before: Fit) -> Fit:
     """Go on from earlier fits under a changed model."""
     prior = broad_prior(model)
 
     def one(part: Tensor) -> Fit:
         values, amplitudes = before.values[part], before.amplitudes[part]
-        return fit(model, data.select(part), values, prior, steps=steps, amplitudes=amplitudes)
+        return fit(model, data.select(part), values, prior, amplitudes=amplitudes)
 
     return join(map_chunks(one, len(data)))
 
@@ -198,7 +199,7 @@ def _free_what_varies(
     wider = replace(model, free=free)
     full = model.expand(fitted.values)
     start = wider.reduce(full)
-    return wider, refit(wider, data, replace(fitted, values=start), steps=6)
+    return wider, refit(wider, data, replace(fitted, values=start))
 
 
 def well_fitted(data: Data, fitted: Fit) -> tuple[Data, Fit]:

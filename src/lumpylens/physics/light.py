@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from lumpylens.physics.batches import per_lens
+
 __all__ = ["EllipseSlopes", "Sersic", "ellipse_slopes", "sersic", "sersic_coefficient"]
 
 CORE_PX = 1e-2
@@ -55,8 +57,8 @@ def _elliptical_square(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """q x'^2 + y'^2 / q in the axes of the ellipse, cosh(eta) and sinh(eta) / eta."""
     eta = torch.sqrt(eta_1.square() + eta_2.square())
-    cosh = torch.cosh(eta)
-    sinhc = torch.where(eta > 1e-3, torch.sinh(eta) / eta.clamp_min(1e-3), 1 + eta.square() / 6)
+    cosh, sinh = per_lens(torch.cosh, eta), per_lens(torch.sinh, eta)
+    sinhc = torch.where(eta > 1e-3, sinh / eta.clamp_min(1e-3), 1 + eta.square() / 6)
     square = (cosh - sinhc * eta_1) * x.square() + (cosh + sinhc * eta_1) * y.square()
     return square.addcmul_(x * y, -2 * sinhc * eta_2), cosh, sinhc
 
@@ -95,7 +97,7 @@ def ellipse_slopes(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> Ellips
     # d(sinhc)/d(eta_i) = bend * eta_i; the series serves where the quotient is 0/0.
     bend = torch.where(
         eta > 0.05,
-        (eta * cosh - torch.sinh(eta)) / eta.clamp_min(0.05) ** 3,
+        (eta * cosh - per_lens(torch.sinh, eta)) / eta.clamp_min(0.05) ** 3,
         1 / 3 + eta.square() / 30,
     )
     plus, minus, cross = x.square() + y.square(), x.square() - y.square(), 2 * x * y
@@ -127,7 +129,7 @@ def sersic(
         Positions relative to the centre, pixels.
     eta_1, eta_2, log_radius, log_index : Tensor, shape (n, 1, 1)
     """
-    index = torch.exp(log_index)
+    index = per_lens(torch.exp, log_index)
     square, _, _ = _elliptical_square(x, y, eta_1, eta_2)
     log_r = 0.5 * torch.log(square + CORE_PX**2) - log_radius
     return torch.exp(sersic_coefficient(index) * (1 - torch.exp(log_r / index)))
@@ -144,7 +146,7 @@ def sersic_with_derivatives(
     index_too: bool = False,
 ) -> Sersic:
     """As `sersic`, with all first derivatives, which share its expensive parts."""
-    index = torch.exp(log_index)
+    index = per_lens(torch.exp, log_index)
     b = sersic_coefficient(index)
     ellipse = ellipse_slopes(x, y, eta_1, eta_2)
     square = ellipse.square + CORE_PX**2

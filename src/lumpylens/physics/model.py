@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import derivative_along
+from lumpylens.physics.batches import derivative_along, per_lens
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
@@ -24,10 +24,11 @@ from lumpylens.physics.render import Scene
 if TYPE_CHECKING:
     from lumpylens.physics.inference import Fit
 
-__all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel", "View"]
+__all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
 
 AMPLITUDES = ("lens_light", "source", "background")
 PSF_NAME = "log_psf_sigma_px"
+PSF = INDEX[PSF_NAME]
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class NoiseLevel:
 
 
 @dataclass(frozen=True)
-class View:
-    """What a model predicts to be seen.
+class Linearisation:
+    """Prediction and derivatives at one point per image.
 
     Attributes
     ----------
@@ -75,27 +76,18 @@ class View:
         Standard deviation of the noise there.
     light : Tensor, shape (n, a)
         Brightness around each coefficient, above the background.
+    tangents : Tensor, shape (n, k + 3, a)
+        Derivatives with respect to the free parameters, then to the amplitudes.
+    source_gradient_x, source_gradient_y : Tensor, shape (n, h, w)
+        Gradient of the unblurred source, times its amplitude, where each ray ends.
     """
 
     predicted: Tensor
     sigma: Tensor
     light: Tensor
-
-
-@dataclass(frozen=True)
-class Linearisation(View):
-    """Prediction and derivatives at one point per image.
-
-    Attributes
-    ----------
-    tangents : Tensor, shape (n, k + 3, a)
-        Derivatives with respect to the free parameters, then to the amplitudes.
-    source_gradient : tuple of Tensor, shape (n, h, w)
-        Gradient of the unblurred source, times its amplitude, where each ray ends.
-    """
-
     tangents: Tensor
-    source_gradient: tuple[Tensor, Tensor]
+    source_gradient_x: Tensor
+    source_gradient_y: Tensor
 
 
 @dataclass(frozen=True)
@@ -165,14 +157,17 @@ class SmoothModel:
         if psf is not None:
             both = kernel_response(basis, psf.to(full))
             return both, both
-        sigma = torch.exp(full[:, INDEX[PSF_NAME]]) / self.scene.pixel
-        if PSF_NAME not in self.free:
-            sigma = sigma[:1]
+        sigma = self.blur_sigma(full)
         wider = (sigma.square() + self.source_variance).sqrt()
         return (
             gaussian_response(basis, sigma, self.psf_radius),
             gaussian_response(basis, wider, self.psf_radius),
         )
+
+    def blur_sigma(self, full: Tensor) -> Tensor:
+        """Width of the Gaussian blur, rendered pixels, (n,), or (1,) where all images share it."""
+        shared = PSF_NAME not in self.free
+        return per_lens(torch.exp, full[: 1 if shared else None, PSF]) / self.scene.pixel
 
     @property
     def source_variance(self) -> float:
@@ -290,31 +285,14 @@ class SmoothModel:
                 row = row + a_source[:, 0] * source[:, 1 + source_names.index(name)]
             rows.append(row)
         gx, gy = made.source_gradient
-        view = self._view(predicted, amplitudes, noise)
+        light = self.measurement.local_mean(predicted) - background
         return Linearisation(
-            view.predicted,
-            view.sigma,
-            view.light,
+            predicted=pick(predicted),
+            sigma=self.sigma(predicted, amplitudes, noise),
+            light=pick(light),
             tangents=torch.stack([*rows, lens[:, 0], source[:, 0], pick(flat)], dim=1),
-            source_gradient=(a_source * gx, a_source * gy),
-        )
-
-    def view(
-        self,
-        values: Tensor,
-        amplitudes: Tensor,
-        psf: Tensor | None = None,
-        noise: Tensor | None = None,
-    ) -> View:
-        """Prediction without derivatives, at a quarter of the cost; arguments as `linearise`."""
-        return self._view(self.predict(values, amplitudes, psf), amplitudes, noise)
-
-    def _view(self, predicted: Tensor, amplitudes: Tensor, noise: Tensor | None) -> View:
-        measurement = self.measurement
-        return View(
-            measurement.select(predicted),
-            self.sigma(predicted, amplitudes, noise),
-            measurement.select(measurement.local_mean(predicted)) - amplitudes[:, 2:],
+            source_gradient_x=a_source * gx,
+            source_gradient_y=a_source * gy,
         )
 
     def _psf_tangent(
@@ -322,7 +300,7 @@ class SmoothModel:
     ) -> Tensor:
         """Derivative with respect to the logarithm of a Gaussian blur's width."""
         basis = self.basis.to(full)
-        sigma = torch.exp(full[:, INDEX[PSF_NAME]]) / self.scene.pixel
+        sigma = per_lens(torch.exp, full[:, PSF]) / self.scene.pixel
 
         def blurred(variance: float) -> Callable[[Tensor], Tensor]:
             def matrix(log_sigma: Tensor) -> Tensor:

@@ -14,15 +14,20 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from lumpylens.physics.batches import per_lens
 from lumpylens.physics.deflection import softened_point
-from lumpylens.physics.inference import Data, Fit, evidence
+from lumpylens.physics.inference import Data, Fit, Solution, along
 from lumpylens.physics.model import Linearisation, SmoothModel
-from lumpylens.physics.psf import Response, gaussian_response
+from lumpylens.physics.parameters import INDEX
+from lumpylens.physics.psf import Response, gaussian_response, kernel_response
 
 __all__ = [
-    "Field", "Perturbers", "Spectrum", "filter_perturbers", "learn_error", "misfit_columns",
+    "Field", "Filter", "Perturbers", "Signals", "Spectrum", "learn_error", "misfit_columns",
 ]  # fmt: skip
+
+MASS = INDEX["log_einstein_radius_px"]
 
 FEW = 4
 """Images whose responses are made at once: their arrays then stay in the cache."""
@@ -178,25 +183,36 @@ def learn_error(spectra: Sequence[Spectrum]) -> float:
     return float(min(grid, key=energy))
 
 
-def misfit_columns(model: SmoothModel, fitted: Fit) -> Tensor:
+def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tensor:
     """Directions, shape (n, j, a), in which a simple instrument model errs.
 
     They are projected out like the parameters, so that neither they nor anything alike passes
     for a perturber: the blur's wings (the lens light under a blur twice as wide), a departure
     from linear brightness (the square root of the image), and for 8-bit images the staircase
     of rounding where the image is faint (sine and cosine of 2 pi times the brightness).
+
+    Parameters
+    ----------
+    model : SmoothModel
+    fitted : Fit
+        n images.
+    psf : Tensor, shape (n, p, p), or None
+        Given point-spread functions, instead of the Gaussian.
     """
     full = model.expand(fitted.values)
     light = model.scene.light(full)
     amplitudes = fitted.amplitudes[:, :, None, None]
     lens, source = amplitudes[:, 0] * light.lens, amplitudes[:, 1] * light.source
     eye = torch.eye(model.scene.height).to(full)
-    sigma = torch.exp(full[:1, -1]) / model.scene.pixel
-    radius = model.psf_radius
-    picture = gaussian_response(eye, sigma, radius)((lens + source)[:, None])
-    wings = gaussian_response(eye, 2 * sigma, 2 * radius)(lens[:, None])
-    grey = picture + amplitudes[:, 2:]
-    made = [wings, grey.clamp_min(0).sqrt()]
+    if psf is None:
+        sigma, radius = model.blur_sigma(full), model.psf_radius
+        blur = gaussian_response(eye, sigma, radius)
+        wider = gaussian_response(eye, 2 * sigma, 2 * radius)
+    else:
+        blur = kernel_response(eye, psf.to(full))
+        wider = kernel_response(eye, twice_as_wide(psf.to(full)))
+    grey = blur((lens + source)[:, None]) + amplitudes[:, 2:]
+    made = [wider(lens[:, None]), grey.clamp_min(0).sqrt()]
     if model.measurement.steps is not None:
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         made += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
@@ -205,69 +221,119 @@ def misfit_columns(model: SmoothModel, fitted: Fit) -> Tensor:
     return model.measurement.select(both(torch.cat(made, dim=1)))
 
 
-def filter_perturbers(
-    model: SmoothModel,
-    data: Data,
-    fitted: Fit,
-    line: Linearisation,
-    perturbers: Perturbers,
-    *,
-    binning: int = 2,
-) -> Field:
-    """Run the filter on fitted images.
+def twice_as_wide(psf: Tensor) -> Tensor:
+    """Point-spread functions (n, p, p) stretched to shape (n, 2 p - 1, 2 p - 1)."""
+    side = [2 * length - 1 for length in psf.shape[1:]]
+    return interpolate(psf[:, None], size=side, mode="bicubic", align_corners=True)[:, 0]
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What perturbers would do to images, and how far the smooth model could do the same.
+
+    Attributes
+    ----------
+    responses : Tensor, shape (n, m, a)
+        D of every position.
+    cross : Tensor of float64, shape (n, t, m)
+        T W D', with T the tangents of the smooth model and its misfits.
+    absorbed : Tensor of float64, shape (n, t, m)
+        (T W T')^-1 T W D': the tangents' coefficients in the best imitation.
+    """
+
+    responses: Tensor
+    cross: Tensor
+    absorbed: Tensor
+
+
+class Filter:
+    """Looks for perturbers in fitted images.
 
     Parameters
     ----------
     model : SmoothModel
     data : Data
         n images.
-    fitted : Fit
-        Under a weak prior: a strong one would leave its own pull in the residual.
-    line : Linearisation
-        Of `model` at `fitted`.
-    perturbers : Perturbers
+    solved : Solution
+        Fits of `model` under a weak prior: a strong one would leave its own pull in the residual.
     binning : int
         Pixels over which deflections are averaged along each axis; the blur hides the rest.
     """
-    seen = evidence(model, data, line)
-    responses = perturber_responses(model, fitted, data, line.source_gradient, perturbers, binning)
-    count = len(model.free)
-    tangents = torch.cat([line.tangents, misfit_columns(model, fitted)], dim=1)
-    weight, score = seen.information[:, None], seen.score[..., None]
-    own = torch.matmul(tangents * weight, tangents.mT).double()
-    cross = torch.matmul(tangents * weight, responses.mT).double()
-    gradient = torch.matmul(tangents, score).double()
-    # A unit diagonal and a small ridge: columns differ by orders of magnitude, and two of them
-    # may coincide in an image.
-    scale = torch.diagonal(own, dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
-    eye = torch.eye(own.shape[1], dtype=own.dtype, device=own.device)
-    unit = own * scale[:, :, None] * scale[:, None] + 1e-6 * eye
-    right = torch.cat([cross, gradient], dim=2) * scale[..., None]
-    solved = torch.linalg.solve(unit, right) * scale[..., None]
-    before = torch.matmul(responses * weight, responses.mT).double()
-    covariance = before - torch.matmul(cross.mT, solved[..., :-1])
-    projected = torch.matmul(responses, score).double() - torch.matmul(cross.mT, solved[..., -1:])
-    total = torch.diagonal(before, dim1=1, dim2=2)
-    left = torch.diagonal(covariance, dim1=1, dim2=2)
-    amplitudes = own[:, count : count + 3]
-    information = own[:, :count, :count] - amplitudes[:, :, :count].mT @ torch.linalg.solve(
-        amplitudes[:, :, count : count + 3], amplitudes[:, :, :count]
-    )
-    return Field(
-        projected=projected[..., 0].to(score),
-        covariance=covariance.to(score),
-        visible=(left > SEEN * total).to(score.device),
-        mass_scale=SCALE * torch.exp(2 * model.expand(fitted.values)[:, 0]),
-        misfit=(gradient * solved[..., -1:]).sum(dim=(1, 2)).to(score),
-        information=information,
-    )
+
+    def __init__(
+        self, model: SmoothModel, data: Data, solved: Solution, *, binning: int = 2
+    ) -> None:
+        self.model, self.data, self.solved, self.binning = model, data, solved, binning
+        misfits = misfit_columns(model, solved.fitted, data.psf)
+        self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
+        self.weight, self.score = solved.seen.information[:, None], solved.seen.score
+        self.own = torch.matmul(self.tangents * self.weight, self.tangents.mT).double()
+        self.gradient = along(self.tangents, self.score).double()[..., None]
+        # A unit diagonal and a small ridge: columns differ by orders of magnitude, and two of
+        # them may coincide in an image.
+        self.scale = torch.diagonal(self.own, dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
+        eye = torch.eye(self.own.shape[1], dtype=self.own.dtype, device=self.own.device)
+        self.unit = self.own * self.scale[:, :, None] * self.scale[:, None] + 1e-6 * eye
+
+    def _absorb(self, right: Tensor) -> Tensor:
+        """(T W T')^-1 times columns (n, t, c)."""
+        solved: Tensor = torch.linalg.solve(self.unit, right * self.scale[..., None])
+        return solved * self.scale[..., None]
+
+    def signals(self, perturbers: Perturbers) -> Signals:
+        """What each perturber does to each image."""
+        responses = perturber_responses(
+            self.model, self.solved.fitted, self.data, self.solved.line, perturbers, self.binning
+        )
+        cross = torch.matmul(self.tangents * self.weight, responses.mT).double()
+        return Signals(responses, cross, self._absorb(cross))
+
+    def projected(self, signals: Signals) -> Tensor:
+        """D' P r of every position, float64, shape (n, m)."""
+        own = along(signals.responses, self.score).double()
+        return own - (signals.absorbed.mT @ self.gradient)[..., 0]
+
+    def covariance(self, first: Signals, second: Signals) -> Tensor:
+        """D' P D between the positions of two sets, float64, shape (n, m, k)."""
+        before = torch.matmul(first.responses * self.weight, second.responses.mT).double()
+        return before - first.cross.mT @ second.absorbed
+
+    def variance(self, signals: Signals) -> Tensor:
+        """D' P D of every position with itself, float64, shape (n, m)."""
+        absorbed: Tensor = (signals.cross * signals.absorbed).sum(dim=1)
+        return self._before(signals) - absorbed
+
+    def visible(self, signals: Signals) -> Tensor:
+        """Where enough of D is left, bool, shape (n, m)."""
+        return self.variance(signals) > SEEN * self._before(signals)
+
+    def _before(self, signals: Signals) -> Tensor:
+        """D' W D, before the smooth model takes its share."""
+        return (signals.responses.square() * self.weight).sum(dim=2).double()
+
+    def field(self, signals: Signals) -> Field:
+        """What the data say of perturbers at many positions."""
+        like, count = self.score, len(self.model.free)
+        lights = self.own[:, count : count + 3]
+        information = self.own[:, :count, :count] - lights[:, :, :count].mT @ torch.linalg.solve(
+            lights[:, :, count : count + 3], lights[:, :, :count]
+        )
+        radius = self.model.expand(self.solved.fitted.values)[:, MASS]
+        return Field(
+            projected=self.projected(signals).to(like),
+            covariance=self.covariance(signals, signals).to(like),
+            visible=self.visible(signals),
+            mass_scale=SCALE * per_lens(torch.exp, 2 * radius),
+            misfit=(self.gradient * self._absorb(self.gradient)).sum(dim=(1, 2)).to(like),
+            information=information,
+        )
 
 
 def perturber_responses(
     model: SmoothModel,
     fitted: Fit,
     data: Data,
-    source_gradient: tuple[Tensor, Tensor],
+    line: Linearisation,
     perturbers: Perturbers,
     binning: int,
 ) -> Tensor:
@@ -279,7 +345,7 @@ def perturber_responses(
 
     x, y = model.scene.grid(fitted.values)
     ax, ay = perturbers.deflections(binned(x), binned(y))
-    gx, gy = (binned(part)[:, None] for part in source_gradient)
+    gx, gy = (binned(g)[:, None] for g in (line.source_gradient_x, line.source_gradient_y))
     _, response = model.responses(model.expand(fitted.values), data.psf)
     coarse = Response(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),

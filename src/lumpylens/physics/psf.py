@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lumpylens.physics.batches import per_lens
+
 __all__ = ["Response", "gaussian_response", "kernel_response"]
 
 
@@ -73,7 +75,7 @@ def gaussian_matrix(size: int, sigma: Tensor, radius: int) -> Tensor:
     near = distance.abs() <= radius
     kernel = torch.exp(-0.5 * (distance / sigma[:, None, None]).square()) * near
     taps = torch.arange(-radius, radius + 1, dtype=sigma.dtype, device=sigma.device)
-    total = torch.exp(-0.5 * (taps / sigma[:, None]).square()).sum(dim=1)
+    total = per_lens(torch.exp, -0.5 * (taps / sigma[:, None]).square()).sum(dim=1)
     return kernel / total[:, None, None]
 
 
@@ -112,7 +114,8 @@ def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> R
     left, values, right = torch.linalg.svd(kernel, full_matrices=False)
     lost = values.square().flip(-1).cumsum(-1).flip(-1).sqrt() / values.norm(dim=-1, keepdim=True)
     terms = int((lost > tolerance).sum(dim=-1).max())
-    scale = values[:, None, :terms].sqrt()
+    # Each kernel has its own terms, whatever others stand beside it.
+    scale = (values * (lost > tolerance))[:, None, :terms].sqrt()
     size = basis.shape[1]
 
     def banded(taps: Tensor) -> Tensor:

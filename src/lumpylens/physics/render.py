@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import derivative_along
+from lumpylens.physics.batches import derivative_along, per_lens
 from lumpylens.physics.deflection import external_shear, halo
 from lumpylens.physics.light import sersic, sersic_with_derivatives
 from lumpylens.physics.parameters import INDEX, NAMES
@@ -121,7 +121,7 @@ class Scene:
         x, y = self.grid(parameters)
         p = columns(parameters)
         x, y = x - p["centre_x_px"], y - p["centre_y_px"]
-        radius = torch.exp(p["log_einstein_radius_px"])
+        radius = per_lens(torch.exp, p["log_einstein_radius_px"])
         ax, ay = self._halo(x, y, p, radius)
         gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
         u = x - ax - gx - radius * p["source_x"]
@@ -169,7 +169,7 @@ class Scene:
         """
         wanted = set(names)
         p = columns(parameters)
-        radius = torch.exp(p["log_einstein_radius_px"])
+        radius = per_lens(torch.exp, p["log_einstein_radius_px"])
         u, v, ax, ay = self.rays(parameters)
         shape = sersic_with_derivatives(
             u, v, p["source_eta_1"], p["source_eta_2"], p["log_source_radius_px"],
@@ -215,7 +215,7 @@ class Scene:
         x, y = self.grid(parameters)
         p = columns(parameters)
         x, y = x - p["centre_x_px"], y - p["centre_y_px"]
-        radius = torch.exp(p["log_einstein_radius_px"])
+        radius = per_lens(torch.exp, p["log_einstein_radius_px"])
         ax, ay = halo(x, y, p["mass_eta_1"], p["mass_eta_2"])
         gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
         return x - radius * ax - gx, y - radius * ay - gy, ax, ay

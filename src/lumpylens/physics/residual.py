@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from lumpylens.physics.inference import Data, evidence
-from lumpylens.physics.model import SmoothModel, View
+from lumpylens.physics.inference import Solution
+from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import gaussian_matrix
 
@@ -19,7 +19,7 @@ KNOWN = 1e-3
 known: there the picture would be a few rounded coefficients, drawn large."""
 
 
-def whitened_residual(model: SmoothModel, data: Data, view: View) -> Tensor:
+def whitened_residual(model: SmoothModel, solved: Solution) -> Tensor:
     """Excess of light over the model at every compared pixel, in standard deviations.
 
     With s the derivative of the log likelihood with respect to the prediction, W its variance
@@ -31,18 +31,16 @@ def whitened_residual(model: SmoothModel, data: Data, view: View) -> Tensor:
     Parameters
     ----------
     model : SmoothModel
-    data : Data
-        n images.
-    view : View
-        Of `model` where it was fitted.
+    solved : Solution
+        Of n images under `model`.
 
     Returns
     -------
     Tensor, shape (n, size, size)
         NaN where nothing is known.
     """
-    seen, measurement = evidence(model, data, view), model.measurement
-    spot = measurement.basis.to(view.predicted)
+    seen, measurement = solved.seen, model.measurement
+    spot = measurement.basis.to(seen.score)
     if measurement.steps is not None:
         width = torch.exp(model.shared[INDEX["log_psf_sigma_px"]]).to(spot)
         spot = spot @ gaussian_matrix(measurement.size, width[None], model.psf_radius)[0]

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lumpylens.physics.inference import Data, evidence
-from lumpylens.physics.model import Linearisation, SmoothModel
+from lumpylens.physics.inference import Solution
+from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.noise import expected_deviance
 from lumpylens.physics.population import Population
 
@@ -21,8 +21,9 @@ __all__ = [
 ]  # fmt: skip
 
 LIT = 2.0
-"""A coefficient counts in the residual where the light exceeds this many times its noise. The
-empty sky is rounded to exact constants, whose likelihood says nothing of the lens."""
+"""A coefficient counts half in the residual where the light is this many times its noise, and
+fully or not at all half a time above or below. The empty sky is rounded to exact constants, whose
+likelihood says nothing of the lens."""
 
 TAIL_BEGINS = 0.9
 KNOTS = 60
@@ -87,12 +88,28 @@ def _total(population: Population, information: Tensor) -> Tensor:
     return population.covariance + errors
 
 
-def lit_deviance(model: SmoothModel, data: Data, line: Linearisation) -> tuple[Tensor, Tensor]:
-    """Deviance of the lit part of each image, and what noise alone would give, shape (n,) each."""
-    lit = (line.light > LIT * line.sigma).to(line.sigma)
+def lit_deviance(model: SmoothModel, solved: Solution) -> tuple[Tensor, Tensor]:
+    """Deviance of the lit part of each image, and what noise alone would give.
+
+    Parameters
+    ----------
+    model : SmoothModel
+    solved : Solution
+        Of n images under `model`.
+
+    Returns
+    -------
+    observed, expected : Tensor of float64, shape (n,)
+    """
+    line = solved.line
+    # A step would make the score jump where a coefficient crosses it; this rises from 0 to 1.
+    lit = (line.light / line.sigma - LIT + 0.5).clamp(0, 1)
     expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
-    observed = evidence(model, data, line).deviance
-    return (observed * lit).sum(dim=1), (expected * lit).sum(dim=1)
+    observed = solved.seen.deviance
+    return (
+        (observed * lit).sum(dim=1, dtype=torch.float64),
+        (expected * lit).sum(dim=1, dtype=torch.float64),
+    )
 
 
 @dataclass(frozen=True)

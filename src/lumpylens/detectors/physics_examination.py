@@ -1,0 +1,199 @@
+"""What the `physics` detector does with images: read, fit and filter them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lumpylens.data.images import ImageBatch
+from lumpylens.physics.batches import map_chunks
+from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
+from lumpylens.physics.inference import Data, Fit, Prior, join, observe, staged_fit
+from lumpylens.physics.learning import GREY, broad_prior, stages_of
+from lumpylens.physics.model import SmoothModel
+from lumpylens.physics.parameters import INDEX, pack
+from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
+from lumpylens.physics.render import Scene
+from lumpylens.physics.scores import lit_deviance
+
+__all__ = ["Examination", "Examiner", "Unit", "read", "take"]
+
+MASS = INDEX["log_einstein_radius_px"]
+REACH, SPACING = 1.5, 0.25
+"""Radius of the disc of perturber positions and their distance, in Einstein radii."""
+
+FIRST_BLUR = 0.3
+"""Logarithm of the blur's width, px, before any is learned: the encoder does not read it."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """From the images' pixels to the grey levels that fits work in.
+
+    Attributes
+    ----------
+    brightness : float
+        Grey levels per unit of the pixels.
+    compressed : bool
+        Whether the images are 8-bit and compressed. These may come on a [0, 1] scale, too.
+    noise_given, psf_given : bool
+        Whether the training images had noise maps and PSFs. Where they had none, the learned ones
+        serve, whatever an image brings along.
+    """
+
+    brightness: float
+    compressed: bool
+    noise_given: bool
+    psf_given: bool
+
+    def missing(self, batch: ImageBatch) -> str:
+        """What the images of a batch would need to be fitted, in words; empty if nothing."""
+        lacks = [
+            name
+            for name, wanted, given in (
+                ("noise map", self.noise_given, batch.noise),
+                ("PSF", self.psf_given, batch.psf),
+            )
+            if wanted and given is None
+        ]
+        return f"no {' and no '.join(lacks)}, which the training images had" if lacks else ""
+
+    def grey(self, pixels: NDArray[np.float32]) -> Tensor:
+        """Images in grey levels, shape (n, H, W)."""
+        grey = torch.from_numpy(np.ascontiguousarray(pixels)) * self.brightness
+        if not self.compressed:
+            return grey
+        unit = grey.amax(dim=(1, 2), keepdim=True) <= 1.0 + 1e-6
+        return torch.where(unit, grey * GREY, grey)
+
+    def observe(self, model: SmoothModel, batch: ImageBatch) -> Data:
+        """Images ready to be compared with a model."""
+        noise = psf = None
+        if self.noise_given and batch.noise is not None:
+            noise = torch.from_numpy(batch.noise) * self.brightness
+        if self.psf_given and batch.psf is not None:
+            psf = torch.from_numpy(batch.psf)
+        return observe(model, self.grey(batch.pixels), noise, psf)
+
+
+@torch.no_grad()
+def read(
+    encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor | None = None
+) -> Tensor:
+    """Parameter vectors (n, COUNT) that the encoder reads off images.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    shape : (int, int)
+        Of the images.
+    grey : Tensor, shape (n, H, W)
+    shared : Tensor, shape (COUNT,), optional
+        What is taken for the numbers that the encoder does not read.
+    """
+    if shared is None:
+        shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
+    seen = Eyepiece.for_shape(shape)(grey)
+    full = shared.repeat(len(grey), 1)
+    # One at a time: convolutions of one image and of many round differently, and a start that
+    # differs in its last digit may end in another valley.
+    means = torch.cat([encoder(one)[0] for one in seen.split(1)])
+    full[:, [INDEX[name] for name in ESTIMATED]] = means
+    return full
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that is known of some images, in their order.
+
+    Attributes
+    ----------
+    fitted : Fit
+    spectrum : Spectrum
+        Of the perturbation filter.
+    information : Tensor, shape (n, k, k)
+        Of the free parameters.
+    observed, expected : Tensor of float64, shape (n,)
+        Deviance of the lit part, and what noise would give.
+    picture : Tensor, shape (n, H, W)
+        The smooth model, in grey levels.
+    """
+
+    fitted: Fit
+    spectrum: Spectrum
+    information: Tensor
+    observed: Tensor
+    expected: Tensor
+    picture: Tensor
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Fits and filters images.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Of the images.
+    unit : Unit
+    encoder : Encoder
+    model : SmoothModel
+    retry : Prior or None
+        Where images of the population lie, once that is known: see `staged_fit`.
+    """
+
+    shape: tuple[int, int]
+    unit: Unit
+    encoder: Encoder
+    model: SmoothModel
+    retry: Prior | None = None
+
+    @property
+    def radius(self) -> float:
+        """Einstein radius of a normal lens, px."""
+        return float(torch.exp(self.model.shared[MASS]))
+
+    @property
+    def positions(self) -> Perturbers:
+        """Where a perturber is looked for."""
+        return Perturbers.disc(REACH * self.radius, SPACING * self.radius)
+
+    def look(self, batch: ImageBatch) -> Filter:
+        """Fit every image, and make ready to look for perturbers."""
+        data = self.unit.observe(self.model, batch)
+        start = read(self.encoder, self.shape, self.unit.grey(batch.pixels), self.model.shared)
+        stages, prior = stages_of(self.model, self.shape), broad_prior(self.model)
+        solved = staged_fit(stages, data, self.model.reduce(start), prior, self.retry)
+        return Filter(self.model, data, solved)
+
+    @torch.no_grad()
+    def examine(self, batch: ImageBatch) -> Examination:
+        """Fit and filter every image."""
+
+        def chunk(part: Tensor) -> Examination:
+            seen = self.look(take(batch, part.numpy()))
+            return self.judge(seen, seen.signals(self.positions))
+
+        return join(map_chunks(chunk, len(batch)))
+
+    def judge(self, seen: Filter, signals: Signals) -> Examination:
+        """What fitted images say, with the signals of perturbers at `positions`."""
+        field, fitted = seen.field(signals), seen.solved.fitted
+        observed, expected = lit_deviance(self.model, seen.solved)
+        picture = self.model.picture(Scene(*self.shape), fitted, seen.data.psf)
+        return Examination(fitted, field.spectrum(), field.information, observed, expected, picture)
+
+
+def take(batch: ImageBatch, index: NDArray[np.int_]) -> ImageBatch:
+    """Some images of a batch."""
+    return replace(
+        batch,
+        positions=batch.positions[index],
+        pixels=batch.pixels[index],
+        noise=None if batch.noise is None else batch.noise[index],
+        psf=None if batch.psf is None else batch.psf[index],
+    )

@@ -1,0 +1,136 @@
+"""A fit ends where it should, says when it has not, and does not depend on other images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from lumpylens.data.images import ImageBatch
+from lumpylens.detectors import create
+from lumpylens.detectors.physics import PhysicsDetector
+from lumpylens.detectors.physics_examination import take
+from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
+from lumpylens.physics.learning import broad_prior
+from lumpylens.simulate import simulate
+
+FEW = 9
+
+
+@pytest.fixture(scope="module")
+def detector() -> PhysicsDetector:
+    """Trained on simulated compressed lenses."""
+    made = create("physics", sample=20, near_epochs=0).fit(simulate("slc", 30, seed=1))
+    assert isinstance(made, PhysicsDetector)
+    return made
+
+
+@pytest.fixture(scope="module")
+def lenses() -> ImageBatch:
+    """Some smooth, some lumpy."""
+    smooth = simulate("slc", 5, seed=2)
+    return (smooth + simulate("slc", FEW - 5, seed=3, substructure="points")).stack()
+
+
+@pytest.fixture(scope="module")
+def solved(detector: PhysicsDetector, lenses: ImageBatch) -> Solution:
+    with torch.no_grad():
+        return detector.examiner.look(lenses).solved
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def sigmas(detector: PhysicsDetector, solved: Solution) -> torch.Tensor:
+    """Standard deviation of every parameter of every lens."""
+    prior = broad_prior(detector.examiner.model)
+    count = len(prior.mean)
+    hessian = normal_matrix(solved.line, solved.seen.information).double()
+    hessian[:, :count, :count] += prior.precision
+    return torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, :count].sqrt()
+
+
+def again(
+    detector: PhysicsDetector, lenses: ImageBatch, start: torch.Tensor, **settings: int
+) -> Fit:
+    model = detector.examiner.model
+    data = detector.examiner.unit.observe(model, lenses)
+    return fit(model, data, start, broad_prior(model), **settings)
+
+
+def test_every_fit_converges(solved: Solution) -> None:
+    assert solved.fitted.converged.all()
+
+
+def test_it_ends_at_the_same_place_from_elsewhere(
+    detector: PhysicsDetector, lenses: ImageBatch, solved: Solution
+) -> None:
+    """From three standard deviations away, to a hundredth of one."""
+    sigma = sigmas(detector, solved)
+    away = 3 * torch.randn(sigma.shape, generator=torch.Generator().manual_seed(0))
+    other = again(detector, lenses, (solved.fitted.values + away * sigma).float())
+    assert other.converged.all()
+    off = (other.values - solved.fitted.values) / sigma
+    assert float(off.abs().max()) < 10 * CONVERGED**0.5
+
+
+def test_the_gradient_is_zero_at_the_end(detector: PhysicsDetector, solved: Solution) -> None:
+    """Of the likelihood at the noise predicted there, for every parameter and amplitude."""
+    prior = broad_prior(detector.examiner.model)
+    count = len(prior.mean)
+    slope = torch.einsum("nka,na->nk", solved.line.tangents, solved.seen.score)
+    slope[:, :count] -= (solved.fitted.values - prior.mean) @ prior.precision
+    hessian = normal_matrix(solved.line, solved.seen.information)
+    scale = hessian.diagonal(dim1=1, dim2=2).sqrt()
+    assert float((slope / scale).abs().max()) < 0.02
+
+
+def test_what_has_not_converged_says_so(
+    detector: PhysicsDetector, lenses: ImageBatch, solved: Solution
+) -> None:
+    start = solved.fitted.values + 5 * sigmas(detector, solved).float()
+    short = again(detector, lenses, start, steps=1)
+    assert not short.converged.any()
+    assert again(detector, lenses, start).converged.all()
+
+
+def test_an_unfinished_fit_is_a_warning(
+    detector: PhysicsDetector, lenses: ImageBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lumpylens.physics import inference
+
+    monkeypatch.setattr(inference, "CONVERGED", 0.0)
+    found = detector.score(lenses.pixels[:2])
+    assert all("has not converged in" in text for text in found.warning)
+
+
+@pytest.mark.parametrize("others", [[0], [8], [3, 1, 8], [8, 7, 6, 5, 4, 3, 2]])
+def test_a_lens_is_fitted_the_same_whatever_stands_beside_it(
+    detector: PhysicsDetector, lenses: ImageBatch, solved: Solution, others: list[int]
+) -> None:
+    """Bit by bit: all that differs between batches is kept from deciding anything."""
+    alone = detector.examiner.look(take(lenses, np.array(others))).solved
+    for item in fields(Fit):
+        among, apart = getattr(solved.fitted, item.name), getattr(alone.fitted, item.name)
+        assert torch.equal(among[others], apart), item.name
+
+
+def test_images_that_are_done_are_left_alone(
+    detector: PhysicsDetector, lenses: ImageBatch, solved: Solution
+) -> None:
+    """One that needs many steps does not move those beside it."""
+    model = detector.examiner.model
+    data = detector.examiner.unit.observe(model, lenses)
+    start = solved.fitted.values.clone()
+    start[0] += 5 * sigmas(detector, solved)[0].float()
+    other = descend(
+        model, data, start, broad_prior(model), amplitudes=solved.fitted.amplitudes
+    ).fitted
+    assert torch.equal(other.values[1:], solved.fitted.values[1:])
+    assert not torch.equal(other.values[0], start[0])
