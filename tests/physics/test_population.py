@@ -88,7 +88,7 @@ def test_absent_lens_light_is_told_from_present():
 
 
 def test_shapes_of_lens_light_that_is_not_there_are_not_learned():
-    model, data, values = lenses(24, seed=1, lens_light=0.0)
+    model, data, values = lenses(12, seed=1, lens_light=0.0)
     found, _ = learn_instrument(
         model, (SIZE, SIZE), lambda _: data, model.expand(values), lambda text: None
     )
