@@ -100,6 +100,12 @@ def test_rate_at_a_false_positive_rate_never_spends_more(
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
+def test_a_rate_that_was_computed_is_the_rate_that_was_meant() -> None:
+    curve = roc_curve(np.arange(10.0), np.arange(5.0, 15.0))
+    assert 1 - 0.9 < 0.1
+    assert curve.tpr_at(1 - 0.9) == curve.tpr_at(0.1)
+
+
 def exact_sides(count: int, trials: int) -> tuple[float, float]:
     """Interval of one rate, of which two together cover with 95 %."""
     found = binomtest(count, trials).proportion_ci(math.sqrt(0.95), method="exact")
@@ -154,6 +160,9 @@ def test_band_of_very_many_scores_is_never_too_narrow(monkeypatch: pytest.Monkey
         assert (sides[1][0] <= sides[0][0]).all()
         assert (sides[1][1] >= sides[0][1]).all()
         assert np.abs(np.subtract(*sides)).max() < 0.015
+        # In both corners, where rates are few, none is left out.
+        for few in (slice(3), slice(-3, None)):
+            np.testing.assert_array_equal(*(np.array(side)[:, few] for side in sides))
 
 
 def test_wasserstein_is_the_shift_and_is_standardised_by_the_normals() -> None:
