@@ -255,6 +255,14 @@ def test_pixel_scale(header, scale, image, tmp_path):
     assert item.pixel_scale_arcsec == (None if scale is None else pytest.approx(scale))
 
 
+def test_the_scale_of_the_image_goes_before_that_of_the_file(image, tmp_path):
+    first = fits.PrimaryHDU(header=fits.Header({"PIXSCALE": 0.5}))
+    for name, own, scale in (("a", {"PIXSCALE": 0.1}, 0.1), ("b", {}, 0.5)):
+        hdus = [first, fits.ImageHDU(image, fits.Header(own), name="SCI")]
+        fits.HDUList(hdus).writeto(tmp_path / f"{name}.fits")
+        assert only(tmp_path / f"{name}.fits").pixel_scale_arcsec == scale
+
+
 def test_pixel_scale_agrees_with_astropy(image, tmp_path):
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
