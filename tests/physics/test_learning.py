@@ -12,7 +12,7 @@ from lumpylens.physics import learning
 from lumpylens.physics.inference import Fit, evidence, fit, observe
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
-from lumpylens.physics.parameters import COUNT, GEOMETRY, INDEX, NAMES, pack
+from lumpylens.physics.parameters import COUNT, GEOMETRY, NAMES, pack
 from lumpylens.physics.population import sharing_tests
 from lumpylens.physics.render import Scene
 from lumpylens.simulate import population
@@ -38,10 +38,10 @@ def small_model(**changes):
 
 
 def test_the_prior_of_single_fits_is_weak_and_about_an_average_lens():
-    model = small_model(free=(*GEOMETRY, "log_source_index"))
+    model = small_model(shared=TRUE + 0.1, free=(*GEOMETRY, "log_source_index"))
     prior = learning.broad_prior(model)
     expected = torch.zeros(10)
-    expected[0], expected[9] = TRUE[INDEX["log_einstein_radius_px"]], math.log(1.4)
+    expected[0], expected[9] = math.log(9.0) + 0.1, math.log(1.4) + 0.1
     torch.testing.assert_close(prior.mean, expected)
     # One standard deviation away in each number in turn.
     widths = torch.tensor([0.35, 0.15, 0.15, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4, 0.4])
