@@ -11,13 +11,14 @@ CORES ?= 1,2
 ONCE ?= aae,dcae,rbm,vae
 WORKERS ?= 1
 
-.PHONY: help demo test test-all lint challenge bench slacs docs architecture results-table pictures \
-	notebook reliability clean
+.PHONY: help demo test test-all pinned-scores lint challenge bench slacs docs architecture \
+	results-table pictures notebook reliability clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
 	@echo 'make test        the fast tests (3 minutes)'
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
+	@echo 'make pinned-scores  pin the scores of the shipped models anew (seconds)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
 	@echo 'make bench       results/maps.md, populations.md, transfer.json and more; DATA=folder (hours)'
@@ -38,6 +39,9 @@ test: $(VENV)/test.stamp
 
 test-all: $(VENV)/test.stamp
 	$(BIN)/python -m pytest
+
+pinned-scores: $(VENV)/test.stamp
+	$(BIN)/python tests/unit/pinned_scores.py
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

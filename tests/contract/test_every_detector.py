@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from lumpylens.store import TrainedModel, load_model, save_model
 SHAPE = (30, 32)
 
 
+@functools.cache
 def rings(count: int, seed: int, planted: bool = False, shape=SHAPE) -> LensImages:
     """Rings around a spot, all a little different; a planted image has a second spot."""
     draw = np.random.default_rng(seed)
@@ -44,6 +46,7 @@ def rings(count: int, seed: int, planted: bool = False, shape=SHAPE) -> LensImag
     return LensImages.from_arrays(np.array(images))
 
 
+@functools.cache
 def lenses(count: int, seed: int, planted: bool = False) -> LensImages:
     """Simulated lenses; a planted image has point masses in its halo."""
     return simulate("slc", count, seed=seed, substructure="points" if planted else None)
@@ -144,7 +147,13 @@ CASES = {
 SLOW = {"vae", "aae"}
 """Tried by `make test-all` only."""
 
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES]
+
+def names(slow: set[str]) -> list[Any]:
+    """The detectors, some of them tried by `make test-all` only."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in CASES]
+
+
+NAMES = names(SLOW)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -363,6 +372,8 @@ def test_anomalies_are_refused(short_case):
         detector.anomaly_score(mixed)
 
 
+# The fit of `physics` draws nothing, and takes as long here as all other detectors together.
+@pytest.mark.parametrize("short_case", names(SLOW | {"physics"}), indirect=True)
 def test_the_seed_decides_and_global_generators_are_left_alone(short_case):
     import torch
 
@@ -427,7 +438,7 @@ def test_signs_are_those_of_scikit_learn(case, fitted, monkeypatch):
         return images.stack().pixels[:, ::3, ::3].reshape(len(images), -1)
 
     normal, planted = case.images(case.few, 1), case.images(case.few, 2, planted=True)
-    forest = IsolationForest(n_estimators=30, random_state=0).fit(flat(case.images(100, 0)))
+    forest = IsolationForest(n_estimators=30, random_state=0).fit(flat(case.images(case.count, 0)))
     scores = fitted.anomaly_score(normal)
     monkeypatch.setattr(fitted, "offset_", -float(np.quantile(scores, 0.95)), raising=False)
     for model, given in ((forest, flat), (fitted, lambda images: images)):

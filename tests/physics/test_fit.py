@@ -15,11 +15,13 @@ from scipy.stats import ks_2samp, kstest
 
 from lumpylens.physics.inference import (
     Prior,
+    Stage,
     evidence,
     fit,
     normal_matrix,
     observe,
     solve_amplitudes,
+    staged_fit,
 )
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
@@ -172,6 +174,27 @@ def test_the_energy_never_rises(linear):
     energies = [fit(model, few, start, around(SMALL), steps=n).energy for n in (1, 2, 4, 8)]
     for before, after in itertools.pairwise(energies):
         assert (after <= before + 1e-3 * before.abs()).all()
+
+
+def test_a_hopeless_start_is_rescued_from_the_middle_of_the_population(linear):
+    _, model, data, truth, _ = linear
+    some = torch.arange(6)
+    data, truth, prior = data.select(some), truth[:6], around(SMALL)
+    start = perturbed(truth)
+    # Half as large, with the source on the other side: these two end in another valley.
+    lost = torch.tensor([1, 4])
+    start[lost, 0] -= 0.7
+    start[lost, 3:5] *= -1
+    stages = [Stage(replace(model, noise=NoiseLevel(1e-3)), 6), Stage(model, 6)]
+    middle = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
+    alone, rescued = (staged_fit(stages, data, start, prior, retry) for retry in (None, middle))
+    error = errors_of(model, data, rescued, prior)
+    off = ((rescued.values - truth) / error).abs().amax(dim=1)
+    assert (off < 5).all(), off
+    assert (alone.deviance[lost] > rescued.deviance[lost] + 1e5).all()
+    # Good fits are left as they are, to the last bit.
+    good = [0, 2, 3, 5]
+    assert torch.equal(alone.values[good], rescued.values[good])
 
 
 def test_amplitudes_at_the_truth_are_least_squares(linear):

@@ -5,20 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_lenses import PRIOR, SIGMA, SIZE, TRUE, lenses
 
 from lumpylens.physics import population
-from lumpylens.physics.inference import Prior, fit, observe
+from lumpylens.physics.inference import fit
 from lumpylens.physics.learning import learn_instrument
-from lumpylens.physics.model import NoiseLevel, SmoothModel
-from lumpylens.physics.noise import Measurement
-from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
-from lumpylens.physics.render import Scene
+from lumpylens.physics.model import NoiseLevel
+from lumpylens.physics.parameters import INDEX, NAMES
 
 MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
 COVARIANCE = torch.tensor(
     [[0.04, 0.01, 0.0], [0.01, 0.09, -0.02], [0.0, -0.02, 0.01]], dtype=torch.float64
 )
-SIZE = 48
 
 
 @pytest.fixture(autouse=True)
@@ -77,37 +75,7 @@ def test_as_a_prior_it_judges_by_its_own_spread():
 
 # -- shared numbers and noise -------------------------------------------------------------------
 
-SIGMA = 0.05
-TRUE = pack(
-    log_einstein_radius_px=math.log(9.0),
-    log_source_radius_px=math.log(4.0),
-    log_source_index=math.log(1.4),
-    log_lens_light_radius_px=math.log(4.5),
-    log_lens_light_index=math.log(2.2),
-    log_psf_sigma_px=math.log(1.3),
-)[0]
 SHARED = ("log_source_radius_px", "log_lens_light_radius_px", "log_psf_sigma_px")
-WIDTHS = torch.tensor([0.3, 0.15, 0.15, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4])
-MIDDLE = torch.cat([TRUE[:1], torch.zeros(8)])
-PRIOR = Prior(MIDDLE, torch.diag(WIDTHS.square().reciprocal()))
-
-
-def lenses(count=40, seed=0, varying=None, spread=0.0, lens_light=1.0):
-    """Model, data and starts of lenses made by the model itself."""
-    generator = torch.Generator().manual_seed(seed)
-    model = SmoothModel(
-        Scene(SIZE, SIZE, cusp_samples=2), Measurement(0, 0, SIZE), TRUE, GEOMETRY,
-        NoiseLevel(SIGMA**2),
-    )  # fmt: skip
-    values = MIDDLE + 0.3 * WIDTHS * torch.randn(count, 9, generator=generator)
-    maker, made = model, values
-    if varying:
-        maker = replace(model, free=(*GEOMETRY, varying))
-        own = TRUE[INDEX[varying]] + spread * torch.randn(count, 1, generator=generator)
-        made = torch.cat([values, own], dim=1)
-    clean = maker.predict(made, torch.tensor([[lens_light, 1.0, 0.1]]).repeat(count, 1))
-    pixels = clean + SIGMA * torch.randn(clean.shape, generator=generator)
-    return model, observe(model, pixels), values
 
 
 def test_absent_lens_light_is_told_from_present():
@@ -120,7 +88,7 @@ def test_absent_lens_light_is_told_from_present():
 
 
 def test_shapes_of_lens_light_that_is_not_there_are_not_learned():
-    model, data, values = lenses(24, seed=1, lens_light=0.0)
+    model, data, values = lenses(12, seed=1, lens_light=0.0)
     found, _ = learn_instrument(
         model, (SIZE, SIZE), lambda _: data, model.expand(values), lambda text: None
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from scipy.stats import binom, kstest
+from scipy.stats import beta, binom, kstest
 
 from lumpylens.calibrate import Calibration, benjamini_hochberg
 from lumpylens.errors import ModelError
@@ -91,6 +91,14 @@ def test_threshold_and_p_value_tell_the_same(sizes: tuple[int, int], seed: int) 
     fpr = k / (n + 1)
     scores = np.arange(-1, 52) / 1.0
     assert_array_equal(scores > model.threshold(fpr), model.p_values(scores) <= fpr * (1 + 1e-12))
+
+
+def test_false_alarms_are_expected_by_the_spread_of_the_true_rate() -> None:
+    """Of very many images, the rate has the Beta(k, n + 1 - k) distribution itself."""
+    low, high = Calibration(np.arange(99.0)).expected_false_alarms(0.05, 1_000_000)
+    assert (low, high) == pytest.approx(np.multiply(1e6, beta.interval(0.95, 5, 95)), rel=2e-3)
+    narrow = Calibration(np.arange(99.0)).expected_false_alarms(0.05, 1_000_000, 0.5)
+    assert low < narrow[0] < 50_000 < narrow[1] < high
 
 
 def test_a_finer_threshold_than_the_calibration_can_tell_is_refused() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from lumpylens.data.images import LensImage
@@ -100,6 +100,43 @@ def test_rate_at_a_false_positive_rate_never_spends_more(
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
+def test_a_rate_that_was_computed_is_the_rate_that_was_meant() -> None:
+    curve = roc_curve(np.arange(10.0), np.arange(5.0, 15.0))
+    assert 1 - 0.9 < 0.1
+    assert curve.tpr_at(1 - 0.9) == curve.tpr_at(0.1)
+
+
+def exact_sides(count: int, trials: int) -> tuple[float, float]:
+    """Interval of one rate, of which two together cover with 95 %."""
+    found = binomtest(count, trials).proportion_ci(math.sqrt(0.95), method="exact")
+    return found.low, found.high
+
+
+def test_the_band_is_the_envelope_of_exact_rectangles() -> None:
+    """At each false-positive rate: the lowest and highest of all rectangles that reach it."""
+    normal = np.array([0.0, 1, 2, 2, 3, 4, 5, 6, 7, 9])
+    anomalous = np.array([1.0, 2, 4, 6, 6, 7, 8, 9, 9, 10, 11, 12])
+    curve = roc_curve(normal, anomalous)
+    rectangles = []
+    for threshold in [*sorted({*normal, *anomalous}, reverse=True), math.inf]:
+        alarms, hits = (normal >= threshold).sum(), (anomalous >= threshold).sum()
+        rectangles.append((*exact_sides(alarms, 10), *exact_sides(hits, 12)))
+    left, right, bottom, top = np.array(rectangles).T
+    for fpr in (0.0, 0.01, 0.07, 0.3, 0.5, 0.8, 1.0):
+        reach = (left <= fpr) & (fpr <= right)
+        low, high = curve.band(fpr)
+        assert low == pytest.approx(bottom[reach].min(), abs=1e-9)
+        assert high == pytest.approx(top[reach].max(), abs=1e-9)
+
+
+def test_a_rate_on_the_side_of_a_rectangle_is_in_reach_of_it() -> None:
+    curve = roc_curve(np.arange(10.0), np.arange(5.0, 15.0))
+    for fpr in curve.fpr_low:
+        assert curve.band(fpr)[1] == curve.tpr_high[curve.fpr_low == fpr][-1]
+    for fpr in curve.fpr_high:
+        assert curve.band(fpr)[0] == curve.tpr_low[curve.fpr_high == fpr][0]
+
+
 def test_perfect_separation_keeps_an_honest_lower_bound() -> None:
     found = roc_curve(np.arange(450), np.arange(1000, 1450)).tpr_at(0.01)
     assert found.value == 1
@@ -123,6 +160,9 @@ def test_band_of_very_many_scores_is_never_too_narrow(monkeypatch: pytest.Monkey
         assert (sides[1][0] <= sides[0][0]).all()
         assert (sides[1][1] >= sides[0][1]).all()
         assert np.abs(np.subtract(*sides)).max() < 0.015
+        # In both corners, where rates are few, none is left out.
+        for few in (slice(3), slice(-3, None)):
+            np.testing.assert_array_equal(*(np.array(side)[:, few] for side in sides))
 
 
 def test_wasserstein_is_the_shift_and_is_standardised_by_the_normals() -> None:
@@ -159,6 +199,28 @@ def test_separation_has_the_keys_of_metrics_json() -> None:
     assert (found["n_normal"], found["n_anomalous"]) == (4, 4)
 
 
+def test_separation_gives_each_number_its_own_name() -> None:
+    rng = np.random.default_rng(3)
+    normal, anomalous = rng.normal(size=150), rng.normal(1.5, 1, size=90)
+    found = separation(normal, anomalous)
+    area, curve = auc(normal, anomalous), roc_curve(normal, anomalous)
+    assert (found["auc"], found["auc_low"], found["auc_high"]) == (area.value, area.low, area.high)
+    assert found["auc_low"] < found["auc"] < found["auc_high"]
+    for fpr in FPRS:
+        rate = curve.tpr_at(fpr)
+        names = ("tpr_at_fpr_low", "tpr_at_fpr", "tpr_at_fpr_high")
+        assert [found[name][f"{fpr:g}"] for name in names] == [rate.low, rate.value, rate.high]
+        assert rate.low < rate.value < rate.high
+    assert found["wasserstein"] == standardised_wasserstein(normal, anomalous)
+    assert (found["n_normal"], found["n_anomalous"]) == (150, 90)
+
+
+def test_scores_are_standardised_by_the_normals_alone() -> None:
+    # Median 2 and quartiles 1 and 3, moved by 10 in units of 2; others as wide as they may be.
+    assert standardised_wasserstein([0.0, 1, 2, 3, 4], [10.0, 11, 12, 13, 14]) == 5
+    assert standardised_wasserstein([0.0, 1, 2, 3, 4], [102.0, 102, 102]) == 50
+
+
 @pytest.mark.parametrize("bad", [[], [1.0, math.nan], [math.inf]])
 def test_scores_that_cannot_be_compared_are_refused(bad: list[float]) -> None:
     for pair in ((bad, [1.0]), ([1.0], bad)):
@@ -185,3 +247,42 @@ def test_trivial_statistics_see_what_they_are_named_after() -> None:
     assert trivial_statistics(LensImage("d", smooth))["sharpness"] < plain["sharpness"] / 3
     failed = trivial_statistics(LensImage("e", None, error="truncated"))
     assert all(math.isnan(value) for value in failed.values())
+
+
+def test_trivial_statistics_of_a_known_image() -> None:
+    image = np.array(
+        [[1, 2, 1, 2, 1],
+         [2, 3, 4, 3, 5],
+         [1, 4, 9, 4, 1],
+         [2, 3, 8, 3, 2],
+         [1, 2, 1, 2, 1]], np.float32,
+    )  # fmt: skip
+    found = trivial_statistics(LensImage("a", image, file_bytes=7))
+    # The border: eight times 1, seven times 2, once 5.
+    border_deviation = 1.4826 * 0.5
+    steps_down = [1 + 1 + 1 + 1, 1 + 1 + 1 + 1, 3 + 5 + 1 + 7, 1 + 1 + 1 + 1, 4 + 4 + 1 + 1]
+    steps_along = [1 + 1 + 1 + 1, 1 + 1 + 1 + 2, 3 + 5 + 5 + 3, 1 + 5 + 5 + 1, 1 + 1 + 1 + 1]
+    mean = 68 / 25
+    expected = {
+        "mean": mean,
+        "std": math.sqrt(290 / 25 - mean**2),
+        "median": 2.0,
+        "maximum": 9.0,
+        "background": 1.5,
+        "border_noise": border_deviation,
+        # Above 5, half way from 1 to 9.
+        "bright_area": 2 / 25,
+        "sharpness": (sum(steps_down) + sum(steps_along)) / 20 / 2 / math.sqrt(290 / 25 - mean**2),
+        # Pairs that differ: 5 and 2 across the middle, 8 and 4.
+        "asymmetry": 2 * (3 + 4) / 25 / (mean - 1),
+        "file_bytes": 7.0,
+    }
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_border_is_a_fifteenth_of_the_side() -> None:
+    image = np.zeros((30, 40), np.float32)
+    image[:2], image[-2:], image[:, :2], image[:, -2:] = 8, 8, 8, 8
+    # Of the outermost ring most pixels are dark, of both rings most are bright.
+    image[0], image[-1], image[10:20, 0], image[10:20, -1] = 0, 0, 0, 0
+    assert trivial_statistics(LensImage("a", image))["background"] == 8

@@ -199,6 +199,25 @@ def test_bytes_count_as_stretched_and_floats_do_not(image, tmp_path):
     assert item.file_bytes == (tmp_path / "b.fits").stat().st_size
 
 
+@pytest.mark.parametrize(
+    ("kind", "header", "stretched"),
+    [
+        (np.uint8, {}, True),
+        (np.uint8, {"BSCALE": 1.0}, True),
+        # Bytes with a scale of their own are numbers packed into bytes.
+        (np.uint8, {"BSCALE": 0.5}, False),
+        (np.int16, {}, False),
+        (np.int32, {}, False),
+        (np.float32, {}, False),
+    ],
+)
+def test_bytes_without_a_scale_count_as_stretched(kind, header, stretched, tmp_path):
+    hdu = fits.PrimaryHDU(np.arange(12, dtype=kind).reshape(3, 4))
+    hdu.header.update(header)
+    hdu.writeto(tmp_path / "a.fits")
+    assert only(tmp_path / "a.fits").stretched is stretched
+
+
 def rotated(scale_arcsec, angle):
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     cd = turn @ np.diag([-1, 1]) * scale_arcsec / 3600
@@ -217,6 +236,9 @@ def rotated(scale_arcsec, angle):
             {"CDELT1": 1.0, "CDELT2": 1.0, "PC1_1": -1e-5, "PC2_2": 1e-5, "CTYPE1": "GLON-CAR"},
             0.036,
         ),
+        ({"CDELT1": -0.002, "CDELT2": 0.002, "CUNIT1": "arcmin"}, 0.12),
+        ({"CDELT1": -1e-6, "CDELT2": 1e-6, "CUNIT1": "rad"}, 0.20626480625),
+        ({"CDELT1": -1e-5, "CDELT2": 1e-5, "CTYPE1": "HPLN-TAN"}, 0.036),
         ({"PIXSCALE": 0.11}, 0.11),
         ({"CDELT1": 1.0, "CDELT2": 1.0}, None),
         ({"CDELT1": 1.0, "CDELT2": 1.0, "PIXSCALE": 0.2}, 0.2),
@@ -231,6 +253,14 @@ def test_pixel_scale(header, scale, image, tmp_path):
     item = only(save(tmp_path / "a.fits", image, **header))
     assert not item.error
     assert item.pixel_scale_arcsec == (None if scale is None else pytest.approx(scale))
+
+
+def test_the_scale_of_the_image_goes_before_that_of_the_file(image, tmp_path):
+    first = fits.PrimaryHDU(header=fits.Header({"PIXSCALE": 0.5}))
+    for name, own, scale in (("a", {"PIXSCALE": 0.1}, 0.1), ("b", {}, 0.5)):
+        hdus = [first, fits.ImageHDU(image, fits.Header(own), name="SCI")]
+        fits.HDUList(hdus).writeto(tmp_path / f"{name}.fits")
+        assert only(tmp_path / f"{name}.fits").pixel_scale_arcsec == scale
 
 
 def test_pixel_scale_agrees_with_astropy(image, tmp_path):

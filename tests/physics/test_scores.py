@@ -1,0 +1,185 @@
+"""From fits to scores, each against a known answer."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import mahalanobis
+from scipy.special import ndtr
+
+from lumpylens.physics.inference import Data
+from lumpylens.physics.model import NoiseLevel, SmoothModel, View
+from lumpylens.physics.noise import Measurement
+from lumpylens.physics.parameters import GEOMETRY, pack
+from lumpylens.physics.perturbation import Spectrum, learn_error
+from lumpylens.physics.population import Population
+from lumpylens.physics.render import Scene
+from lumpylens.physics.scores import (
+    ResidualLaw,
+    Tail,
+    lit_deviance,
+    parameter_distance,
+    parameter_surprise,
+)
+
+MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
+COVARIANCE = torch.tensor(
+    [[0.04, 0.01, 0.0], [0.01, 0.09, -0.02], [0.0, -0.02, 0.01]], dtype=torch.float64
+)
+POPULATION = Population(MEAN, COVARIANCE)
+ERRORS = torch.tensor(
+    [[[0.02, 0.0, 0.01], [0.0, 0.05, 0.0], [0.01, 0.0, 0.03]],
+     [[0.5, 0.1, 0.0], [0.1, 0.4, 0.0], [0.0, 0.0, 0.6]]], dtype=torch.float64,
+)  # fmt: skip
+VALUES = torch.tensor([[3.5, 0.2, 0.1], [2.0, -0.9, 1.4]], dtype=torch.float64)
+
+
+# -- numbers of the lens ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("without", [None, 0, 2])
+def test_the_distance_is_mahalanobis_under_spread_and_error(without):
+    found = parameter_distance(POPULATION, VALUES, torch.linalg.inv(ERRORS), without)
+    keep = [k for k in range(3) if k != without]
+    expected = [
+        mahalanobis(value[keep], MEAN[keep], np.linalg.inv((COVARIANCE + error)[keep][:, keep]))
+        ** 2
+        for value, error in zip(VALUES, ERRORS, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_the_surprise_of_a_number_is_in_its_own_standard_deviations():
+    found = parameter_surprise(POPULATION, VALUES, torch.linalg.inv(ERRORS))
+    variance = np.diagonal((COVARIANCE + ERRORS).numpy(), axis1=1, axis2=2)
+    np.testing.assert_allclose(found, (VALUES - MEAN).numpy() / np.sqrt(variance), rtol=1e-7)
+    assert found[0, 0] == pytest.approx(0.5 / math.sqrt(0.06))
+
+
+# -- residual -----------------------------------------------------------------------------------
+
+
+def test_the_deviance_is_that_of_the_lit_coefficients_above_the_background():
+    model = SmoothModel(
+        Scene(4, 4), Measurement(0, 0, 4), pack()[0], GEOMETRY, NoiseLevel(1.0)
+    )  # fmt: skip
+    sigma = torch.full((2, 16), 2.0)
+    light = torch.zeros(2, 16)
+    # Twice the noise is 4.0: three coefficients of the first image are lit, none of the second.
+    light[0, :4] = torch.tensor([50.0, 5.0, 4.1, 3.9])
+    predicted = light + 100.0
+    residual = torch.arange(32.0).reshape(2, 16) / 10
+    view = View(predicted, sigma, light)
+    observed, expected = lit_deviance(model, Data(predicted + residual, sigma), view)
+    np.testing.assert_allclose(observed, [(0.0**2 + 0.1**2 + 0.2**2) / 4, 0], rtol=1e-3)
+    assert expected.tolist() == [3, 0]
+
+
+def test_the_deviance_of_compressed_images_is_compared_with_that_of_rounded_noise():
+    step = 8.0
+    model = SmoothModel(
+        Scene(8, 8), Measurement(0, 0, 8, torch.full((5, 5), step)), pack()[0], GEOMETRY,
+        NoiseLevel(1.0),
+    )  # fmt: skip
+    predicted, sigma = torch.zeros(1, 25), torch.full((1, 25), 4.0)
+    light = torch.where(torch.arange(25) < 10, 9.0, 0.0)[None]
+    observed, expected = lit_deviance(
+        model, Data(torch.zeros(1, 25), sigma), View(predicted, sigma, light)
+    )
+    # Half a step is one sigma: the interval holds 68 %, and 16 % lie on either side.
+    inside, outside = ndtr(1) - ndtr(-1), ndtr(-1)
+    assert float(observed) == pytest.approx(10 * -2 * math.log(inside), rel=1e-5)
+    mean = -2 * (inside * math.log(inside) + 2 * outside * math.log(outside))
+    assert float(expected) == pytest.approx(10 * mean, rel=1e-5)
+
+
+def test_the_law_of_residuals_is_recovered_beside_misfits():
+    rng = np.random.default_rng(0)
+    expected = np.exp(rng.uniform(3, 8, size=4000))
+    ratio = 0.3 - 0.05 * np.log(expected) + 0.02 * rng.normal(size=4000)
+    ratio[::50] += 3.0
+    law = ResidualLaw.learn(expected * np.exp(ratio), expected)
+    assert law.offset == pytest.approx(0.3, abs=0.003)
+    assert law.slope == pytest.approx(-0.05, abs=0.0006)
+    assert law.scatter == pytest.approx(0.02, rel=0.08)
+    judged = law(expected * np.exp(ratio), expected)
+    normal = np.delete(judged, np.s_[::50])
+    assert np.median(normal) == pytest.approx(0, abs=0.05)
+    assert normal.std() == pytest.approx(1, abs=0.08)
+    assert (judged[::50] > 100).all()
+
+
+def test_the_residual_is_in_standard_deviations_from_the_law():
+    law = ResidualLaw(offset=0.3, slope=-0.05, scatter=0.02)
+    expected = np.array([100.0, 100.0, 1000.0])
+    ratio = np.array([0.0, 0.1, 0.1])
+    np.testing.assert_allclose(
+        law(expected * np.exp(ratio), expected),
+        (ratio - 0.3 + 0.05 * np.log(expected)) / 0.02,
+        rtol=1e-9,
+    )
+    assert np.isfinite(law(np.zeros(1), np.zeros(1))).all()
+
+
+# -- tails --------------------------------------------------------------------------------------
+
+
+def test_the_tail_of_exponential_scores_is_a_straight_line():
+    """Minus the logarithm of the part above s is s / 3 where that part is exp(-s / 3)."""
+    scores = -3 * np.log1p(-(np.arange(20_000) + 0.5) / 20_000)
+    tail = Tail.learn(np.random.default_rng(0).permutation(scores))
+    at = np.array([0.01, 0.3, 1.0, 3.0, 6.0, 9.0, 30.0, 300.0])
+    np.testing.assert_allclose(tail(at), at / 3, rtol=0.01)
+
+
+def test_a_tail_orders_all_scores():
+    tail = Tail.learn(np.random.default_rng(1).normal(size=500))
+    at = np.linspace(-50, 50, 400)
+    assert (np.diff(tail(at)) > 0).all()
+    same = Tail.learn(np.ones(7))
+    assert np.isfinite(same(at)).all()
+
+
+def test_a_tail_is_kept_in_an_array():
+    tail = Tail.learn(np.random.default_rng(1).normal(size=500))
+    again = Tail.from_arrays(tail.arrays())
+    at = np.linspace(-5, 5, 50)
+    np.testing.assert_array_equal(again(at), tail(at))
+
+
+# -- perturbation -------------------------------------------------------------------------------
+
+
+def spectra(error, scale=0.02, count=400, seed=0):
+    """Directions whose components have the variance of noise and of errors of the model."""
+    generator = torch.Generator().manual_seed(seed)
+    information = torch.logspace(-1, 5, 40, dtype=torch.float64).expand(count, -1)
+    draws = torch.randn(count, 40, generator=generator, dtype=torch.float64)
+    along = draws * (information * (1 + error**2 * information)).sqrt()
+    return Spectrum(information, along, torch.full((count,), scale, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("error", [0.003, 0.05, 1.0])
+def test_deflections_that_errors_of_the_model_mimic_are_measured(error):
+    parts = [spectra(error, seed=seed) for seed in (1, 2)]
+    # The grid of the search is 21 % wide.
+    assert learn_error(parts) == pytest.approx(error, rel=0.15)
+
+
+def test_the_score_of_deflections_is_a_unit_normal_for_normal_images():
+    for error in (0.0, 0.05):
+        score = spectra(error, seed=3).score(error)
+        assert float(score.mean()) == pytest.approx(0, abs=0.2)
+        assert float(score.std()) == pytest.approx(1, abs=0.15)
+
+
+def test_the_score_of_deflections_is_the_weighted_excess_of_their_power():
+    information = torch.tensor([[4.0, 100.0]], dtype=torch.float64)
+    along = torch.tensor([[6.0, 15.0]], dtype=torch.float64)
+    found = Spectrum(information, along, torch.tensor([0.5], dtype=torch.float64)).score(0.1)
+    # s^2 l = 1 and 25; 1 + e^2 l = 1.04 and 2; weights 1/2.04 and 25/27.
+    weights = np.array([1 / 2.04, 25 / 27])
+    excess = np.array([36 / (4 * 1.04) - 1, 225 / (100 * 2) - 1])
+    expected = (weights * excess).sum() / np.sqrt(2 * (weights**2).sum())
+    assert float(found) == pytest.approx(expected, rel=1e-9)

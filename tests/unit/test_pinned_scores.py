@@ -1,0 +1,38 @@
+"""The shipped models give the numbers that they gave when these were pinned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pinned_scores import IMAGES, PINNED, SCORED_BY, numbers_of, real_images, simulated_images
+
+TOLERANCE = 1e-4
+"""Relative to the number, or to the median size of its column where it lies near zero."""
+
+
+@pytest.mark.parametrize("images", IMAGES)
+@pytest.mark.parametrize("scored_by", SCORED_BY)
+def test_scores_and_components_are_those_pinned(
+    scored_by: str, images: str, request: pytest.FixtureRequest
+) -> None:
+    if images == "simulated":
+        numbers = numbers_of(scored_by, simulated_images())
+    else:
+        data: Path = request.getfixturevalue("real_data")
+        numbers = numbers_of(scored_by, real_images(data))
+    pinned = json.loads(PINNED.read_text())[scored_by][images]
+    assert {name: list(row) for name, row in numbers.items()} == {
+        name: list(row) for name, row in pinned.items()
+    }
+    for column in next(iter(pinned.values())):
+        expected = np.array([row[column] for row in pinned.values()])
+        np.testing.assert_allclose(
+            [row[column] for row in numbers.values()],
+            expected,
+            rtol=TOLERANCE,
+            atol=TOLERANCE * np.median(np.abs(expected)),
+            err_msg=f"{column} of {scored_by}; where meant: python tests/unit/pinned_scores.py",
+        )
