@@ -125,8 +125,7 @@ def calibrated(
 
     Failed images and images with a warning get no p-value and are not among the tests.
     """
-    trusted = np.array([not warning for warning in scores.warning], dtype=bool)
-    p_value = calibration.p_values(np.where(trusted, scores.anomaly_score, np.nan))
+    p_value = calibration.p_values(np.where(scores.trusted, scores.anomaly_score, np.nan))
     q_value = benjamini_hochberg(p_value)
     return ScoreTable(
         id=list(ids),

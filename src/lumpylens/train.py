@@ -21,6 +21,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.base import refuse_anomalies
+from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
 from lumpylens.progress import counted
 from lumpylens.store import TrainedModel, check_place, save_model
@@ -28,8 +29,6 @@ from lumpylens.writing import check_replaceable
 
 __all__ = ["train"]
 
-FALSE_ALARM_RATE = 0.05
-"""Share of normal images that `Detector.predict` calls anomalous."""
 RUN_NOTE = "command.txt"
 VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustics")
 
@@ -113,11 +112,13 @@ def train(
     with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
         held_out = learner.score(parts.calibration, on_image=step)
         fresh = learner.score(parts.test, on_image=step)
-    calibration = Calibration(held_out.anomaly_score[_trusted(held_out)])
+    calibration = _calibration(held_out)
+    learner.calibrate(calibration)
     quick = learner.fast()
-    quick_scores = None if quick is None else quick.score(parts.calibration)
-    rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
-    learner.offset_ = -calibration.threshold(rate)
+    fast_calibration = None
+    if quick is not None:
+        fast_calibration = _calibration(quick.score(parts.calibration))
+        quick.calibrate(fast_calibration)
 
     info = {
         "data": short_path(images.location),
@@ -127,7 +128,7 @@ def train(
             "unreadable": len(parts.failed),
             **{part: len(getattr(parts, part)) for part in parts.digests},
         },
-        "normal": _on_normals(learner, fresh, rate),
+        "normal": _on_normals(fresh, calibration),
         "seconds": round(time.perf_counter() - started, 3),
         "versions": installed_versions(),
     }
@@ -136,11 +137,8 @@ def train(
         calibration=calibration,
         seen={part: digests for part, digests in parts.digests.items() if part != "test"},
         info=info,
-        fast_calibration=(
-            None if quick_scores is None
-            else Calibration(quick_scores.anomaly_score[_trusted(quick_scores)])
-        ),
-    )  # fmt: skip
+        fast_calibration=fast_calibration,
+    )
     model = replace(model, card=_card(model))
     if out is not None and is_first_process(devices * nodes):
         save_model(model, out)
@@ -186,24 +184,24 @@ def _check_enough(images: LensImages, parts: Split) -> None:
     check_disjoint(*parts.digests.values())
 
 
-def _trusted(scores: Scores) -> Any:
-    """Which images get p-values: scored, and like the training images; shape (n,)."""
-    strange = np.array([bool(text) for text in scores.warning], dtype=bool)
-    trusted = np.isfinite(scores.anomaly_score) & ~strange
-    if not trusted.any():
+def _calibration(scores: Scores) -> Calibration:
+    """Calibration by the images that get p-values."""
+    if not scores.trusted.any():
         reason = next((text for text in scores.error + scores.warning if text), "")
         raise ModelError(f"no calibration image could be scored: {reason}")
-    return trusted
+    return Calibration(scores.anomaly_score[scores.trusted])
 
 
-def _on_normals(detector: Detector, fresh: Scores, rate: float) -> dict[str, Any]:
+def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
     """What the model says of normal images that it has never seen."""
     scores = fresh.anomaly_score[np.isfinite(fresh.anomaly_score)]
     losses = fresh.reconstruction_mse[np.isfinite(fresh.reconstruction_mse)]
+    rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
+    alarms = scores > calibration.threshold(rate)
     return {
         "test_images": len(scores),
         "nominal_false_alarm_rate": rate,
-        "false_alarm_rate": float((scores > -detector.offset_).mean()) if len(scores) else None,
+        "false_alarm_rate": float(alarms.mean()) if len(scores) else None,
         "median_score": float(np.median(scores)) if len(scores) else None,
         "median_reconstruction_mse": float(np.median(losses)) if len(losses) else None,
     }
