@@ -106,7 +106,8 @@ class Scores:
     def trusted(self) -> NDArray[np.bool_]:
         """Which images get p-values: scored, and like the training images; shape (n,)."""
         strange = np.array([bool(text) for text in self.warning], dtype=bool)
-        return np.isfinite(self.anomaly_score) & ~strange
+        trusted: NDArray[np.bool_] = np.isfinite(self.anomaly_score) & ~strange
+        return trusted
 
 
 def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -210,11 +211,16 @@ class Detector(OutlierDetector):
         return self
 
     def _forget(self) -> None:
-        """Go back to what the constructor made, so that nothing of an earlier fit is left."""
-        untrained = type(self)(self.config)
-        kept = {"device": self.device}
+        """Go back to what the constructor made, so that nothing of an earlier fit is left.
+
+        What is learned has public names: private ones were put here by others, such as
+        scikit-learn's pipelines, who will take them away.
+        """
+        untrained = vars(type(self)(self.config))
+        kept = {name: value for name, value in vars(self).items() if name.startswith("_")}
+        kept["device"] = self.device
         vars(self).clear()
-        vars(self).update(vars(untrained) | kept)
+        vars(self).update(untrained | kept)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
         config = validated(self.Config, settings)

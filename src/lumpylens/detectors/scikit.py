@@ -113,8 +113,8 @@ class OutlierDetector(ABC):
         failed = [position for position, text in enumerate(scores.error) if text]
         if failed:
             raise DataError(
-                f"{len(failed)} of {len(collection)} images cannot be scored and are neither normal "
-                f"nor anomalous (the first is {collection.ids[failed[0]]}: "
+                f"{len(failed)} of {len(collection)} images cannot be scored, so they are neither "
+                f"normal nor anomalous (the first is {collection.ids[failed[0]]}: "
                 f"{scores.error[failed[0]]}); leave them out, or call score, which names each"
             )
         return np.where(self._decide(-scores.anomaly_score) < 0, -1, 1)
