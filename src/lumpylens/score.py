@@ -11,7 +11,7 @@ import numpy as np
 from lumpylens.calibrate import Calibration, benjamini_hochberg
 from lumpylens.data.images import LensImages
 from lumpylens.errors import ModelError
-from lumpylens.progress import counted
+from lumpylens.progress import counted, note
 from lumpylens.scores import ScoreTable
 from lumpylens.tables import check_table_place
 
@@ -85,6 +85,7 @@ def score(
     if fast:
         trained = trained.fast()
     images = LensImages.open(data)
+    note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
     table = calibrated(
         images.ids, raw_scores(trained, images, device, progress), trained.calibration, fdr=fdr
     )

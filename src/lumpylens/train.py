@@ -16,19 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lumpylens.calibrate import Calibration
+from lumpylens.calibrate import Calibration, calibration_images_for
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.base import refuse_anomalies
 from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
-from lumpylens.progress import counted
+from lumpylens.progress import counted, note
 from lumpylens.store import TrainedModel, check_place, save_model
 from lumpylens.writing import check_replaceable
 
 __all__ = ["train"]
 
+LEAST_IMAGES = 100
+"""Fewer leave about ten or less for each of validation, calibration and test."""
+WANTED = {"a false-discovery rate": 0.05, "a false-positive rate": 0.01}
+"""What most users ask of a calibration: the default of `score`, the strictest of `evaluate`."""
 RUN_NOTE = "command.txt"
 VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustics")
 
@@ -105,6 +109,8 @@ def train(
     with counted("reading", len(images), show=progress) as step:
         parts = split(images, progress=step)
     _check_enough(images, parts)
+    first = is_first_process(devices * nodes)
+    note(_prospect(len(parts.calibration)), show=progress and first)
 
     if run.folder is not None:
         _open_run(run.folder, command)
@@ -140,7 +146,7 @@ def train(
         fast_calibration=fast_calibration,
     )
     model = replace(model, card=_card(model))
-    if out is not None and is_first_process(devices * nodes):
+    if out is not None and first:
         save_model(model, out)
         if run.folder is not None:
             shutil.rmtree(run.folder)
@@ -174,14 +180,34 @@ def _check_enough(images: LensImages, parts: Split) -> None:
             f"{len(parts.failed)} of {len(images)} images of {images.location} cannot be used; "
             f"the first is {images.ids[first]}: {parts.failed[first]}"
         )
+    if readable < LEAST_IMAGES:
+        raise DataError(
+            f"{readable} different images in {images.location} are too few to learn from some and "
+            f"to calibrate and test on others; give at least {LEAST_IMAGES}"
+        )
     empty = [part for part in parts.digests if not len(getattr(parts, part))]
     if empty:
         raise DataError(
-            f"{readable} different images in {images.location} are too few: none falls into the "
-            f"{' and the '.join(empty)} part; give at least 100"
+            f"none of {readable} different images in {images.location} falls into the "
+            f"{' and the '.join(empty)} part; give more"
         )
     # The content decides the part, so this holds unless an image fell into two of them.
     check_disjoint(*parts.digests.values())
+
+
+def _prospect(n_calibration: int) -> str:
+    """What p-values so many calibration images will give, and what they will not."""
+    said = [
+        f"{n_calibration} images are kept for calibration: no p-value will be below "
+        f"1/{n_calibration + 1} = {1 / (n_calibration + 1):.2g}"
+    ]
+    for what, rate in WANTED.items():
+        needed = calibration_images_for(rate)
+        if n_calibration < needed:
+            said.append(
+                f"{what} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
+            )
+    return "; ".join(said)
 
 
 def _calibration(scores: Scores) -> Calibration:
