@@ -171,7 +171,7 @@ def evaluate(
     refuse_label(images["normal"], ANOMALOUS, "normal")
     refuse_label(images["anomalous"], NORMAL, "anomalous")
 
-    say_limits(trained.calibration, sum(map(len, images.values())), progress)
+    say_limits(trained.calibration, progress)
     tables, digests, trivial = {}, {}, {}
     for name, collection in images.items():
         with counted(f"reading {name}", len(collection), show=progress) as step:
@@ -218,14 +218,13 @@ def evaluate(
     return result
 
 
-def say_limits(calibration: Calibration, n_images: int, progress: bool) -> None:
-    """Say before the work which thresholds and selections so few calibration images refuse."""
+def say_limits(calibration: Calibration, progress: bool) -> None:
+    """Say before the work for which rates so few calibration images give no threshold."""
     for fpr in FPRS:
         try:
             calibration.threshold(fpr)
         except ModelError as refusal:
             note(str(refusal), show=progress)
-    note(calibration.selection_limit(FDR, n_images), show=progress)
 
 
 def check_place(folder: Path) -> None:

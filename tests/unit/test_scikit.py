@@ -10,6 +10,7 @@ from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import create
 from lumpylens.errors import DataError, ModelError
+from lumpylens.simulate import simulate
 from lumpylens.store import TrainedModel, load_model, save_model
 
 
@@ -27,6 +28,16 @@ def test_the_threshold_of_fit_is_that_of_its_validation_images(detector: MeanIma
     assert 0.02 < np.mean(given.predict(blobs(400, seed=2)) == -1) < 0.1
 
 
+def test_the_encoder_does_not_learn_from_the_images_of_its_threshold() -> None:
+    lenses = simulate("slc", 36, seed=0)
+    one, other = (
+        create("encoder").fit(lenses[:30], validation=lenses[part])
+        for part in (slice(30, 33), slice(33, 36))
+    )
+    np.testing.assert_array_equal(one.anomaly_score(lenses), other.anomaly_score(lenses))
+    assert one.offset_ != other.offset_
+
+
 def test_training_images_are_called_normal() -> None:
     images = blobs(100, seed=0)
     assert np.mean(create("pca", max_components=5).fit(images).predict(images) == 1) > 0.9
@@ -40,7 +51,7 @@ def test_an_image_without_a_score_has_no_sign(detector: MeanImage) -> None:
     pixels = blobs(6, seed=3)
     pixels[2, 3, 3] = np.nan
     images = LensImages.from_arrays(pixels, ids=[f"lens {k}" for k in range(6)])
-    with pytest.raises(DataError, match=r"^1 of 6 images cannot be scored .* lens 2: .*NaN.*;"):
+    with pytest.raises(DataError, match=r"^1 of 6 images cannot be scored, .* lens 2: .*NaN.*;"):
         detector.predict(images)
     assert np.isnan(detector.decision_function(images)).tolist() == [k == 2 for k in range(6)]
 

@@ -51,6 +51,29 @@ def test_parts_are_kept_apart(pixels):
     )
 
 
+def test_calibration_images_set_the_thresholds(pixels, tmp_path, monkeypatch):
+    """Of the detector and of its fast score, as trained and as loaded."""
+    fit, restore = MeanDetector._fit, MeanDetector._restore
+
+    def with_fast_score(self, learn, given):
+        learn(self, *given)
+        self.quick = MeanDetector(weight=3.0)
+        self.quick.image_shape, self.quick.domain = self.image_shape, self.domain
+        self.quick.mean = self.mean + 1
+
+    monkeypatch.setattr(MeanDetector, "_fit", lambda self, *a: with_fast_score(self, fit, a))
+    monkeypatch.setattr(
+        MeanDetector, "_restore", lambda self, *a: with_fast_score(self, restore, a)
+    )
+    monkeypatch.setattr(MeanDetector, "fast", lambda self: getattr(self, "quick", None))
+    trained = learn(pixels, out=tmp_path / "model")
+    for model in (trained, load_model(tmp_path / "model")):
+        for one in (model, model.fast()):
+            assert one.detector.offset_ == -one.calibration.threshold(0.05)
+        assert model.fast().detector.offset_ < model.detector.offset_ < 0
+    assert model.fast().calibration.scores[0] > trained.calibration.scores[-1]
+
+
 def test_one_in_twenty_normals_is_called_anomalous(pixels):
     model = learn(pixels)
     fresh = np.random.default_rng(2).normal(size=(2000, 6, 9)).astype(np.float32)

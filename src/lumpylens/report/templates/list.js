@@ -44,10 +44,12 @@ function unselected(tested) {
     ? `No image can be: ${count(n, "calibration image")} give no p-value below 1/${n + 1} = ${percent(floor)}.`
     : `Fewer than ${needed.toLocaleString("en")} of ${tested.toLocaleString("en")} cannot be, and so many only if each ` +
       `scores above all ${count(n, "calibration image")}; ${highest.toLocaleString("en")} ${highest === 1 ? "does" : "do"}.`;
-  const images = Math.ceil(tested / (Math.max(highest, 1) * rate()) - 1e-9) - 1;
-  const calibrate = !highest ? "" : ` If ${highest === 1 ? "that one" : `those ${highest.toLocaleString("en")}`}` +
-    ` stayed above ${images.toLocaleString("en")} calibration images, ${highest === 1 ? "it" : "they"} would be selected.`;
-  return `${why} ${percent(lowest)} is the lowest rate at which some are.${calibrate}`;
+  const images = Math.ceil(tested / (highest * rate()) - 1e-9) - 1;
+  const calibrated = `above ${images.toLocaleString("en")} calibration images`;
+  const remedy = highest === 0 ? ""
+    : highest === 1 ? ` At this rate the highest would be if it stayed ${calibrated}.`
+    : ` At this rate the ${highest.toLocaleString("en")} highest would be if they stayed ${calibrated}.`;
+  return `${why} From ${percent(lowest)} on some are.${remedy}`;
 }
 
 function select() {
