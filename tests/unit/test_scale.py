@@ -274,7 +274,7 @@ def test_lists_of_shards(model, shards, tmp_path):
 
 def test_mistakes_are_named_before_the_work(model, shards, tmp_path):
     other = shutil.copytree(model, tmp_path / "other")
-    config = (other / "config.toml").read_text().replace("offset = ", "offset = 1")
+    config = (other / "config.toml").read_text().replace("offset = -", "offset = -1")
     (other / "config.toml").write_text(config)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("years")
