@@ -17,7 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.errors import ModelError
 
-__all__ = ["Calibration", "benjamini_hochberg", "benjamini_hochberg_of_counts"]
+__all__ = [
+    "Calibration",
+    "benjamini_hochberg",
+    "benjamini_hochberg_of_counts",
+    "calibration_images_for",
+]
 
 ROUNDING = 1e-9
 """Slack for ``fpr * (n + 1)`` to be counted as the whole number it stands for."""
@@ -121,6 +126,66 @@ class Calibration:
         """
         return float(self.scores[len(self) - self._rank(fpr)])
 
+    def fewest_selected(self, fdr: float, n_images: int) -> int:
+        """The least number of `n_images` that can be selected, at the smallest p-value.
+
+        Benjamini-Hochberg selects the k images with p-values up to j / (n + 1) if that is at
+        most fdr k / N, so the least k belongs to j = 1. More than N: nothing can be selected.
+
+        Examples
+        --------
+        >>> hundred = Calibration(np.arange(99.0))
+        >>> hundred.fewest_selected(0.05, 5), hundred.fewest_selected(0.05, 1000)
+        (1, 200)
+        >>> Calibration(np.arange(18.0)).fewest_selected(0.05, 100)
+        106
+        """
+        smallest = self.smallest_p_value
+        fewest = max(math.ceil(n_images * smallest / fdr - ROUNDING), 1)
+        # In the arithmetic of q-values, which may miss a tie by the last bit.
+        return fewest if smallest * (n_images / fewest) <= fdr else fewest + 1
+
+    def selection_limit(self, fdr: float, n_images: int | None = None) -> str:
+        """Why nothing, or no single image, can be selected, and what would help; else empty.
+
+        Parameters
+        ----------
+        fdr : float
+        n_images : int, optional
+            Not known where images are counted only as they are scored.
+
+        Examples
+        --------
+        >>> Calibration(np.arange(99.0)).selection_limit(0.05, 5)
+        ''
+        """
+        if self.smallest_p_value > fdr:
+            return (
+                f"no image can be flagged at a false-discovery rate of {fdr:g}: {self._floor()}; "
+                f"calibrate on at least {calibration_images_for(fdr)} images, or allow a rate of "
+                f"{math.ceil(1000 * self.smallest_p_value) / 1000:g}"
+            )
+        if n_images is None:
+            fewest = f"1 in {math.floor(fdr / self.smallest_p_value + ROUNDING)} images"
+            remedy = "more of those lower that share"
+        else:
+            least = self.fewest_selected(fdr, n_images)
+            if least == 1:
+                return ""
+            fewest = f"{least} of the {n_images} images"
+            remedy = f"with {calibration_images_for(fdr / n_images)} of those a single one can be"
+        return (
+            f"fewer than {fewest} cannot be flagged at a false-discovery rate of {fdr:g}, and so "
+            f"many only if each scores above all {len(self)} calibration images; {remedy}, and the "
+            "ranking needs none"
+        )
+
+    def _floor(self) -> str:
+        return (
+            f"{len(self)} calibration images give no p-value below "
+            f"1/{len(self) + 1} = {self.smallest_p_value:.2g}"
+        )
+
     def expected_false_alarms(
         self, fpr: float, n_normal: int, confidence: float = 0.95
     ) -> tuple[int, int]:
@@ -143,10 +208,8 @@ class Calibration:
         rank = math.floor(fpr * (len(self) + 1) + ROUNDING)
         if rank < 1:
             raise ModelError(
-                f"{len(self)} calibration images give no p-value below "
-                f"1/{len(self) + 1} = {self.smallest_p_value:.2g}, so there is no threshold for a "
-                f"false-positive rate of {fpr:g}; calibrate on at least "
-                f"{math.ceil(1 / fpr - ROUNDING) - 1} images"
+                f"{self._floor()}, so there is no threshold for a false-positive rate of {fpr:g}; "
+                f"calibrate on at least {calibration_images_for(fpr)} images"
             )
         return rank
 
@@ -158,6 +221,17 @@ class Calibration:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Calibration:
         """Take back what `arrays` gave."""
         return cls(arrays["scores"])
+
+
+def calibration_images_for(p_value: float) -> int:
+    """How many calibration images it takes for a p-value as small as that.
+
+    Examples
+    --------
+    >>> calibration_images_for(0.05), calibration_images_for(0.01)
+    (19, 99)
+    """
+    return math.ceil(1 / p_value - ROUNDING) - 1
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import ANOMALOUS, NORMAL, LensImages
 from lumpylens.data.splits import PARTS, part_of, pixel_digest
-from lumpylens.errors import DataError
+from lumpylens.errors import DataError, ModelError
 from lumpylens.measure import (
     BOTH,
     DUPLICATE,
@@ -26,8 +26,8 @@ from lumpylens.measure import (
     measure,
     without_nan,
 )
-from lumpylens.metrics import TRIVIAL_STATISTICS, trivial_statistics
-from lumpylens.progress import counted
+from lumpylens.metrics import FPRS, TRIVIAL_STATISTICS, trivial_statistics
+from lumpylens.progress import counted, note
 from lumpylens.ranking import Ranking, about, joined, short
 from lumpylens.scores import ScoreTable
 from lumpylens.writing import check_writable, whole_folder
@@ -171,6 +171,7 @@ def evaluate(
     refuse_label(images["normal"], ANOMALOUS, "normal")
     refuse_label(images["anomalous"], NORMAL, "anomalous")
 
+    say_limits(trained.calibration, progress)
     tables, digests, trivial = {}, {}, {}
     for name, collection in images.items():
         with counted(f"reading {name}", len(collection), show=progress) as step:
@@ -215,6 +216,15 @@ def evaluate(
     if out is not None:
         result.write(out)
     return result
+
+
+def say_limits(calibration: Calibration, progress: bool) -> None:
+    """Say before the work for which rates so few calibration images give no threshold."""
+    for fpr in FPRS:
+        try:
+            calibration.threshold(fpr)
+        except ModelError as refusal:
+            note(str(refusal), show=progress)
 
 
 def check_place(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,18 @@ class ScorePart:
     p_value : float
         Probability that a normal image scores as high; NaN where it is not known.
     smallest_p_value : float
-        What the normal images at hand can tell apart from zero; `p_value` is never below.
+        1/(n + 1) for n normal images: fewer than that they cannot tell from none. A `p_value`
+        below is given as this.
     """
 
     name: str
     value: float
     p_value: float = math.nan
     smallest_p_value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.p_value < self.smallest_p_value:
+            object.__setattr__(self, "p_value", self.smallest_p_value)
 
     @property
     def p_text(self) -> str:
@@ -40,7 +45,7 @@ class ScorePart:
         --------
         >>> ScorePart("residual", 1.2, 0.031).p_text
         'p = 0.031'
-        >>> ScorePart("residual", 99.0, 0.001, smallest_p_value=0.001).p_text
+        >>> ScorePart("residual", 99.0, 1e-9, smallest_p_value=0.001).p_text
         'p ≤ 0.001'
         """
         if math.isnan(self.p_value):
@@ -201,6 +206,30 @@ class Explanation:
                 f"range (rms), most at column {column}, row {row} ({amount})"
             ),
             peak=Peak(float(column), float(row), amount),
+        )
+
+    def calibrated(self, p_value: float, smallest_p_value: float) -> Explanation:
+        """The same with the p-value of the whole score, and no part's p-value below the smallest.
+
+        Parameters
+        ----------
+        p_value : float
+            Of the anomaly score; NaN where it is not known.
+        smallest_p_value : float
+            That the calibration gives.
+        """
+        if not self.scores:
+            return self
+        first, *others = self.scores
+        return replace(
+            self,
+            scores=(
+                replace(first, p_value=p_value, smallest_p_value=smallest_p_value),
+                *(
+                    replace(part, smallest_p_value=max(part.smallest_p_value, smallest_p_value))
+                    for part in others
+                ),
+            ),
         )
 
     def __repr__(self) -> str:

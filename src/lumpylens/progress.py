@@ -1,11 +1,18 @@
-"""One way to show that long work is going on."""
+"""One way to show that long work is going on, and what to expect of it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["counted"]
+__all__ = ["counted", "note"]
+
+
+def note(text: str, *, show: bool = True) -> None:
+    """Write one line on standard error, unless it is empty."""
+    if show and text:
+        sys.stderr.write(f"lumpylens: {text}\n")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from lumpylens.calibrate import Calibration, benjamini_hochberg
 from lumpylens.data.images import LensImages
 from lumpylens.errors import ModelError
-from lumpylens.progress import counted
+from lumpylens.progress import counted, note
 from lumpylens.scores import ScoreTable
 from lumpylens.tables import check_table_place
 
@@ -85,6 +85,7 @@ def score(
     if fast:
         trained = trained.fast()
     images = LensImages.open(data)
+    note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
     table = calibrated(
         images.ids, raw_scores(trained, images, device, progress), trained.calibration, fdr=fdr
     )
@@ -124,8 +125,7 @@ def calibrated(
 
     Failed images and images with a warning get no p-value and are not among the tests.
     """
-    trusted = np.array([not warning for warning in scores.warning], dtype=bool)
-    p_value = calibration.p_values(np.where(trusted, scores.anomaly_score, np.nan))
+    p_value = calibration.p_values(np.where(scores.trusted, scores.anomaly_score, np.nan))
     q_value = benjamini_hochberg(p_value)
     return ScoreTable(
         id=list(ids),

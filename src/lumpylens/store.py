@@ -114,7 +114,7 @@ class _Config(BaseModel):
     lumpylens: str
     detector: str
     image_shape: tuple[PositiveInt, PositiveInt]
-    offset: float
+    offset: float | None = None
     weights_sha256: str
     settings: dict[str, Any]
     brightness: _Brightness
@@ -191,12 +191,13 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         for name, array in ((f"{space}/{key}", value) for key, value in group.items())
     }
     weights = save(arrays)
+    offset = {} if detector.offset_ is None else {"offset": detector.offset_}
     config = {
         "format": FORMAT,
         "lumpylens": version("lumpylens"),
         "detector": detector.name,
         "image_shape": list(detector.image_shape),
-        "offset": float(detector.offset_),
+        **offset,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "settings": _settings(detector),
         "brightness": {
@@ -263,6 +264,9 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         calibration = Calibration.from_arrays(spaces["calibration"])
         fast = spaces["fast_calibration"]
         fast_calibration = Calibration.from_arrays(fast) if fast else None
+        quick = detector.fast()
+        if quick is not None and fast_calibration is not None:
+            quick.calibrate(fast_calibration)
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as problem:
         reason = " ".join(str(problem).split())[:300]
         raise ModelError(

@@ -16,20 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lumpylens.calibrate import Calibration
+from lumpylens.calibrate import Calibration, calibration_images_for
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.base import refuse_anomalies
+from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
-from lumpylens.progress import counted
+from lumpylens.progress import counted, note
 from lumpylens.store import TrainedModel, check_place, save_model
 from lumpylens.writing import check_replaceable
 
 __all__ = ["train"]
 
-FALSE_ALARM_RATE = 0.05
-"""Share of normal images that `Detector.predict` calls anomalous."""
+LEAST_IMAGES = 100
+"""Fewer leave about ten or less for each of validation, calibration and test."""
+WANTED = {"a false-discovery rate": 0.05, "a false-positive rate": 0.01}
+"""What most users ask of a calibration: the default of `score`, the strictest of `evaluate`."""
 RUN_NOTE = "command.txt"
 VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustics")
 
@@ -106,6 +109,8 @@ def train(
     with counted("reading", len(images), show=progress) as step:
         parts = split(images, progress=step)
     _check_enough(images, parts)
+    first = is_first_process(devices * nodes)
+    note(_prospect(len(parts.calibration)), show=progress and first)
 
     if run.folder is not None:
         _open_run(run.folder, command)
@@ -113,11 +118,13 @@ def train(
     with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
         held_out = learner.score(parts.calibration, on_image=step)
         fresh = learner.score(parts.test, on_image=step)
-    calibration = Calibration(held_out.anomaly_score[_trusted(held_out)])
+    calibration = _calibration(held_out)
+    learner.calibrate(calibration)
     quick = learner.fast()
-    quick_scores = None if quick is None else quick.score(parts.calibration)
-    rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
-    learner.offset_ = -calibration.threshold(rate)
+    fast_calibration = None
+    if quick is not None:
+        fast_calibration = _calibration(quick.score(parts.calibration))
+        quick.calibrate(fast_calibration)
 
     info = {
         "data": short_path(images.location),
@@ -127,7 +134,7 @@ def train(
             "unreadable": len(parts.failed),
             **{part: len(getattr(parts, part)) for part in parts.digests},
         },
-        "normal": _on_normals(learner, fresh, rate),
+        "normal": _on_normals(fresh, calibration),
         "seconds": round(time.perf_counter() - started, 3),
         "versions": installed_versions(),
     }
@@ -136,13 +143,10 @@ def train(
         calibration=calibration,
         seen={part: digests for part, digests in parts.digests.items() if part != "test"},
         info=info,
-        fast_calibration=(
-            None if quick_scores is None
-            else Calibration(quick_scores.anomaly_score[_trusted(quick_scores)])
-        ),
-    )  # fmt: skip
+        fast_calibration=fast_calibration,
+    )
     model = replace(model, card=_card(model))
-    if out is not None and is_first_process(devices * nodes):
+    if out is not None and first:
         save_model(model, out)
         if run.folder is not None:
             shutil.rmtree(run.folder)
@@ -176,34 +180,54 @@ def _check_enough(images: LensImages, parts: Split) -> None:
             f"{len(parts.failed)} of {len(images)} images of {images.location} cannot be used; "
             f"the first is {images.ids[first]}: {parts.failed[first]}"
         )
+    if readable < LEAST_IMAGES:
+        raise DataError(
+            f"{readable} different images in {images.location} are too few to learn from some and "
+            f"to calibrate and test on others; give at least {LEAST_IMAGES}"
+        )
     empty = [part for part in parts.digests if not len(getattr(parts, part))]
     if empty:
         raise DataError(
-            f"{readable} different images in {images.location} are too few: none falls into the "
-            f"{' and the '.join(empty)} part; give at least 100"
+            f"none of {readable} different images in {images.location} falls into the "
+            f"{' and the '.join(empty)} part; give more"
         )
     # The content decides the part, so this holds unless an image fell into two of them.
     check_disjoint(*parts.digests.values())
 
 
-def _trusted(scores: Scores) -> Any:
-    """Which images get p-values: scored, and like the training images; shape (n,)."""
-    strange = np.array([bool(text) for text in scores.warning], dtype=bool)
-    trusted = np.isfinite(scores.anomaly_score) & ~strange
-    if not trusted.any():
+def _prospect(n_calibration: int) -> str:
+    """What p-values so many calibration images will give, and what they will not."""
+    said = [
+        f"{n_calibration} images are kept for calibration: no p-value will be below "
+        f"1/{n_calibration + 1} = {1 / (n_calibration + 1):.2g}"
+    ]
+    for what, rate in WANTED.items():
+        needed = calibration_images_for(rate)
+        if n_calibration < needed:
+            said.append(
+                f"{what} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
+            )
+    return "; ".join(said)
+
+
+def _calibration(scores: Scores) -> Calibration:
+    """Calibration by the images that get p-values."""
+    if not scores.trusted.any():
         reason = next((text for text in scores.error + scores.warning if text), "")
         raise ModelError(f"no calibration image could be scored: {reason}")
-    return trusted
+    return Calibration(scores.anomaly_score[scores.trusted])
 
 
-def _on_normals(detector: Detector, fresh: Scores, rate: float) -> dict[str, Any]:
+def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
     """What the model says of normal images that it has never seen."""
     scores = fresh.anomaly_score[np.isfinite(fresh.anomaly_score)]
     losses = fresh.reconstruction_mse[np.isfinite(fresh.reconstruction_mse)]
+    rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
+    alarms = scores > calibration.threshold(rate)
     return {
         "test_images": len(scores),
         "nominal_false_alarm_rate": rate,
-        "false_alarm_rate": float((scores > -detector.offset_).mean()) if len(scores) else None,
+        "false_alarm_rate": float(alarms.mean()) if len(scores) else None,
         "median_score": float(np.median(scores)) if len(scores) else None,
         "median_reconstruction_mse": float(np.median(losses)) if len(losses) else None,
     }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.stats import beta, binom, kstest
 
-from lumpylens.calibrate import Calibration, benjamini_hochberg
+from lumpylens.calibrate import Calibration, benjamini_hochberg, calibration_images_for
 from lumpylens.errors import ModelError
 
 finite = st.floats(-1e6, 1e6)
@@ -131,3 +131,34 @@ def test_q_values_select_what_the_step_up_procedure_selects(p: list[float]) -> N
         sure = np.abs(ordered - level * np.arange(1, len(p) + 1) / len(p)).min() > 1e-12
         if sure:
             assert_array_equal(q[:-1] <= level, np.array(p) <= cut)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.5]))
+def test_the_fewest_that_can_be_selected_are_selected_and_no_fewer(
+    n_calibration: int, n_images: int, fdr: float
+) -> None:
+    calibration = Calibration(np.arange(float(n_calibration)))
+    fewest = calibration.fewest_selected(fdr, n_images)
+    for highest in {fewest - 1, fewest, n_images} - {0}:
+        if highest <= n_images:
+            scores = np.where(np.arange(n_images) < highest, n_calibration, -1)
+            q_values = benjamini_hochberg(calibration.p_values(scores))
+            assert (q_values <= fdr).any() == (highest >= fewest)
+    limit = calibration.selection_limit(fdr, n_images)
+    assert (limit == "") == (fewest == 1)
+    assert limit.startswith("no image can be") == (fewest > n_images)
+
+
+def test_the_limit_says_what_would_help() -> None:
+    calibration = Calibration(np.arange(99.0))
+    said = calibration.selection_limit(0.05, 100)
+    assert "fewer than 20 of the 100 images" in said
+    assert "with 1999 of those a single one can be" in said
+    assert Calibration(np.arange(1999.0)).selection_limit(0.05, 100) == ""
+    assert "fewer than 1 in 5 images" in calibration.selection_limit(0.05)
+    few = Calibration(np.arange(18.0)).selection_limit(0.05)
+    assert "1/19 = 0.053" in few
+    assert "at least 19 images, or allow a rate of 0.053" in few
+    assert calibration_images_for(0.05) == 19
+    assert "no image" not in Calibration(np.arange(19.0)).selection_limit(0.05)
+    assert "no image" not in Calibration(np.arange(18.0)).selection_limit(0.053)

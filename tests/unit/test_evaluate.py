@@ -305,3 +305,22 @@ def test_real_images_pass_and_their_files_are_audited(real_data: Path) -> None:
     assert m["n_normal"] + m["n_seen_normal"] == m["n_given_normal"] == 150
     assert m["n_failed_normal"] == m["n_failed_anomalous"] == 0
     assert "file_bytes" in m["audit"]["trivial"]
+
+
+def test_what_the_calibration_refuses_is_said_before_the_work(
+    model: TrainedModel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MeanImage, "_score_batch", stopped)
+    few = replace(model, calibration=Calibration(np.arange(18.0)))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(few, normal=NORMAL, anomalous=ANOMALOUS)
+    said = capsys.readouterr().err
+    for line in (
+        "false-positive rate of 0.01; calibrate on at least 99 images",
+        "false-positive rate of 0.05; calibrate on at least 19 images",
+    ):
+        assert line in said
+    assert "rate of 0.1;" not in said

@@ -106,6 +106,23 @@ def test_names_of_files_are_safe_and_unlike() -> None:
     assert len(file_name("x" * 500, set())) == 100
 
 
+def test_no_part_has_a_p_value_below_what_normal_images_can_tell() -> None:
+    assert ScorePart("residual", 9.0, 1e-9, smallest_p_value=0.01).p_value == 0.01
+    parts = (
+        ScorePart("anomaly_score", 9.0),
+        ScorePart("residual", 8.0, 0.001, smallest_p_value=0.001),
+        ScorePart("perturbation", 7.0, 0.3),
+        ScorePart("free_mass", 6.0),
+        ScorePart("parameters", 5.0, 0.1, smallest_p_value=0.2),
+    )
+    found = Explanation(scores=parts).calibrated(0.002, smallest_p_value=0.05)
+    assert [part.p_text for part in found.scores] == [
+        "p ≤ 0.05", "p ≤ 0.05", "p = 0.3", "", "p ≤ 0.2"
+    ]  # fmt: skip
+    assert [part.value for part in found.scores] == [9.0, 8.0, 7.0, 6.0, 5.0]
+    assert Explanation(error="constant").calibrated(0.5, 0.05).scores == ()
+
+
 @pytest.fixture
 def whole() -> Explanation:
     rng = np.random.default_rng(0)

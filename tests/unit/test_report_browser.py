@@ -212,6 +212,34 @@ def test_the_selection_controls_false_discoveries_and_is_downloaded(
     assert not one(opened, "#download").is_enabled()
 
 
+def test_an_empty_selection_says_why_and_what_would_help(
+    opened: Any, page: Path, model: TrainedModel
+) -> None:
+    table = ScoreTable.read(page.parent / "scores.csv")
+    highest = np.count_nonzero(table.p_value <= 1 / 200 + 1e-12)
+    lowest = 100 * np.nanmin(table.q_value)
+    fewest = model.calibration.fewest_selected(0.02, 118)
+    assert lowest > 2
+    assert highest < fewest
+    write(one(opened, "#fdr"), "2")
+    said = one(opened, "#fdr-said").text
+    assert said.startswith(
+        f"0 images selected by Benjamini-Hochberg. Fewer than {fewest} of 118 cannot be, and so "
+        f"many only if each scores above all 199 calibration images; {highest} do. "
+        f"From {lowest:.3g} % on some are. At this rate the {highest} highest would be if they "
+        "stayed above "
+    )
+    enough = Calibration(np.arange(float(said.split()[-3])))
+    assert enough.fewest_selected(0.02, 118) == highest
+    assert not one(opened, "#download").is_enabled()
+    write(one(opened, "#fdr"), "0.4")
+    assert "No image can be: 199 calibration images give no p-value below 1/200 = 0.5 %" in (
+        one(opened, "#fdr-said").text
+    )
+    write(one(opened, "#fdr"), f"{lowest + 0.01}")
+    assert "Fewer" not in one(opened, "#fdr-said").text
+
+
 def test_the_slider_says_how_many_false_alarms_to_expect(
     opened: Any, page: Path, model: TrainedModel
 ) -> None:

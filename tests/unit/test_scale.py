@@ -107,6 +107,13 @@ def test_shards_together_say_what_one_table_says(model, shards, tmp_path):
     }
 
 
+def test_what_can_never_be_flagged_is_said_before_the_work(model, shards, tmp_path, capsys):
+    (tmp_path / "none.npy").write_text("")
+    for fdr, said in ((0.001, "no image can be flagged"), (0.2, "fewer than 1 in 20 images")):
+        score_shards(model, [tmp_path / "none.npy"], out=tmp_path / "out", fdr=fdr)
+        assert f"lumpylens: {said}" in capsys.readouterr().err.split("scoring shards")[0]
+
+
 def test_failures_are_summed_up_and_stop_nothing(model, shards, tmp_path):
     missing, text = tmp_path / "nothing.npy", tmp_path / "text.npy"
     text.write_text("no images")
@@ -267,7 +274,7 @@ def test_lists_of_shards(model, shards, tmp_path):
 
 def test_mistakes_are_named_before_the_work(model, shards, tmp_path):
     other = shutil.copytree(model, tmp_path / "other")
-    config = (other / "config.toml").read_text().replace("offset = ", "offset = 1")
+    config = (other / "config.toml").read_text().replace("offset = -", "offset = -1")
     (other / "config.toml").write_text(config)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("years")

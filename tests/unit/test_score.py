@@ -107,6 +107,28 @@ def test_progress_is_shown_on_standard_error_alone(
     assert capsys.readouterr().err == ""
 
 
+def test_what_can_never_be_flagged_is_said_before_the_work(
+    model: TrainedModel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(model, blobs(10, seed=2), progress=True)
+    assert "flagged" not in capsys.readouterr().err
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MeanImage, "_score_batch", stopped)
+    for fdr, said in (
+        (0.01, "lumpylens: fewer than 20 of the 40 images cannot be flagged"),
+        (0.004, "lumpylens: no image can be flagged at a false-discovery rate of 0.004: 199 "),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            score(model, blobs(40, seed=2), fdr=fdr, progress=True)
+        assert said in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        score(model, blobs(40, seed=2), fdr=0.01, progress=False)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_detector_without_a_fast_score_says_so(model: TrainedModel, images: LensImages) -> None:
     with pytest.raises(ModelError, match="has no faster score of its own; score without --fast"):
         score(model, images, fast=True, progress=False)

@@ -51,6 +51,29 @@ def test_parts_are_kept_apart(pixels):
     )
 
 
+def test_calibration_images_set_the_thresholds(pixels, tmp_path, monkeypatch):
+    """Of the detector and of its fast score, as trained and as loaded."""
+    fit, restore = MeanDetector._fit, MeanDetector._restore
+
+    def with_fast_score(self, learn, given):
+        learn(self, *given)
+        self.quick = MeanDetector(weight=3.0)
+        self.quick.image_shape, self.quick.domain = self.image_shape, self.domain
+        self.quick.mean = self.mean + 1
+
+    monkeypatch.setattr(MeanDetector, "_fit", lambda self, *a: with_fast_score(self, fit, a))
+    monkeypatch.setattr(
+        MeanDetector, "_restore", lambda self, *a: with_fast_score(self, restore, a)
+    )
+    monkeypatch.setattr(MeanDetector, "fast", lambda self: getattr(self, "quick", None))
+    trained = learn(pixels, out=tmp_path / "model")
+    for model in (trained, load_model(tmp_path / "model")):
+        for one in (model, model.fast()):
+            assert one.detector.offset_ == -one.calibration.threshold(0.05)
+        assert model.fast().detector.offset_ < model.detector.offset_ < 0
+    assert model.fast().calibration.scores[0] > trained.calibration.scores[-1]
+
+
 def test_one_in_twenty_normals_is_called_anomalous(pixels):
     model = learn(pixels)
     fresh = np.random.default_rng(2).normal(size=(2000, 6, 9)).astype(np.float32)
@@ -61,7 +84,7 @@ def test_one_in_twenty_normals_is_called_anomalous(pixels):
 
 
 def test_few_calibration_images_give_the_finest_threshold_there_is(pixels):
-    model = learn(pixels[:80])
+    model = learn(pixels[:100])
     n = len(model.calibration)
     assert n < 19
     assert model.info["normal"]["nominal_false_alarm_rate"] == 1 / (n + 1)
@@ -98,9 +121,25 @@ def test_both_classes_are_refused_with_the_folder_to_use(tmp_path):
 
 
 def test_too_few_images_are_refused_and_leave_nothing(pixels, tmp_path):
-    with pytest.raises(DataError, match="too few"):
-        learn(pixels[:5], out=tmp_path / "model")
+    copies = np.concatenate([pixels[:99], pixels[:50]])
+    with pytest.raises(DataError, match=r"^99 different images in .* too few .* at least 100$"):
+        learn(copies, out=tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_calibration_will_tell_is_said_before_training(pixels, monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MeanDetector, "_fit", stopped)
+    for images, rates in ((pixels[:100], ["0.05", "0.01"]), (pixels, ["0.01"])):
+        n = len(split(LensImages.from_arrays(images)).calibration)
+        with pytest.raises(KeyboardInterrupt):
+            train(images, "mean")
+        said = capsys.readouterr().err
+        assert f"{n} images are kept for calibration: no p-value will be below 1/{n + 1} " in said
+        for rate, needed in (("0.05", "19 of them, about 190"), ("0.01", "99 of them, about 990")):
+            assert (f"rate of {rate} needs {needed} images in all" in said) == (rate in rates)
 
 
 def test_unreadable_images_are_counted_and_the_rest_goes_on(pixels, tmp_path):

@@ -163,6 +163,10 @@ def demo(
     from lumpylens.demo import demo
 
     made = demo(out=out, seed=seed, progress=not quiet)
-    lines = [f"AUC of lenses that the model never saw: {made['auc']:.3f}"]
+    lines = [
+        f"AUC of lenses that the model never saw: {made['auc']:.3f}",
+        f"flagged at a false-discovery rate of 0.05: {made['flagged']} of {made['lumpy']} lumpy "
+        "lenses",
+    ]
     say(made, as_json, lines + [f"{key}: {made[key]}" for key in ("model", "scores", "report")])
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
+from lumpylens.calibrate import Calibration
 from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
+from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.errors import DataError, ModelError
 from lumpylens.explanation import Explanation
 
@@ -104,6 +106,13 @@ class Scores:
     error: list[str]
     warning: list[str]
 
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """Which images get p-values: scored, and like the training images; shape (n,)."""
+        strange = np.array([bool(text) for text in self.warning], dtype=bool)
+        trusted: NDArray[np.bool_] = np.isfinite(self.anomaly_score) & ~strange
+        return trusted
+
 
 def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale each image linearly so that its minimum is 0 and its maximum 1.
@@ -118,7 +127,7 @@ def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return scaled
 
 
-class Detector(ABC):
+class Detector(OutlierDetector):
     """Learns what normal images look like and says how far others depart from it.
 
     A subclass sets `name`, `Config` and `components`, and implements `_fit`, `_score_batch`,
@@ -151,25 +160,32 @@ class Detector(ABC):
     def fit(
         self,
         images: LensImages | ArrayLike,
+        y: None = None,
         *,
         validation: LensImages | ArrayLike | None = None,
         run: Run | None = None,
     ) -> Self:
-        """Learn from normal images.
+        """Learn from normal images, and forget what was learned before.
 
         Parameters
         ----------
         images : LensImages or array_like, shape (n, H, W)
+        y : None
+            No label is taken; scikit-learn's pipelines hand None over.
         validation : LensImages or array_like, optional
-            Normal images for early stopping and for choosing settings. Default: every tenth
-            of `images`.
+            Normal images for early stopping, for choosing settings and for the threshold of
+            `predict`: scores of images that were learned from would put it too low. Default:
+            every tenth of `images`.
         run : Run, optional
 
         Raises
         ------
         DataError
-            If an image is labelled anomalous, is unreadable or has another shape.
+            If an image is labelled anomalous, is unreadable or has another shape, or labels
+            are given.
         """
+        if y is not None:
+            raise DataError("a detector learns from normal images alone: fit takes no label y")
         normal = refuse_anomalies(LensImages.open(images))
         if validation is None:
             held_out = np.arange(len(normal)) % 10 == 9
@@ -182,10 +198,39 @@ class Detector(ABC):
                 "from; give at least 10"
             )
         stack = normal.stack()
+        self._forget()
         self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
         self.domain = Domain.learn(stack.pixels)
-        self._fit(normal, check, run or Run())
+        try:
+            self._fit(normal, check, run or Run())
+        except BaseException:
+            # What is half learned scores nothing.
+            self._forget()
+            raise
+        for detector in (self, self.fast()):
+            if detector is not None:
+                scores = detector.score(check)
+                if scores.trusted.any():
+                    detector.calibrate(Calibration(scores.anomaly_score[scores.trusted]))
         return self
+
+    def _forget(self) -> None:
+        """Go back to what the constructor made, so that nothing of an earlier fit is left.
+
+        What is learned has public names: private ones were put here by others, such as
+        scikit-learn's pipelines, who will take them away.
+        """
+        untrained = vars(type(self)(self.config))
+        kept = {name: value for name, value in vars(self).items() if name.startswith("_")}
+        kept["device"] = self.device
+        vars(self).clear()
+        vars(self).update(untrained | kept)
+
+    def _configure(self, settings: Mapping[str, Any]) -> None:
+        config = validated(self.Config, settings)
+        if config != self.config:
+            self.config = config
+            self._forget()
 
     @abstractmethod
     def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
@@ -327,23 +372,6 @@ class Detector(ABC):
             None if alone.noise is None else alone.noise[0],
             {name: float(values[0]) for name, values in scores.items()},
         )
-
-    # -- scikit-learn's signs ---------------------------------------------------------------
-
-    offset_: float = 0.0
-    """`decision_function` is 0 at an anomaly score of ``-offset_``; set by calibration."""
-
-    def score_samples(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
-        """scikit-learn's sign: lower is more anomalous."""
-        return -self.anomaly_score(images)
-
-    def decision_function(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
-        """scikit-learn's sign: negative is anomalous."""
-        return self.score_samples(images) - self.offset_
-
-    def predict(self, images: LensImages | ArrayLike) -> NDArray[np.int_]:
-        """+1 normal, -1 anomalous, shape (n,)."""
-        return np.where(self.decision_function(images) < 0, -1, 1)
 
     # -- storing ----------------------------------------------------------------------------
 

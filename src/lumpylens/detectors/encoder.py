@@ -59,7 +59,8 @@ class EncoderDetector(Detector):
     def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
         assert self.image_shape is not None
         self.encoder, self.history = obtain_encoder(self.config, self.image_shape, run)
-        self.learn((images + validation).stack(shape=self.image_shape).pixels)
+        # Not from the validation images, which set the threshold of `predict`.
+        self.learn(images.stack(shape=self.image_shape).pixels)
 
     @classmethod
     def beside(cls, detector: Detector) -> Self:

@@ -54,6 +54,8 @@ class OCSVMDetector(Detector):
         projection = (components / np.sqrt(variances)[:, None]).astype(np.float32)
         features = ((unit - mean) @ projection.T).astype(np.float64)
         machine = OneClassSVM(kernel="rbf", gamma=1 / len(projection), nu=self.config.nu)
+        # Without it libsvm, which draws nothing here, takes a number of the global generator.
+        machine.random_state = self.config.seed
         machine.fit(features)
         self.learned = {
             "mean": mean,

@@ -99,6 +99,7 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
         "explained": explained,
         "points": points,
         "fdr": ranking.fdr,
+        "calibration": len(ranking.calibration),
         "palettes": {name: gradient(name) for name in PALETTES},
         "labelled": ranking.labelled,
     }  # fmt: skip

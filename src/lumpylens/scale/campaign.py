@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lumpylens.errors import DataError, ModelError
-from lumpylens.progress import counted
+from lumpylens.progress import counted, note
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.selection import select
 from lumpylens.scale.shards import ScoreTask
@@ -165,6 +165,7 @@ def score_shards(
         )
         for name in named
     ]
+    note(calibration.selection_limit(fdr), show=progress)
     with counted("scoring shards", len(tasks), show=progress) as on_done:
         done, failures = perform_all(tasks, cluster, on_done)
     finished = [task for position, task in enumerate(tasks) if position not in failures]

@@ -33,6 +33,25 @@ const within = (value, limit) => value !== null && value <= limit * (1 + 1e-9);
 const point = () => data.points[Number(by("slider").value)];
 const rate = () => Number(by("fdr").value) / 100;
 
+// Why Benjamini-Hochberg selects nothing, and what would make it: see Calibration.selection_limit.
+function unselected(tested) {
+  const n = data.calibration, floor = 1 / (n + 1), lowest = Math.min(...rows.q_value.filter((q) => q !== null));
+  if (!tested) return "No image has a p-value, so none can be selected.";
+  const percent = (part) => `${Number((100 * part).toPrecision(3))} %`;
+  const highest = rows.p_value.filter((p) => within(p, floor)).length;
+  const needed = Math.max(1, Math.ceil(tested * floor / rate() - 1e-9));
+  const why = needed > tested
+    ? `No image can be: ${count(n, "calibration image")} give no p-value below 1/${n + 1} = ${percent(floor)}.`
+    : `Fewer than ${needed.toLocaleString("en")} of ${tested.toLocaleString("en")} cannot be, and so many only if each ` +
+      `scores above all ${count(n, "calibration image")}; ${highest.toLocaleString("en")} ${highest === 1 ? "does" : "do"}.`;
+  const images = Math.ceil(tested / (highest * rate()) - 1e-9) - 1;
+  const calibrated = `above ${images.toLocaleString("en")} calibration images`;
+  const remedy = highest === 0 ? ""
+    : highest === 1 ? ` At this rate the highest would be if it stayed ${calibrated}.`
+    : ` At this rate the ${highest.toLocaleString("en")} highest would be if they stayed ${calibrated}.`;
+  return `${why} From ${percent(lowest)} on some are.${remedy}`;
+}
+
 function select() {
   const {fpr, threshold, expected, low, high, x} = point();
   const above = rows.p_value.map((p) => within(p, fpr));
@@ -51,7 +70,8 @@ function select() {
   const valid = by("fdr").checkValidity() && by("fdr").value !== "";
   by("fdr").setAttribute("aria-invalid", String(!valid));
   by("fdr-said").textContent = valid
-    ? `${count(size(found), "image")} selected by Benjamini-Hochberg.` + classes(found)
+    ? `${count(size(found), "image")} selected by Benjamini-Hochberg.` +
+      (size(found) ? classes(found) : ` ${unselected(tested)}`)
     : "Give a rate between 0.1 and 99 %.";
   selected = by("rule-fdr").checked ? found.map((one) => one && valid) : above;
   by("selected-said").textContent = count(size(selected), "image");
