@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from lumpylens.data.images import ImageBatch
-from lumpylens.detectors import create
+from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.physics import PhysicsDetector
 from lumpylens.detectors.physics_examination import take
+from lumpylens.errors import DataError
 from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
 from lumpylens.physics.learning import broad_prior
 from lumpylens.simulate import simulate
+from lumpylens.store import load_model
 
 FEW = 9
 
 
 @pytest.fixture(scope="module")
 def detector() -> PhysicsDetector:
-    """Trained on simulated compressed lenses."""
-    made = create("physics", sample=20, near_epochs=0).fit(simulate("slc", 30, seed=1))
+    made = load_model("slc-physics").detector
     assert isinstance(made, PhysicsDetector)
     return made
 
@@ -134,3 +134,28 @@ def test_images_that_are_done_are_left_alone(
     ).fitted
     assert torch.equal(other.values[1:], solved.fitted.values[1:])
     assert not torch.equal(other.values[0], start[0])
+
+
+def test_noise_that_the_training_images_lacked_is_not_used(
+    detector: PhysicsDetector, lenses: ImageBatch
+) -> None:
+    """Noise was learned; to add a map to it would count it twice."""
+    plain = LensImages.from_arrays(lenses.pixels[:2])
+    mapped = LensImages.from_arrays(lenses.pixels[:2], noise=np.full((150, 150), 5.0))
+    np.testing.assert_array_equal(detector.anomaly_score(plain), detector.anomaly_score(mapped))
+
+
+def test_an_image_that_lacks_what_the_training_images_had_is_an_error(
+    detector: PhysicsDetector, lenses: ImageBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert detector.learned is not None
+    unit = replace(detector.learned.unit, noise_given=True, psf_given=True)
+    monkeypatch.setattr(detector, "learned", replace(detector.learned, unit=unit))
+    wanted = "no noise map and no PSF, which the training images had"
+    bare = LensImages.from_arrays(lenses.pixels[:2])
+    mapped = LensImages.from_arrays(lenses.pixels[:1], noise=np.full((150, 150), 1.0))
+    assert detector.score(bare).error == [wanted] * 2
+    assert detector.score(mapped).error == ["no PSF, which the training images had"]
+    assert [one.error for one in detector.explain(bare)] == [wanted] * 2
+    with pytest.raises(DataError, match=f"0: {wanted}"):
+        detector.reconstruct(bare)

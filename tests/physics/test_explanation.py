@@ -83,3 +83,28 @@ def test_mass_is_the_reason_given_for_a_massive_lens(detector: Detector) -> None
     assert "px above the population" in heavy.sentence
     assert heavy.surprises[0].parameter == "Einstein radius"
     assert heavy.surprises[0].sigma > 10
+
+
+def test_one_explanation_is_one_fit(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one filter for each position: those of the score are not filtered again and again."""
+    from lumpylens.detectors import physics_examination
+    from lumpylens.physics import perturbation
+
+    fits, positions = [], []
+    fit, respond = physics_examination.staged_fit, perturbation.perturber_responses
+
+    def counted_fit(*given):
+        fits.append(1)
+        return fit(*given)
+
+    def counted_responses(*given):
+        positions.append(len(given[4].x))
+        return respond(*given)
+
+    monkeypatch.setattr(physics_examination, "staged_fit", counted_fit)
+    monkeypatch.setattr(perturbation, "perturber_responses", counted_responses)
+    detector.explain(simulate("slc", 1, seed=5))
+    scored = len(detector.examiner.positions.x)
+    assert len(fits) == 1
+    assert positions[0] == scored
+    assert sum(positions[1:]) == pytest.approx(9 * scored, rel=0.05)

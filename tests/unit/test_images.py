@@ -199,3 +199,20 @@ def test_memory_of_this_machine():
     from lumpylens.data.checks import memory_bytes
 
     assert 2**28 < memory_bytes() < 2**50
+
+
+def test_no_image_loses_its_noise_or_psf_to_its_neighbours():
+    pixels = np.random.default_rng(0).random((6, 8, 8))
+    bare = LensImages.from_arrays(pixels[:2])
+    noisy = LensImages.from_arrays(pixels[2:4], noise=np.full((8, 8), 0.1))
+    sharp = LensImages.from_arrays(pixels[4:], noise=np.full((8, 8), 0.1), psf=np.eye(3) / 3)
+    both = (bare + noisy + sharp)[[0, 2, 4, 1, 3, 5]]
+    batches = list(both.batches(4))
+    assert sorted(sorted(batch.positions.tolist()) for batch in batches) == [[0, 3], [1, 4], [2, 5]]
+    for batch in batches:
+        assert (batch.noise is None) == (0 in batch.positions)
+        assert (batch.psf is None) == (2 not in batch.positions)
+        np.testing.assert_array_equal(batch.pixels, both.stack().pixels[batch.positions])
+    assert both.stack().positions.tolist() == list(range(6))
+    assert both.stack().noise is None
+    assert both[[1, 2]].stack().noise.shape == (2, 8, 8)

@@ -132,3 +132,22 @@ def test_what_can_never_be_flagged_is_said_before_the_work(
 def test_a_detector_without_a_fast_score_says_so(model: TrainedModel, images: LensImages) -> None:
     with pytest.raises(ModelError, match="has no faster score of its own; score without --fast"):
         score(model, images, fast=True, progress=False)
+
+
+def test_the_users_model_keeps_its_device(model: TrainedModel, images: LensImages) -> None:
+    """Whatever device is asked for a call, in each function that takes one."""
+    from lumpylens.explain import explain
+
+    seen = []
+
+    def score_batch(batch: object) -> object:
+        seen.append(model.detector.device)
+        return type(model.detector)._score_batch(model.detector, batch)
+
+    model.detector.device = "auto"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.detector, "_score_batch", score_batch, raising=False)
+        score(model, images, device="cpu", progress=False)
+        explain(model, images[:1], device="cpu", progress=False)
+    assert set(seen) == {"cpu"}
+    assert model.detector.device == "auto"
