@@ -141,8 +141,8 @@ class Calibration:
         106
         """
         smallest = self.smallest_p_value
-        fewest = max(math.ceil(n_images * smallest / fdr - ROUNDING), 1)
-        # In the arithmetic of q-values, which may miss a tie by the last bit.
+        fewest = max(math.floor(n_images * smallest / fdr + ROUNDING), 1)
+        # Compared in the arithmetic of q-values, which may miss a tie by the last bit.
         return fewest if smallest * (n_images / fewest) <= fdr else fewest + 1
 
     def selection_limit(self, fdr: float, n_images: int | None = None) -> str:
