@@ -113,7 +113,7 @@ CASES = {
     "physics": Case(
         {"sample": 20, "near_epochs": 0},
         images=lenses,
-        count=40,
+        count=28,
         short_count=12,
         few=8,
         many=24,
@@ -136,7 +136,7 @@ CASES = {
     ),
     # Blots and spots as bright beside these rings as beside lenses.
     "pixel": Case(
-        {"width": 8, "blot": 0.3, "spot": 0.1, "max_epochs": 40, "batch_size": 16},
+        {"width": 8, "blot": 0.3, "spot": 0.1, "max_epochs": 25, "batch_size": 16},
         {"width": 2, **EPOCHS},
     ),
     "pca": Case({"max_components": 30}, **CLOSED_FORM),

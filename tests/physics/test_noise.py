@@ -252,3 +252,16 @@ def test_rounding_leaves_the_mean_of_a_flat_block_uncertain(spread):
     # One harmonic stands for all of them, with the variance of all: an upper bound, by 1.65 at
     # most, where both are small beside the noise.
     assert 0.95 * correlated - 0.03 < float(added[0, 0, 0]) < 1.7 * correlated + 0.03
+
+
+def test_brightness_that_varies_in_a_block_makes_its_mean_certain():
+    seen = Measurement(0, 0, 16, torch.ones(2 * KEPT, 2 * KEPT))
+    varied = torch.zeros(1, 2 * KEPT, 2 * KEPT)
+    varied[0, ::KEPT, ::KEPT] = 800.0
+    # A cosine of variance 0.05 across the second block of the first row.
+    varied[0, 0, KEPT + 1] = BLOCK * math.sqrt(0.05)
+    added = seen.rounding_variance(varied, torch.zeros_like(varied))[0, ::KEPT, ::KEPT]
+    flat = BLOCK**2 / 12
+    expected = [[flat, flat * math.exp(-4 * math.pi**2 * 0.05)], [flat, flat]]
+    # Single precision leaves two digits of a spread beside a mean of 800.
+    torch.testing.assert_close(added, torch.tensor(expected), rtol=0.02, atol=0)

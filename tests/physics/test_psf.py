@@ -74,6 +74,19 @@ def test_fewer_terms_err_by_the_tolerance(light):
     assert 0 < error < 0.02
 
 
+def test_the_tolerance_is_relative_to_the_norm_of_the_kernel():
+    at = np.arange(15) - 7
+    x, y = np.meshgrid(at, at)
+    # Broad, so that its norm is far below one.
+    wide = np.exp(-0.5 * ((x + y) ** 2 / 50 + (x - y) ** 2 / 8))
+    wide /= wide.sum()
+    values = np.linalg.svd(wide, compute_uv=False)
+    lost = np.sqrt(np.cumsum(values[::-1] ** 2)[::-1]) / np.linalg.norm(values)
+    for tolerance in (0.1, 1e-2, 1e-3):
+        made = kernel_response(EYE, torch.tensor(wide)[None], tolerance)
+        assert made.rows.shape[1] == np.count_nonzero(lost > tolerance)
+
+
 def test_a_kernel_is_scaled_to_sum_one_and_has_odd_sides():
     flat = torch.full((1, SIZE, SIZE), 2.0, dtype=torch.float64)[:, None]
     made = kernel_response(EYE, torch.tensor(7 * skewed_kernel())[None], tolerance=1e-9)

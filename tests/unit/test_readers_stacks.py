@@ -142,6 +142,25 @@ def test_values_that_are_no_numbers_are_a_reason(write):
     assert "not real numbers" in images[0].error
 
 
+def test_a_quantisation_table_is_64_whole_numbers_from_1(write, pixels):
+    table = np.arange(64).reshape(8, 8)
+    path = write(images=pixels, jpeg_table=table + 1)
+    np.testing.assert_array_equal(LensImages.open(path)[3].jpeg_table, table + 1)
+    for wrong in (table, (table + 1)[:7], table + 1.0):
+        with pytest.raises(DataError, match="jpeg_table is no 8x8 table of whole numbers from 1"):
+            LensImages.open(write(images=pixels, jpeg_table=wrong))
+
+
+def test_the_pixel_scale_nearest_to_the_images_counts(pixels, tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("group/images", data=pixels)
+    for scale, holder in ((0.3, "/"), (0.2, "group"), (0.1, "group/images")):
+        with h5py.File(path, "a") as file:
+            file[holder].attrs["pixel_scale_arcsec"] = scale
+        assert LensImages.open(path)[0].pixel_scale_arcsec == scale
+
+
 def test_8_bit_stacks_count_as_stretched(write):
     values = np.arange(60, dtype=np.uint8).reshape(1, 6, 10)
     assert LensImages.open(write(images=values))[0].stretched

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,13 @@ def assert_same(one: ScoreTable, other: ScoreTable) -> None:
     assert list(one.columns()) == list(other.columns())
     for name, column in one.columns().items():
         assert_array_equal(np.asarray(column), np.asarray(other.columns()[name]), err_msg=name)
+
+
+def test_an_image_counts_as_failed_or_as_warned_but_not_as_both() -> None:
+    table = small_table()
+    assert (table.n_failed, table.n_warned) == (1, 1)
+    both = replace(table, warning=["", "not in the unit", "", "", "not like the training images"])
+    assert (both.n_failed, both.n_warned) == (1, 1)
 
 
 def test_columns_come_in_the_stated_order() -> None:
