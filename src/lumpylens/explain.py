@@ -7,13 +7,13 @@ import html
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
-from lumpylens.explanation import Explanation, ScorePart
+from lumpylens.explanation import Explanation
 from lumpylens.progress import counted
 from lumpylens.writing import check_writable, whole_file
 
@@ -134,14 +134,13 @@ def explained(
     check_device(device)
     with model.detector.on(device), counted("explaining", len(images), show=progress) as step:
         found = model.detector.explain(images, on_image=step)
-    smallest = model.calibration.smallest_p_value
 
     def with_p_value(one: Explanation) -> Explanation:
         if not one.scores:
             return one
-        first, *others = one.scores
-        known = math.nan if one.warning else float(model.calibration.p_values(first.value))
-        return replace(one, scores=(ScorePart(first.name, first.value, known, smallest), *others))
+        trusted = not one.warning
+        p_value = model.calibration.p_values(one.scores[0].value) if trusted else math.nan
+        return one.calibrated(float(p_value), model.calibration.smallest_p_value)
 
     return Explanations(tuple(with_p_value(one) for one in found))
 

@@ -81,37 +81,38 @@ class PhysicsDetector(Detector):
 
     def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
         assert self.image_shape is not None
-        everything = (images + validation).stack(shape=self.image_shape)
+        # Not from the validation images, which set the threshold of `predict`.
+        normal = images.stack(shape=self.image_shape)
         table = common_jpeg_table(images)
-        peak = float(np.median(everything.pixels.max(axis=(1, 2))))
+        peak = float(np.median(normal.pixels.max(axis=(1, 2))))
         unit = Unit(
             brightness=1.0 if table is not None else GREY / peak,
             compressed=table is not None,
-            noise_given=everything.noise is not None,
-            psf_given=everything.psf is not None,
+            noise_given=normal.noise is not None,
+            psf_given=normal.psf is not None,
         )
         quick = EncoderDetector.beside(self)
         quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
         self.history = of_encoder(rounds)
         with unsplit():
-            model = self._learn_model(everything, unit, table, quick.encoder)
+            model = self._learn_model(normal, unit, table, quick.encoder)
         examiner = Examiner(self.image_shape, unit, quick.encoder, model)
         if self.config.near_epochs:
-            examiner = self._specialise(examiner, everything, run)
+            examiner = self._specialise(examiner, normal, run)
             quick.encoder = examiner.encoder
-        quick.learn(everything.pixels)
+        quick.learn(normal.pixels)
         with unsplit():
-            exam = examiner.examine(everything)
+            exam = examiner.examine(normal)
         population = learn_spread(model, exam.fitted.values, exam.information)
         self.learned, self.quick = Learned.of(examiner, exam, population), quick
 
     def _learn_model(
-        self, everything: ImageBatch, unit: Unit, table: Tensor | None, encoder: Encoder
+        self, normal: ImageBatch, unit: Unit, table: Tensor | None, encoder: Encoder
     ) -> SmoothModel:
         """Learn what all images share, and their noise, from some of them."""
         assert self.image_shape is not None
-        chosen = np.linspace(0, len(everything) - 1, min(self.config.sample, len(everything)))
-        sample = take(everything, np.unique(chosen.round().astype(int)))
+        chosen = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
+        sample = take(normal, np.unique(chosen.round().astype(int)))
         pixels = unit.grey(sample.pixels)
         estimates = read(encoder, self.image_shape, pixels)
         model, rounds = learn_instrument(
@@ -124,17 +125,17 @@ class PhysicsDetector(Detector):
         self.history = [*self.history, *rounds]
         return model
 
-    def _specialise(self, examiner: Examiner, everything: ImageBatch, run: Run) -> Examiner:
+    def _specialise(self, examiner: Examiner, normal: ImageBatch, run: Run) -> Examiner:
         """Train the encoder further, on lenses like these and on these."""
         from lumpylens.detectors.reading import specialise_encoder
 
         model, shape = examiner.model, examiner.shape
         with unsplit():
-            exam = examiner.examine(everything)
+            exam = examiner.examine(normal)
         fitted = exam.fitted.values
         near = learn_spread(model, fitted, exam.information)
         eyepiece = Eyepiece.for_shape(shape)
-        grey = examiner.unit.grey(everything.pixels)
+        grey = examiner.unit.grey(normal.pixels)
         normals = (
             torch.cat([eyepiece(part) for part in grey.split(256)]),
             model.expand(fitted)[:, [INDEX[name] for name in ESTIMATED]],

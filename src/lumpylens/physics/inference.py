@@ -27,11 +27,17 @@ CONVERGED = 1e-5
 thousandths of a standard deviation."""
 
 MOST_STEPS = 60
-"""Bound on the steps of a fit. Of the challenge's 9,000 images none needs half of them."""
+"""Bound on the steps of a fit. An image that reaches it gets a warning."""
 
 SLACK = 0.03
 """Rise of the energy that a step may make: near the end of a bad fit, whose energy is some ten
 thousand, single precision cannot tell less apart."""
+
+LEARNS_AFTER = 3
+"""Steps after which the curvature is learned from the steps. Most fits are done by then."""
+
+LEAST_CURVATURE = 0.1
+"""Part of the expected curvature that a step must have shown to correct it."""
 
 LEAST_AMPLITUDE = 1e-6
 """Of lens light and source, whose amplitudes are not negative."""
@@ -210,9 +216,10 @@ def descend(
     """Find the best smooth lens of each image.
 
     Each step solves (H + Lambda + damping) d = g for all images at once, with H the information
-    of the noise model, Lambda the prior's precision, and g the gradient at the noise predicted
-    there. A step that raises the energy at that noise is undone and damped more; an image is done
-    when a further step would gain less than `CONVERGED`. No image depends on those beside it.
+    of the noise model, later the curvature that the steps have shown, Lambda the prior's
+    precision, and g the gradient at the noise predicted there. A step that raises the energy at
+    that noise is undone and damped more; an image is done when a further step would gain less
+    than `CONVERGED`. No image depends on those beside it.
 
     Parameters
     ----------
@@ -234,29 +241,94 @@ def descend(
     """
     if amplitudes is None:
         amplitudes = solve_amplitudes(model, data, start)
-    now = _solution(model, data, prior, start, amplitudes)
-    whole, going = now, torch.arange(len(start), device=start.device)
+    now = _point(model, data, prior, start, amplitudes)
+    whole, going = now.solution, torch.arange(len(start), device=start.device)
     damping = torch.full((len(start),), 1e-3, dtype=torch.float64, device=start.device)
+    count = start.shape[1]
     for step in range(steps + 1):
-        gradient, hessian = _slopes(now, prior)
-        gain = (gradient * _damped_step(hessian, gradient, torch.zeros_like(damping))).sum(dim=1)
-        now = replace(now, fitted=replace(now.fitted, converged=gain < CONVERGED))
-        if step == steps or bool(now.fitted.converged.any()):
-            whole = put(whole, going, now)
-            left = torch.nonzero(~now.fitted.converged)[:, 0]
+        converged = now.gain() < CONVERGED
+        if step == steps or bool(converged.any()):
+            fitted = replace(now.solution.fitted, converged=converged)
+            whole = put(whole, going, replace(now.solution, fitted=fitted))
+            left = torch.nonzero(~converged)[:, 0]
             if step == steps or len(left) == 0:
                 break
             going, now, damping = going[left], select(now, left), damping[left]
-            gradient, hessian, data = gradient[left], hessian[left], data.select(left)
-        move = _damped_step(hessian, gradient, damping).to(start)
-        amplitudes = now.fitted.amplitudes + move[:, start.shape[1] :]
+            data = data.select(left)
+        fitted = now.solution.fitted
+        move = _damped_step(now.curvature, now.gradient, damping)
+        amplitudes = fitted.amplitudes + move[:, count:].to(start)
         amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
-        values = now.fitted.values + move[:, : start.shape[1]]
-        trial = _solution(model, data, prior, values, amplitudes)
-        won = _energy_at(model, data, prior, trial, now.line.sigma) < now.fitted.energy + SLACK
+        trial = _point(model, data, prior, fitted.values + move[:, :count].to(start), amplitudes)
+        sigma = now.solution.line.sigma
+        won = _energy_at(model, data, prior, trial.solution, sigma) < fitted.energy + SLACK
+        learned = _learned_curvature(now.curvature, move, now.gradient - trial.gradient)
         now = keep(won, trial, now)
+        if step >= LEARNS_AFTER:
+            now = replace(now, curvature=learned)
         damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
     return whole
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Where fits stand.
+
+    Attributes
+    ----------
+    solution : Solution
+    gradient : Tensor of float64, shape (n, k + 3)
+        Prior included.
+    information : Tensor of float64, shape (n, k + 3, k + 3)
+        Prior included.
+    curvature : Tensor of float64, shape (n, k + 3, k + 3)
+        What the next step takes for the second derivative.
+    """
+
+    solution: Solution
+    gradient: Tensor
+    information: Tensor
+    curvature: Tensor
+
+    def gain(self) -> Tensor:
+        """What a step would gain if the information were the curvature, shape (n,)."""
+        undamped = torch.zeros(len(self.gradient), dtype=torch.float64)
+        step = _damped_step(self.information, self.gradient, undamped.to(self.gradient))
+        return (self.gradient * step).sum(dim=1)
+
+
+def _point(
+    model: SmoothModel, data: Data, prior: Prior, values: Tensor, amplitudes: Tensor
+) -> _Point:
+    solution = _solution(model, data, prior, values, amplitudes)
+    gradient, information = _slopes(solution, prior)
+    return _Point(solution, gradient, information, information)
+
+
+def _learned_curvature(curvature: Tensor, move: Tensor, fall: Tensor) -> Tensor:
+    """Curvature corrected by what a step has shown of it.
+
+    The information leaves out that the tangents turn and that the noise follows the light. Far
+    from any smooth lens the curvature may be ten times as large, and steps would jump to and fro
+    for ever. This is the update of Broyden, Fletcher, Goldfarb and Shanno (Nocedal & Wright 2006,
+    equation 6.19).
+
+    Parameters
+    ----------
+    curvature : Tensor, shape (n, k, k)
+    move : Tensor, shape (n, k)
+        The step.
+    fall : Tensor, shape (n, k)
+        By how much the gradient fell along it.
+    """
+    expected = (curvature * move[:, None]).sum(dim=2)
+    square, true = (expected * move).sum(dim=1), (fall * move).sum(dim=1)
+    # A curvature that is nearly zero or negative tells of a step that was too long.
+    usable = (true > LEAST_CURVATURE * square) & (square > 0)
+    square, true = square.clamp_min(1e-300)[:, None, None], true.clamp_min(1e-300)[:, None, None]
+    outer = expected[:, :, None] * expected[:, None] / square
+    update = fall[:, :, None] * fall[:, None] / true
+    return torch.where(usable[:, None, None], curvature - outer + update, curvature)
 
 
 def _solution(
@@ -266,9 +338,8 @@ def _solution(
     seen = evidence(model, data, line)
     deviance = total_deviance(model, seen.deviance, line.sigma)
     done = torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    return Solution(
-        Fit(values, amplitudes, deviance, deviance + prior.energy(values), done), line, seen
-    )
+    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), done)
+    return Solution(fitted, line, seen)
 
 
 def _energy_at(
