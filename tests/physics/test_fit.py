@@ -185,9 +185,11 @@ def test_a_hopeless_start_is_rescued_from_the_middle_of_the_population(linear):
     lost = torch.tensor([1, 4])
     start[lost, 0] -= 0.7
     start[lost, 3:5] *= -1
-    stages = [Stage(replace(model, noise=NoiseLevel(1e-3)), 6), Stage(model, 6)]
+    stages = [Stage(replace(model, noise=NoiseLevel(1e-3)), 6), Stage(model)]
     middle = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
-    alone, rescued = (staged_fit(stages, data, start, prior, retry) for retry in (None, middle))
+    alone, rescued = (
+        staged_fit(stages, data, start, prior, retry).fitted for retry in (None, middle)
+    )
     error = errors_of(model, data, rescued, prior)
     off = ((rescued.values - truth) / error).abs().amax(dim=1)
     assert (off < 5).all(), off

@@ -8,9 +8,8 @@ import torch
 from scipy.spatial.distance import mahalanobis
 from scipy.special import ndtr
 
-from lumpylens.physics.inference import Data
-from lumpylens.physics.model import NoiseLevel, SmoothModel, View
-from lumpylens.physics.noise import Measurement
+from lumpylens.physics.model import Linearisation, NoiseLevel, SmoothModel
+from lumpylens.physics.noise import Measurement, compare
 from lumpylens.physics.parameters import GEOMETRY, pack
 from lumpylens.physics.perturbation import Spectrum, learn_error
 from lumpylens.physics.population import Population
@@ -60,20 +59,29 @@ def test_the_surprise_of_a_number_is_in_its_own_standard_deviations():
 # -- residual -----------------------------------------------------------------------------------
 
 
+def line_of(predicted, sigma, light):
+    """Without derivatives, which no deviance needs."""
+    none = torch.zeros(0)
+    return Linearisation(predicted, sigma, light, none, none, none)
+
+
 def test_the_deviance_is_that_of_the_lit_coefficients_above_the_background():
     model = SmoothModel(
         Scene(4, 4), Measurement(0, 0, 4), pack()[0], GEOMETRY, NoiseLevel(1.0)
     )  # fmt: skip
     sigma = torch.full((2, 16), 2.0)
     light = torch.zeros(2, 16)
-    # Twice the noise is 4.0: three coefficients of the first image are lit, none of the second.
+    # Twice the noise is 4.0. Two coefficients of the first image are lit, and two nearly half, none
+    # of the second.
     light[0, :4] = torch.tensor([50.0, 5.0, 4.1, 3.9])
     predicted = light + 100.0
     residual = torch.arange(32.0).reshape(2, 16) / 10
-    view = View(predicted, sigma, light)
-    observed, expected = lit_deviance(model, Data(predicted + residual, sigma), view)
-    np.testing.assert_allclose(observed, [(0.0**2 + 0.1**2 + 0.2**2) / 4, 0], rtol=1e-3)
-    assert expected.tolist() == [3, 0]
+    line = line_of(predicted, sigma, light)
+    observed, expected = lit_deviance(model, line, compare(predicted + residual, predicted, sigma))
+    np.testing.assert_allclose(
+        observed, [(0.1**2 + 0.55 * 0.2**2 + 0.45 * 0.3**2) / 4, 0], rtol=1e-3
+    )
+    np.testing.assert_allclose(expected, [3, 0], rtol=1e-6)
 
 
 def test_the_deviance_of_compressed_images_is_compared_with_that_of_rounded_noise():
@@ -83,10 +91,9 @@ def test_the_deviance_of_compressed_images_is_compared_with_that_of_rounded_nois
         NoiseLevel(1.0),
     )  # fmt: skip
     predicted, sigma = torch.zeros(1, 25), torch.full((1, 25), 4.0)
-    light = torch.where(torch.arange(25) < 10, 9.0, 0.0)[None]
-    observed, expected = lit_deviance(
-        model, Data(torch.zeros(1, 25), sigma), View(predicted, sigma, light)
-    )
+    light = torch.where(torch.arange(25) < 10, 11.0, 0.0)[None]
+    seen = compare(torch.zeros(1, 25), predicted, sigma, model.measurement.active_steps)
+    observed, expected = lit_deviance(model, line_of(predicted, sigma, light), seen)
     # Half a step is one sigma: the interval holds 68 %, and 16 % lie on either side.
     inside, outside = ndtr(1) - ndtr(-1), ndtr(-1)
     assert float(observed) == pytest.approx(10 * -2 * math.log(inside), rel=1e-5)

@@ -7,9 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from lumpylens.physics.inference import Data
-from lumpylens.physics.model import NoiseLevel, SmoothModel, View
-from lumpylens.physics.noise import KEPT, Measurement, block_cosine_basis
+from lumpylens.physics.model import NoiseLevel, SmoothModel
+from lumpylens.physics.noise import KEPT, Measurement, block_cosine_basis, compare
 from lumpylens.physics.parameters import GEOMETRY, pack
 from lumpylens.physics.render import Scene
 from lumpylens.physics.residual import whitened_residual
@@ -35,7 +34,7 @@ def test_of_linear_images_it_is_data_minus_model_over_noise():
     # The noise of one pixel is 10 times as large, that of another is a mask's.
     noise[0, 3], noise[0, 7] = 10.0, 1e8
     model = model_of(Measurement(0, 0, 4))
-    found = whitened_residual(model, Data(observed, noise), View(predicted, noise, predicted))
+    found = whitened_residual(model, compare(observed, predicted, noise))
     expected = ((observed - predicted) / noise).reshape(2, 4, 4)
     expected[0, 1, 3] = math.nan
     torch.testing.assert_close(found, expected, equal_nan=True)
@@ -51,7 +50,9 @@ def test_of_compressed_images_noise_has_unit_variance(chosen):
     sigma = torch.full((300, count), 3.0)
     noisy = predicted + 3.0 * torch.randn(300, count, generator=generator)
     observed = torch.round(noisy / STEP) * STEP
-    found = whitened_residual(model, Data(observed, sigma), View(predicted, sigma, predicted))
+    found = whitened_residual(
+        model, compare(observed, predicted, sigma, model.measurement.active_steps)
+    )
     known = found[:, ~found[0].isnan()]
     assert known.shape[1] > 0.9 * SIZE**2
     assert float(known.mean()) == pytest.approx(0, abs=0.03)
@@ -67,7 +68,8 @@ def test_of_compressed_images_a_blurred_spot_has_its_signal_to_noise_ratio():
     seen = torch.tensor(basis @ spot @ basis.T, dtype=torch.float32).reshape(1, -1)
     flat, noise = torch.zeros_like(seen), torch.full_like(seen, sigma)
     # Far above the steps, rounding only adds its variance to the noise.
-    found = whitened_residual(model, Data(flux * seen, noise), View(flat, noise, flat))[0]
+    seen_there = compare(flux * seen, flat, noise, model.measurement.active_steps)
+    found = whitened_residual(model, seen_there)[0]
     expected = flux * float(seen.norm()) / math.sqrt(sigma**2 + STEP**2 / 12)
     assert float(found[9, 14]) == pytest.approx(expected, rel=0.01)
     assert float(found[9, 14]) == pytest.approx(float(found[found.isfinite()].max()), rel=0.05)

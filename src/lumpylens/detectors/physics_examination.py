@@ -183,7 +183,7 @@ class Examiner:
     def judge(self, seen: Filter, signals: Signals) -> Examination:
         """What fitted images say, with the signals of perturbers at `positions`."""
         field, fitted = seen.field(signals), seen.solved.fitted
-        observed, expected = lit_deviance(self.model, seen.solved)
+        observed, expected = lit_deviance(self.model, seen.solved.line, seen.solved.seen)
         picture = self.model.picture(Scene(*self.shape), fitted, seen.data.psf)
         return Examination(fitted, field.spectrum(), field.information, observed, expected, picture)
 

@@ -116,7 +116,7 @@ def explain_one(
     residual = np.full((height, width), np.nan, dtype=np.float32)
     region = model.measurement
     rows, columns = (slice(at, at + region.size) for at in (region.row, region.column))
-    residual[rows, columns] = whitened_residual(model, seen.solved)[0].numpy()
+    residual[rows, columns] = whitened_residual(model, seen.solved.seen)[0].numpy()
 
     surprises = tuple(surprises_of(learned, exam))
     parts = score_parts(learned, exam, result)

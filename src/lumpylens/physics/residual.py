@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from lumpylens.physics.inference import Solution
 from lumpylens.physics.model import SmoothModel
+from lumpylens.physics.noise import Evidence
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import gaussian_matrix
 
@@ -19,7 +19,7 @@ KNOWN = 1e-3
 known: there the picture would be a few rounded coefficients, drawn large."""
 
 
-def whitened_residual(model: SmoothModel, solved: Solution) -> Tensor:
+def whitened_residual(model: SmoothModel, seen: Evidence) -> Tensor:
     """Excess of light over the model at every compared pixel, in standard deviations.
 
     With s the derivative of the log likelihood with respect to the prediction, W its variance
@@ -31,15 +31,15 @@ def whitened_residual(model: SmoothModel, solved: Solution) -> Tensor:
     Parameters
     ----------
     model : SmoothModel
-    solved : Solution
-        Of n images under `model`.
+    seen : Evidence
+        Of n images, where `model` was fitted.
 
     Returns
     -------
     Tensor, shape (n, size, size)
         NaN where nothing is known.
     """
-    seen, measurement = solved.seen, model.measurement
+    measurement = model.measurement
     spot = measurement.basis.to(seen.score)
     if measurement.steps is not None:
         width = torch.exp(model.shared[INDEX["log_psf_sigma_px"]]).to(spot)

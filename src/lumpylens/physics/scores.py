@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lumpylens.physics.inference import Solution
-from lumpylens.physics.model import SmoothModel
-from lumpylens.physics.noise import expected_deviance
+from lumpylens.physics.model import Linearisation, SmoothModel
+from lumpylens.physics.noise import Evidence, expected_deviance
 from lumpylens.physics.population import Population
 
 __all__ = [
@@ -88,26 +87,26 @@ def _total(population: Population, information: Tensor) -> Tensor:
     return population.covariance + errors
 
 
-def lit_deviance(model: SmoothModel, solved: Solution) -> tuple[Tensor, Tensor]:
+def lit_deviance(model: SmoothModel, line: Linearisation, seen: Evidence) -> tuple[Tensor, Tensor]:
     """Deviance of the lit part of each image, and what noise alone would give.
 
     Parameters
     ----------
     model : SmoothModel
-    solved : Solution
-        Of n images under `model`.
+    line : Linearisation
+        Of `model`, for n images.
+    seen : Evidence
+        Of the images, at `line`.
 
     Returns
     -------
     observed, expected : Tensor of float64, shape (n,)
     """
-    line = solved.line
     # A step would make the score jump where a coefficient crosses it; this rises from 0 to 1.
     lit = (line.light / line.sigma - LIT + 0.5).clamp(0, 1)
     expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
-    observed = solved.seen.deviance
     return (
-        (observed * lit).sum(dim=1, dtype=torch.float64),
+        (seen.deviance * lit).sum(dim=1, dtype=torch.float64),
         (expected * lit).sum(dim=1, dtype=torch.float64),
     )
 
