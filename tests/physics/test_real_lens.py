@@ -15,7 +15,7 @@ from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
 from lumpylens.lenses.observation import observe
 from lumpylens.lenses.perturber import filter_lens
-from lumpylens.lenses.plausible import oddities
+from lumpylens.lenses.plausible import implausibility, oddities
 from lumpylens.lenses.refine import Belief, refine
 from lumpylens.lenses.smooth import SmoothFit
 from lumpylens.lenses.starts import fit_lens_light
@@ -104,6 +104,12 @@ def test_the_filter_for_heavy_masses_goes_over_into_the_linear_one(observation):
 def test_what_no_galaxy_is_like_is_named(observation):
     model = RealLens(observation, 2, 1e-3)
     assert oddities(model.lens(NUMBERS)) == []
+    assert implausibility(model.lens(NUMBERS)) == 0
+    odd = NUMBERS.clone()
+    odd[INDEX["slope"]] = 2.47
+    assert implausibility(model.lens(odd)) == pytest.approx(0.4)
+    odd[INDEX["slope"]] = 1.53
+    assert implausibility(model.lens(odd)) == pytest.approx(0.4)
     wild = NUMBERS.clone()
     wild[[INDEX[name] for name in ("shear_1", "eta_1", "slope")]] = torch.tensor(
         [0.3, 1.2, 1.4], dtype=torch.float64
@@ -112,6 +118,7 @@ def test_what_no_galaxy_is_like_is_named(observation):
         "shear of 0.30 is implausible", "ellipticity of 0.70 is implausible",
         "slope of 1.40 is implausible",
     ]  # fmt: skip
+    assert implausibility(model.lens(wild)) == 1
 
 
 @pytest.mark.slow

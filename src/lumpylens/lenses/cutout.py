@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,12 +65,11 @@ class Cutout:
 
     @cached_property
     def unit(self) -> float:
-        """The power of two next to the typical noise: the unit that the fit is made in.
+        """The typical noise: the unit that the fit is made in.
 
         Priors and rounding are then the same for every unit that a file may have.
         """
-        typical = float(np.median(self.noise[self.usable]))
-        return math.ldexp(1.0, round(math.log2(typical)))
+        return float(np.median(self.noise[self.usable].astype(float)))
 
     @cached_property
     def reach_arcsec(self) -> float:
