@@ -67,7 +67,7 @@ def fit_lens_light(observation: Observation, steps: int = 20) -> LensLight:
     index = [INDEX[name] for name in LIGHT]
     values[index[:2]] = torch.tensor(_brightest(observation), dtype=torch.float64)
     # Two equal sets of Gaussians would share the light as rounding has it.
-    values[index[2:]] = torch.tensor([0.05, 0.05, -0.05, -0.05], dtype=torch.float64)
+    values[index[2:]] = torch.tensor([0.1, 0.1, 0.0, 0.0], dtype=torch.float64)
     best = _Ellipses.solved(observation, values, torch.ones(len(observation), dtype=torch.float64))
     damping = 1e-2
     for _ in range(steps):
