@@ -110,23 +110,24 @@ def fit(
     held = read_rows(place) if place is not None and place.is_file() else []
     distances = {} if redshifts is None else read_redshifts(Path(redshifts))
     images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec)
+    ids = images.ids
     survey = _survey(images, seed, progress)
-    distances, strangers = redshifts_by_lens(distances, images.ids)
+    distances, strangers = redshifts_by_lens(distances, ids)
     if strangers:
         warnings.warn(
             f"{redshifts}: {_some(strangers)} of it belong to no lens, or not to one alone; "
-            f"ids are such as {images.ids[0]}",
+            f"ids are such as {ids[0]}",
             DataWarning,
             stacklevel=2,
         )
     if figures is not None:
         Path(figures).mkdir(parents=True, exist_ok=True)
 
-    catalogue = _Catalogue(place, images.ids, distances, held, dict(survey.failed))
+    catalogue = _Catalogue(place, ids, distances, held, dict(survey.failed))
     known = {row.digest: row for row in held if not row.error}
     jobs = []
     for position, digest in survey.digests.items():
-        name = images.ids[position]
+        name = ids[position]
         if digest in known and (figures is None or _drawn(name, figures)):
             catalogue.rows[position] = known[digest]
         else:
@@ -356,7 +357,7 @@ def cutout_of(item: LensImage) -> Cutout:
         of_psf = item.error if item.error != of_pixels else ""
         raise DataError(of_psf or "no PSF; put psf.fits beside image.fits, or NAME_psf.fits")
     if noise.shape != image.shape:
-        raise DataError(of_pixels)
+        raise DataError(noise_defect(noise, image.shape))
     notes = []
     if broken := int(np.count_nonzero(~with_numbers(image, noise))):
         notes.append(Note(Remark.NOT_NUMBERS, (broken,)))

@@ -205,7 +205,9 @@ def test_what_a_lens_lacks_is_said():
 
 
 def test_a_noise_map_of_another_shape_is_named():
-    item = LensImage.checked("a", np.eye(9), noise=np.ones((9, 7)), psf=np.ones((3, 3)))
+    image = np.eye(9)
+    image[0, 1] = np.nan
+    item = LensImage.checked("a", image, noise=np.ones((9, 7)), psf=np.ones((3, 3)))
     with pytest.raises(DataError, match=r"noise map has shape \(9, 7\), the image \(9, 9\)$"):
         cutout_of(item)
 
