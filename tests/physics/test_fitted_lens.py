@@ -253,6 +253,16 @@ def test_a_planted_mass_is_recovered(found):
     assert planted.snr > 8
 
 
+def test_a_gain_is_half_of_what_the_energy_falls_by(found):
+    """Energies are -2 ln evidence, and no mass at all is a perturber too."""
+    for gain in (found.perturber, found.with_multipoles):
+        fell = gain.smooth.energy - gain.fitted.energy
+        assert gain.log_evidence == pytest.approx(max(fell, 0.0) / 2)
+    assert found.perturber.log_evidence > 0
+    assert found.perturber.smooth.lens["perturber_strength"] == 0
+    assert found.perturber.einstein_radius > 0
+
+
 def test_well_seen_positions_are_the_better_half_of_those_seen(found):
     places = well_seen_positions(found, 10_000, torch.Generator().manual_seed(0))
     visible = int(found.map.visible.sum())

@@ -18,7 +18,15 @@ from lumpylens.lenses.observation import observe
 from lumpylens.lenses.perturber import PerturbationMap
 from lumpylens.lenses.refine import LARGEST, Belief, refine
 from lumpylens.lenses.smooth import _distinct, _promising, _rivals, _start, beliefs
-from lumpylens.lenses.starts import ROUNDNESS, TOLERATED, LensLight, Trial, fit_lens_light, scan
+from lumpylens.lenses.starts import (
+    ROUNDNESS,
+    TOLERATED,
+    LensLight,
+    Trial,
+    _Ellipses,
+    fit_lens_light,
+    scan,
+)
 from lumpylens.physics.multi_gaussian import MultiGaussian
 
 
@@ -131,6 +139,23 @@ def test_the_light_of_the_lens_gets_better_with_every_step(observation, light):
     assert all(after <= before for before, after in itertools.pairwise(found))
     assert found[-1] < found[0] - 5
     assert misfit(light) <= found[-1]
+
+
+def test_a_step_that_makes_the_light_worse_is_not_kept(observation, monkeypatch):
+    """Not even if it is the last."""
+    best = fit_lens_light(observation, steps=2)
+    taken, step = [], _Ellipses.step
+
+    def overshoots(self, *arguments):
+        taken.append(1)
+        return step(self, *arguments) + (0.15 if len(taken) > 2 else 0.0)
+
+    monkeypatch.setattr(_Ellipses, "step", overshoots)
+    last = fit_lens_light(observation, steps=3)
+    assert len(taken) == 3
+    assert torch.equal(last.values, best.values)
+    assert torch.equal(last.columns, best.columns)
+    assert torch.equal(last.residual, best.residual)
 
 
 def test_the_light_is_that_of_its_numbers(observation, light):
@@ -287,6 +312,14 @@ def test_a_fit_keeps_its_best_and_its_priors_pull(observation):
     assert held.spread("slope") == pytest.approx(1e-3, rel=0.1)
     assert math.isnan(held.spread("shear_1"))
     assert Belief({"slope": (1.7, 0.1)}).energy(start) == pytest.approx(9.0)
+
+
+def test_a_step_that_makes_a_lens_worse_is_not_kept(observation, monkeypatch):
+    start = vector(**NUMBERS)
+    names = ("log_einstein_radius", "source_x")
+    monkeypatch.setattr("lumpylens.lenses.refine._limited", lambda move, names: move * 0 + 0.2)
+    fitted = refine(RealLens(observation, 6, 1e-3), start, names, Belief({}), learn_source=False)
+    assert torch.equal(fitted.lens.values, start)
 
 
 def test_noise_maxima_are_the_largest_of_each_draw():
