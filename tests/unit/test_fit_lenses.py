@@ -27,6 +27,8 @@ from lumpylens.lenses.inflation import REFERENCE, excess, model_error, p_value, 
 from lumpylens.lenses.pictures import figure_paths
 from lumpylens.lenses.remarks import WORDS, Note, Remark, codes, words
 from lumpylens.lenses.significance import gumbel
+from lumpylens.simulate import POPULATIONS
+from lumpylens.simulate.lens import draw_lens
 
 FIT = importlib.import_module("lumpylens.fit")
 
@@ -89,6 +91,20 @@ def test_a_second_run_fits_only_what_is_missing_or_changed(images, fitted, tmp_p
     with pytest.warns(DataWarning, match=r"has 3 ids \(a, b, d\) with other pixels or settings"):
         fit(images, out=out, seed=1, progress=False)
     assert fitted[-4:] == ["a", "b", "c", "d"]
+
+
+def test_a_pixel_scale_that_is_given_is_no_longer_assumed(fitted, tmp_path):
+    """Although the number is the same."""
+    known = {"noise": np.ones((9, 9)), "psf": np.ones((3, 3))}
+    pixels, out = np.random.default_rng(0).random((1, 9, 9)), tmp_path / "fits.csv"
+    (row,) = fit(LensImages.from_arrays(pixels, **known), out=out, progress=False)
+    assert row.quality == "pixel scale assumed to be 0.05 arcsec"
+    with pytest.warns(DataWarning, match="other pixels or settings"):
+        (row,) = fit(
+            LensImages.from_arrays(pixels, pixel_scale_arcsec=0.05, **known),
+            out=out, progress=False,
+        )  # fmt: skip
+    assert row.quality == "good"
 
 
 @pytest.mark.filterwarnings("ignore::lumpylens.errors.DataWarning")
@@ -262,6 +278,24 @@ def test_masses_follow_redshifts(images, fitted, tmp_path):
     table.write_text("id,lens_redshift,source_redshift\na,0.2,0.6\na,0.2,0.7\n")
     with pytest.raises(DataError, match="several rows for a"):
         read_redshifts(table)
+
+
+def test_what_is_simulated_and_fitted_has_one_mass():
+    """And it is that of astropy's flat universe, in textbook units."""
+    from astropy import constants, units
+    from astropy.cosmology import FlatLambdaCDM
+
+    preset = POPULATIONS["hst"]
+    lens = draw_lens(preset, np.random.default_rng(0))
+    near, far = lens.lens_redshift, lens.source_redshift
+    mass = Redshifts(near, far).mass(2.0)
+    assert mass == pytest.approx(4 * lens.scale.msun_per_px2 / preset.pixel_scale_arcsec**2)
+    universe = FlatLambdaCDM(H0=70, Om0=0.3)
+    d_l, d_s = (universe.angular_diameter_distance(z) for z in (near, far))
+    d_ls = d_s - d_l * (1 + near) / (1 + far)
+    angle = (2.0 * units.arcsec).to_value(units.rad)
+    expected = angle**2 * constants.c**2 / (4 * constants.G) * d_l * d_s / d_ls
+    assert mass == pytest.approx(expected.to_value(units.Msun), rel=1e-9)
 
 
 def test_redshifts_find_their_lens_where_that_is_clear():
