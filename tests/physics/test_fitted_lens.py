@@ -250,6 +250,8 @@ def test_a_planted_mass_is_recovered(found):
     assert planted.distance < 0.15
     assert planted.found.einstein_radius == pytest.approx(radius, rel=0.3)
     assert planted.found.log_evidence > 60
+    fell = planted.found.smooth.energy - planted.found.fitted.energy
+    assert planted.found.log_evidence == pytest.approx(fell / 2)
     assert planted.snr > 8
 
 
@@ -322,6 +324,11 @@ def test_pictures_have_the_lens_galaxy_in_the_middle(found):
     assert abs(bottom + (brightest[0] + 0.5) * 0.1) < 0.1
     noise = (made.data - made.model) / made.residual
     assert np.nanmin(noise) > 0
+    shifted = pictures_of(changed(found, light_x=0.3, light_y=-0.2))
+    lens = found.smooth.best.lens
+    assert shifted.extent[0] == pytest.approx(left + lens["light_x"] - 0.3)
+    assert shifted.extent[3] == pytest.approx(top + lens["light_y"] + 0.2)
+    assert shifted.map_extent[1] == pytest.approx(made.map_extent[1] + lens["light_x"] - 0.3)
     plain = pictures_of(found)
     ratio = made.sensitivity / plain.sensitivity**2
     assert np.nanmedian(ratio) == pytest.approx(Redshifts(0.2, 0.6).mass(1.0))
