@@ -89,7 +89,7 @@ found = analyse(cutout_of(one))
 lens = found.smooth.best.lens
 print(f"Einstein radius {math.exp(lens['log_einstein_radius']):.3f} arcsec")
 print(f"chi2 per pixel  {found.chi2_per_pixel:.2f}")
-print(f"doubts          {'; '.join(remarks(found)) or 'none'}")
+print(f"doubts          {'; '.join(map(str, remarks(found))) or 'none'}")
 print("seconds         " + ", ".join(f"{stage} {t:.0f}" for stage, t in found.seconds.items()))
 
 # %%

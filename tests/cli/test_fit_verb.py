@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
         "_fitted",
         lambda job, cutout, digest: LensRow(
             id=cutout.id, einstein_radius_arcsec=cutout.pixel_scale_arcsec, digest=digest,
-            quality="faint source",
+            quality="faint source", doubts="faint-source",
         ),
     )  # fmt: skip
     return tmp_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import fftconvolve
 
-from lumpylens.lenses.analysis import Cutout
+from lumpylens.lenses.cutout import Cutout
 
 __all__ = ["made_cutout"]
 

@@ -15,7 +15,7 @@ from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
 from lumpylens.lenses.observation import observe
 from lumpylens.lenses.perturber import filter_lens
-from lumpylens.lenses.plausible import oddities
+from lumpylens.lenses.plausible import implausibility, oddities
 from lumpylens.lenses.refine import Belief, refine
 from lumpylens.lenses.smooth import SmoothFit
 from lumpylens.lenses.starts import fit_lens_light
@@ -35,7 +35,7 @@ def cutout():
 
 @pytest.fixture(scope="module")
 def observation(cutout):
-    return observe(cutout.image, cutout.noise, cutout.psf, 0.05, radius=1.4)
+    return observe(cutout, radius=1.4)
 
 
 def test_tangents_are_the_derivatives_of_the_picture(observation):
@@ -104,13 +104,21 @@ def test_the_filter_for_heavy_masses_goes_over_into_the_linear_one(observation):
 def test_what_no_galaxy_is_like_is_named(observation):
     model = RealLens(observation, 2, 1e-3)
     assert oddities(model.lens(NUMBERS)) == []
+    assert implausibility(model.lens(NUMBERS)) == 0
+    odd = NUMBERS.clone()
+    odd[INDEX["slope"]] = 2.47
+    assert implausibility(model.lens(odd)) == pytest.approx(0.4)
+    odd[INDEX["slope"]] = 1.53
+    assert implausibility(model.lens(odd)) == pytest.approx(0.4)
     wild = NUMBERS.clone()
     wild[[INDEX[name] for name in ("shear_1", "eta_1", "slope")]] = torch.tensor(
         [0.3, 1.2, 1.4], dtype=torch.float64
     )
-    assert [words.split()[0] for words in oddities(model.lens(wild))] == [
-        "shear", "ellipticity", "slope",
+    assert [str(note) for note in oddities(model.lens(wild))] == [
+        "shear of 0.30 is implausible", "ellipticity of 0.70 is implausible",
+        "slope of 1.40 is implausible",
     ]  # fmt: skip
+    assert implausibility(model.lens(wild)) == 1
 
 
 @pytest.mark.slow
@@ -133,7 +141,7 @@ def test_masks_take_neighbours_and_defects_and_spare_the_arcs(cutout):
     y, x = np.indices(image.shape)
     image += 3 * np.exp(-((y - 4) ** 2 + (x - column) ** 2) / 4).astype(np.float32)
     image[30, 48] += 1.5
-    seen = observe(image, cutout.noise, cutout.psf, 0.05, radius=2.2)
+    seen = observe(replace(cutout, image=image), radius=2.2)
     values = NUMBERS.clone()
     values[[INDEX[name] for name in (*MULTIPOLES, "perturber_strength")]] = 0
     values[INDEX["log_einstein_radius"]] = math.log(0.9)
@@ -141,7 +149,7 @@ def test_masks_take_neighbours_and_defects_and_spare_the_arcs(cutout):
     fitted = refine(RealLens(seen, 6, 1e-3), values, ALL, belief, steps=15)
     rough = SmoothFit(fitted, belief, (), fit_lens_light(seen))
     masked = mask_intruders(seen, rough)
-    gone = (seen.weight > 0) & (masked.weight == 0)
+    gone = seen.usable & ~masked.usable
     first = (seen.first_row, seen.first_column)
     assert gone[4 - first[0], column - first[1]], "the neighbour"
     assert gone[30 - first[0], 48 - first[1]], "the defect"

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from lumpylens.data.images import LensImages
-from lumpylens.errors import DataError
+from lumpylens.data.images import LensImage, LensImages
+from lumpylens.errors import DataError, DataWarning
 from lumpylens.fit import cutout_of, fit
-from lumpylens.lenses.catalogue import LensRow, Redshifts, read_redshifts, read_rows, write_rows
-from lumpylens.lenses.inflation import REFERENCE, model_error, p_value, with_p_values
+from lumpylens.lenses.catalogue import (
+    LensRow,
+    Redshifts,
+    read_redshifts,
+    read_rows,
+    redshifts_by_lens,
+    write_rows,
+)
+from lumpylens.lenses.inflation import REFERENCE, excess, model_error, p_value, with_p_values
+from lumpylens.lenses.pictures import figure_paths
+from lumpylens.lenses.remarks import WORDS, Note, Remark, codes, words
 from lumpylens.lenses.significance import gumbel
+from lumpylens.simulate import POPULATIONS
+from lumpylens.simulate.lens import draw_lens
 
 FIT = importlib.import_module("lumpylens.fit")
 
@@ -48,7 +61,10 @@ def fitted(monkeypatch):
         done.append(cutout.id)
         if cutout.id == "c":
             raise ValueError("no minimum\nhere")
-        return row(cutout.id, digest=digest, quality="; ".join(cutout.remarks))
+        if job.figures is not None:
+            for path in figure_paths(cutout.id, job.figures):
+                path.touch()
+        return row(cutout.id, digest=digest, quality=words(cutout.notes))
 
     monkeypatch.setattr(FIT, "_fitted", stub)
     return done
@@ -72,23 +88,117 @@ def test_a_second_run_fits_only_what_is_missing_or_changed(images, fitted, tmp_p
     assert fitted == ["a", "b", "c", "d"]
     fit(images, out=out, progress=False)
     assert fitted == ["a", "b", "c", "d", "c"], "a lens that failed is tried again"
-    fit(images[:1], out=out, seed=1, progress=False)
-    assert fitted[-1] == "a"
+    with pytest.warns(DataWarning, match=r"has 3 ids \(a, b, d\) with other pixels or settings"):
+        fit(images, out=out, seed=1, progress=False)
+    assert fitted[-4:] == ["a", "b", "c", "d"]
 
 
-def test_an_interrupted_run_keeps_what_it_finished(images, fitted, tmp_path, monkeypatch):
+def test_a_pixel_scale_that_is_given_is_no_longer_assumed(fitted, tmp_path):
+    """Although the number is the same."""
+    known = {"noise": np.ones((9, 9)), "psf": np.ones((3, 3))}
+    pixels, out = np.random.default_rng(0).random((1, 9, 9)), tmp_path / "fits.csv"
+    (row,) = fit(LensImages.from_arrays(pixels, **known), out=out, progress=False)
+    assert row.quality == "pixel scale assumed to be 0.05 arcsec"
+    with pytest.warns(DataWarning, match="other pixels or settings"):
+        (row,) = fit(
+            LensImages.from_arrays(pixels, pixel_scale_arcsec=0.05, **known),
+            out=out, progress=False,
+        )  # fmt: skip
+    assert row.quality == "good"
+
+
+@pytest.mark.filterwarnings("ignore::lumpylens.errors.DataWarning")
+def test_an_interrupted_run_loses_no_row(images, fitted, tmp_path, monkeypatch):
+    """Neither those it made, nor those that the table had of lenses it did not come to."""
     out = tmp_path / "fits.csv"
+    fit(images, out=out, progress=False)
     stub = FIT._fitted
 
     def interrupted(job, cutout, digest):
         if cutout.id == "b":
             raise KeyboardInterrupt
-        return stub(job, cutout, digest)
+        return replace(stub(job, cutout, digest), slope=2.2)
 
     monkeypatch.setattr(FIT, "_fitted", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fit(images, out=out, progress=False)
-    assert [one.id for one in read_rows(out)] == ["a"]
+        fit(images, out=out, seed=1, progress=False)
+    kept = read_rows(out)
+    assert [one.id for one in kept] == ["a", "b", "c", "d"]
+    assert kept[0].slope == 2.2
+    assert math.isnan(kept[1].slope)
+    monkeypatch.setattr(FIT, "_fitted", stub)
+    fitted.clear()
+    fit(images, out=out, seed=1, progress=False)
+    assert fitted == ["b", "c", "d"], "it goes on where it was stopped"
+
+
+def test_rows_of_another_data_set_stay_in_the_table(images, fitted, tmp_path):
+    out = tmp_path / "fits.csv"
+    fit(images[:2], out=out, progress=False)
+    with pytest.warns(DataWarning, match=r"has 2 ids \(a, b\) that are not among these images"):
+        rows = fit(images[3:], out=out, progress=False)
+    assert [one.id for one in rows] == ["d"]
+    assert [one.id for one in read_rows(out)] == ["d", "a", "b"]
+    assert fitted == ["a", "b", "d"]
+
+
+def test_a_figure_that_is_missing_is_drawn(images, fitted, tmp_path):
+    out, figures = tmp_path / "fits.csv", tmp_path / "figures"
+    fit(images[:2], out=out, progress=False)
+    fit(images[:2], out=out, figures=figures, progress=False)
+    assert fitted == ["a", "b", "a", "b"]
+    fit(images[:2], out=out, figures=figures, progress=False)
+    assert len(fitted) == 4, "a figure that is there is not drawn again"
+    (figures / "b-dark.png").unlink()
+    fit(images[:2], out=out, figures=figures, progress=False)
+    assert fitted[4:] == ["b"]
+
+
+def test_the_table_is_written_now_and_then(fitted, tmp_path, monkeypatch):
+    """Not after every lens, which takes the square of their number."""
+    seconds, written = itertools.count(), []
+    monkeypatch.setattr(FIT, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(FIT, "write_rows", lambda rows, place: written.append(len(rows)))
+    many = LensImages.from_arrays(
+        np.random.default_rng(0).random((30, 9, 9)), noise=np.ones((9, 9)), psf=np.ones((3, 3))
+    )
+    fit(many, out=tmp_path / "fits.csv", progress=False)
+    # The clock moves by a second with each look: a write seems to take one, so 20 must pass.
+    assert written == [1, 21, 30]
+
+
+def test_what_cannot_be_fitted_is_not_written_for_long(tmp_path, fitted, monkeypatch):
+    written = []
+    monkeypatch.setattr(FIT, "write_rows", lambda rows, place: written.append(len(rows)))
+    noise = np.zeros((40, 9, 9))
+    noise[7] = 1
+    mixed = LensImages.from_arrays(
+        np.random.default_rng(0).random((40, 9, 9)), noise=noise, psf=np.ones((3, 3))
+    )
+    rows = fit(mixed, out=tmp_path / "fits.csv", progress=False)
+    assert fitted == ["7"]
+    assert sum(not one.error for one in rows) == 1
+    assert len(written) <= 2
+
+
+def test_no_lens_at_all_is_one_line(tmp_path):
+    pixels = np.random.default_rng(0).random((3, 9, 9))
+    out = tmp_path / "fits.csv"
+    for known, said in (
+        ({}, "none of the 3 images of memory has a noise map and a PSF; put noise.fits and"),
+        ({"noise": np.ones((9, 9))}, "none of the 3 images of memory has a noise map and a PSF"),
+        (
+            {"noise": np.zeros((9, 9)), "psf": np.ones((3, 3))},
+            "none of the 3 images of memory can be fitted; the first is 0: more than half",
+        ),
+    ):
+        with pytest.raises(DataError, match=said):
+            fit(LensImages.from_arrays(pixels, **known), out=out, progress=False)
+    with pytest.raises(DataError, match="^0 cannot be fitted: no noise map"):
+        fit(LensImages.from_arrays(pixels[:1]), out=out, progress=False)
+    with pytest.raises(DataError, match="no images"):
+        fit(LensImages.from_arrays(pixels)[:0], out=out, progress=False)
+    assert not out.exists()
 
 
 def test_what_a_lens_lacks_is_said():
@@ -96,10 +206,50 @@ def test_what_a_lens_lacks_is_said():
     for known, said in (
         ({"psf": np.ones((3, 3))}, "no noise map"),
         ({"noise": np.ones((9, 9))}, "no PSF"),
+        ({"noise": np.ones((9, 9)), "psf": np.ones((4, 4))}, "both numbers must be odd"),
         ({"noise": np.zeros((9, 9)), "psf": np.ones((3, 3))}, "noise map"),
+        ({"noise": np.ones((9, 9)), "psf": np.ones((3, 3)), "stretched": True}, "8-bit"),
     ):
         with pytest.raises(DataError, match=said):
             cutout_of(LensImages.from_arrays(pixels, **known)[0])
+    with pytest.raises(DataError, match="every pixel is 7"):
+        cutout_of(
+            LensImages.from_arrays(
+                np.full((1, 9, 9), 7.0), noise=np.full((9, 9), 1.0), psf=np.ones((3, 3))
+            )[0]
+        )
+
+
+def test_a_noise_map_of_another_shape_is_named():
+    image = np.eye(9)
+    image[0, 1] = np.nan
+    item = LensImage.checked("a", image, noise=np.ones((9, 7)), psf=np.ones((3, 3)))
+    with pytest.raises(DataError, match=r"noise map has shape \(9, 7\), the image \(9, 9\)$"):
+        cutout_of(item)
+
+
+def test_pixels_that_are_no_numbers_do_not_hide_that_the_psf_is_missing():
+    image = np.eye(9)
+    image[0, 0] = np.nan
+    with pytest.raises(DataError, match="no PSF"):
+        cutout_of(LensImage.checked("a", image, noise=np.ones((9, 9))))
+
+
+@pytest.mark.parametrize("mark", [0.0, -1.0, math.nan, math.inf, 1e8, 1e30])
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 3e4, 1e12, 1e20])
+def test_masked_pixels_are_those_that_any_unit_and_any_mark_mask(mark, unit):
+    random = np.random.default_rng(0)
+    image, noise = random.normal(size=(9, 9)), random.uniform(0.5, 10, (9, 9))
+    masked = random.random((9, 9)) < 0.2
+    # A mark is written into the file as it is, whatever the unit of the pixels.
+    noise = np.where(masked, max(mark, mark * unit) if mark < 1e20 else mark, noise * unit)
+    cutout = cutout_of(
+        LensImage.checked(
+            "a", image * unit, noise=noise, psf=np.ones((3, 3)), pixel_scale_arcsec=0.05
+        )
+    )
+    assert (cutout.usable == ~masked).all()
+    assert np.median(cutout.noise[cutout.usable]) / cutout.unit == pytest.approx(1)
 
 
 def test_another_table_is_not_overwritten(images, fitted, tmp_path):
@@ -110,19 +260,62 @@ def test_another_table_is_not_overwritten(images, fitted, tmp_path):
 
 
 def test_masses_follow_redshifts(images, fitted, tmp_path):
-    table = tmp_path / "z.csv"
+    table, out = tmp_path / "z.csv", tmp_path / "fits.csv"
     table.write_text("id,lens_redshift,source_redshift\na,0.2,0.6\nb,,\n")
-    rows = fit(images, redshifts=table, progress=False)
+    rows = fit(images, out=out, redshifts=table, progress=False)
     # An Einstein radius of 1.2 arcsec at these redshifts is a galaxy of about 2e11 solar masses.
     assert Redshifts(0.2, 0.6).mass(1.2) == pytest.approx(2.0e11, rel=0.15)
     assert rows[0].perturber_mass_msun == pytest.approx(Redshifts(0.2, 0.6).mass(0.1))
     assert all(math.isnan(one.perturber_mass_msun) for one in rows[1:])
+    again = fit(images, out=out, progress=False)
+    assert again[0].perturber_mass_msun == rows[0].perturber_mass_msun, "a known mass is kept"
     table.write_text("id,lens_redshift,source_redshift\na,0.6,0.2\n")
     with pytest.raises(DataError, match="source behind it"):
         read_redshifts(table)
     table.write_text("id,z\na,0.6\n")
     with pytest.raises(DataError, match="no column lens_redshift"):
         read_redshifts(table)
+    table.write_text("id,lens_redshift,source_redshift\na,0.2,0.6\na,0.2,0.7\n")
+    with pytest.raises(DataError, match="several rows for a"):
+        read_redshifts(table)
+
+
+def test_what_is_simulated_and_fitted_has_one_mass():
+    """And it is that of astropy's flat universe, in textbook units."""
+    from astropy import constants, units
+    from astropy.cosmology import FlatLambdaCDM
+
+    preset = POPULATIONS["hst"]
+    lens = draw_lens(preset, np.random.default_rng(0))
+    near, far = lens.lens_redshift, lens.source_redshift
+    mass = Redshifts(near, far).mass(2.0)
+    assert mass == pytest.approx(4 * lens.scale.msun_per_px2 / preset.pixel_scale_arcsec**2)
+    universe = FlatLambdaCDM(H0=70, Om0=0.3)
+    d_l, d_s = (universe.angular_diameter_distance(z) for z in (near, far))
+    d_ls = d_s - d_l * (1 + near) / (1 + far)
+    angle = (2.0 * units.arcsec).to_value(units.rad)
+    expected = angle**2 * constants.c**2 / (4 * constants.G) * d_l * d_s / d_ls
+    assert mass == pytest.approx(expected.to_value(units.Msun), rel=1e-9)
+
+
+def test_redshifts_find_their_lens_where_that_is_clear():
+    z = Redshifts(0.2, 0.6)
+    ids = ["hst-3-0.fits", "x/hst-4.fits.gz", "y/one.fits", "z/one.fits", "two", "two.fits"]
+    matched, left = redshifts_by_lens(
+        dict.fromkeys(["hst-3-0", "hst-4", "one", "two", "three"], z), ids
+    )
+    assert matched == {"hst-3-0.fits": z, "x/hst-4.fits.gz": z, "two": z}
+    assert left == ["one", "three"]
+    matched, left = redshifts_by_lens(dict.fromkeys(["a/one", "b/one"], z), ["one.fits"])
+    assert (matched, left) == ({}, ["a/one", "b/one"])
+
+
+def test_redshifts_of_no_lens_are_said_before_the_work(images, fitted, tmp_path):
+    table = tmp_path / "z.csv"
+    table.write_text("id,lens_redshift,source_redshift\na.fits,0.2,0.6\ne,0.2,0.6\n")
+    with pytest.warns(DataWarning, match=r"1 id \(e\) .* no lens, .*; ids are such as a"):
+        rows = fit(images, redshifts=table, progress=False)
+    assert rows[0].perturber_mass_msun > 0
 
 
 def test_catalogue_survives_every_format(tmp_path):
@@ -130,6 +323,30 @@ def test_catalogue_survives_every_format(tmp_path):
     for name in ("fits.csv", "fits.ecsv"):
         write_rows(rows, tmp_path / name)
         assert [repr(one) for one in read_rows(tmp_path / name)] == [repr(one) for one in rows]
+
+
+def test_remarks_are_words_for_people_and_codes_for_programs():
+    notes = [Note(Remark.ASSUMED_SCALE, (0.05,)), Note(Remark.POOR_FIT, (1.2, 0.4))]
+    assert words(notes) == (
+        "pixel scale assumed to be 0.05 arcsec; "
+        "poor fit on the arcs: chi2 per pixel 1.20, 0.40 elsewhere"
+    )
+    assert codes(notes) == "poor-fit"
+    assert (words([]), codes([])) == ("good", "")
+    assert set(WORDS) == set(Remark)
+    harmless = {remark for remark in Remark if not remark.is_doubt}
+    assert harmless == {Remark.ASSUMED_SCALE, Remark.NOT_NUMBERS}
+
+
+def test_trust_is_read_back_without_reading_english(tmp_path):
+    rows = [
+        row("a", quality="bon"),
+        row("b", quality="good", doubts="poor-fit large-shear"),
+        row("c", error="no PSF"),
+    ]
+    assert [one.trusted for one in rows] == [True, False, False]
+    write_rows(rows, tmp_path / "fits.csv")
+    assert [one.trusted for one in read_rows(tmp_path / "fits.csv")] == [True, False, False]
 
 
 def test_p_value_is_that_of_the_largest_of_many_draws():
@@ -150,6 +367,38 @@ def test_model_error_is_learned_from_the_other_lenses():
     assert made[-1].inflation == pytest.approx(2.0, rel=0.01)
     assert made[-1].perturber_p_value < 1e-4
     assert model_error(quiet[:3]) == REFERENCE
-    doubtful = [replace(one, quality="faint source", perturber_log_evidence=500.0) for one in quiet]
+    doubtful = [replace(one, doubts="faint-source", perturber_log_evidence=500.0) for one in quiet]
     assert model_error([*quiet, *doubtful]) == model_error(quiet)
     assert with_p_values([LensRow(id="x", error="no PSF")])[0].error == "no PSF"
+
+
+def test_no_lens_is_part_of_its_own_model_error():
+    random = np.random.default_rng(0)
+    rows = [row(f"l{k}", float(e)) for k, e in enumerate(random.uniform(5, 80, 12))]
+    rows += [row("doubtful", 300.0, doubts="poor-fit"), row("blind", noise_maximum=0.0,
+             noise_maximum_scale=0.0), LensRow(id="failed", error="no PSF")]  # fmt: skip
+    for one, made in zip(rows, with_p_values(rows), strict=True):
+        others = [other for other in rows if other is not one]
+        if one.error:
+            assert math.isnan(made.inflation)
+        else:
+            assert made.inflation == pytest.approx(model_error(others))
+    shared = [excess(one) for one in rows if one.trusted and one.noise_maximum_scale > 0]
+    assert model_error(rows) == pytest.approx(np.quantile(shared, 0.68))
+
+
+def test_a_noise_map_that_is_wrong_is_divided_out():
+    """The scatter of a lens's own residuals is part of its inflation, and of what others learn."""
+    rows = [row(f"l{k}", 30.0) for k in range(9)]
+    noisy = row("noisy", 30.0, residual_scatter=1.5)
+    made = with_p_values([*rows, noisy])
+    assert made[-1].inflation == pytest.approx(1.5 * made[0].inflation)
+    assert made[-1].perturber_p_value > made[0].perturber_p_value
+    assert excess(noisy) == pytest.approx(excess(rows[0]) / 1.5)
+
+
+def test_a_fit_in_doubt_has_no_p_value():
+    made = with_p_values([row("a", 60.0), row("b", 60.0, doubts="poor-fit")])
+    assert 0 < made[0].perturber_p_value < 0.05
+    assert math.isnan(made[1].perturber_p_value)
+    assert made[1].inflation == made[0].inflation

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.observation import Observation, observe
 from lumpylens.lenses.perturber import PerturbationMap, Perturber, filter_lens, fit_perturber
@@ -19,7 +18,7 @@ from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
 from lumpylens.lenses.smooth import SmoothFit, fit_smooth, polish
 from lumpylens.physics.batches import unsplit
 
-__all__ = ["Cutout", "LensAnalysis", "analyse"]
+__all__ = ["LensAnalysis", "analyse"]
 
 FIRST_RADIUS = 3.0
 """Of the disc in which the lens is first looked for, arcsec."""
@@ -31,29 +30,6 @@ lensed would be called in to make the rest."""
 
 DRAWS = 1000
 """Draws of noise behind every p-value."""
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """One lens as it is given.
-
-    Attributes
-    ----------
-    id : str
-    image, noise : ndarray of float32, shape (H, W)
-        Noise of `MASKED` and more is not used.
-    psf : ndarray of float32, shape (p, p)
-    pixel_scale_arcsec : float
-    remarks : tuple of str
-        What a user should know of these pixels.
-    """
-
-    id: str
-    image: NDArray[np.float32]
-    noise: NDArray[np.float32]
-    psf: NDArray[np.float32]
-    pixel_scale_arcsec: float
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +84,7 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
         with _timed(seconds, "smooth"):
-            first = _observed(cutout, FIRST_RADIUS, (0.0, 0.0), ROUGH)
+            first = observe(cutout, radius=FIRST_RADIUS, roughness=ROUGH)
             rough = fit_smooth(first)
             observation = mask_intruders(_cut(cutout, rough), rough)
             smooth = polish(observation, rough)
@@ -134,16 +110,8 @@ def _cut(cutout: Cutout, rough: SmoothFit) -> Observation:
     lens = rough.best.lens
     radius = math.exp(lens["log_einstein_radius"])
     reach = min(max(1.6 * radius + 0.8, 2.0), 4.5)
-    return _observed(cutout, reach, (lens["light_x"], lens["light_y"]), FINE)
-
-
-def _observed(
-    cutout: Cutout, radius: float, centre: tuple[float, float], roughness: float
-) -> Observation:
-    return observe(
-        cutout.image, cutout.noise, cutout.psf, cutout.pixel_scale_arcsec,
-        radius=radius, centre=centre, roughness=roughness,
-    )  # fmt: skip
+    centre = (lens["light_x"], lens["light_y"])
+    return observe(cutout, radius=reach, centre=centre, roughness=FINE)
 
 
 @contextmanager

@@ -8,17 +8,21 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lumpylens.data.readers.companions import ENDINGS
 from lumpylens.errors import DataError
+from lumpylens.lenses.remarks import Note, codes, words
+from lumpylens.physics.cosmology import msun_per_square_arcsec
 from lumpylens.tables import read_columns, write_columns
 
 if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis
 
 __all__ = [
-    "LensRow", "Redshifts", "read_redshifts", "read_rows", "row_of", "with_masses", "write_rows",
+    "LensRow", "Redshifts", "read_redshifts", "read_rows", "redshifts_by_lens", "row_of",
+    "with_masses", "write_rows",
 ]  # fmt: skip
 
-TEXT = ("id", "quality", "error", "digest")
+TEXT = ("id", "quality", "error", "digest", "doubts")
 
 
 def _number(meaning: str) -> Any:
@@ -52,7 +56,9 @@ class LensRow:
     perturber_mass_msun: float = _number("solar masses; needs redshifts")
     perturber_log_evidence: float = _number("gain of the explicitly fitted perturber")
     perturber_log_evidence_multipoles: float = _number("the same with multipoles of the mass free")
-    perturber_p_value: float = _number("look-elsewhere included, model error divided out")
+    perturber_p_value: float = _number(
+        "look-elsewhere included, model error divided out; none for a fit in doubt"
+    )
     error: str = _text("why the lens could not be fitted")
     perturber_snr: float = _number("largest signal-to-noise ratio of the map, as it is")
     inflation: float = _number("of significances by errors of noise map and model")
@@ -70,6 +76,7 @@ class LensRow:
     seconds_perturber: float = _number("explicit perturber")
     seconds_multipoles: float = _number("explicit perturber with multipoles")
     digest: str = _text("of pixels and settings: a row with the same digest is not made again")
+    doubts: str = _text("codes of what makes the fit doubtful, with spaces between")
 
     @property
     def perturber_significance(self) -> float:
@@ -78,13 +85,11 @@ class LensRow:
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing but an assumed pixel scale or masked pixels is remarked."""
-        harmless = ("good", "pixel scale assumed", "pixels are not numbers")
-        parts = self.quality.split("; ")
-        return not self.error and all(any(word in part for word in harmless) for part in parts)
+        """Whether there is a fit, and nothing to doubt of it."""
+        return not self.error and not self.doubts
 
 
-def row_of(found: LensAnalysis, quality: Sequence[str], digest: str) -> LensRow:
+def row_of(found: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
     """The numbers of an analysis, but for mass, inflation and p-value."""
     best = found.smooth.best
     lens, perturber = best.lens, found.perturber
@@ -99,7 +104,7 @@ def row_of(found: LensAnalysis, quality: Sequence[str], digest: str) -> LensRow:
         shear_angle_deg=_angle(lens["shear_1"], lens["shear_2"]),
         slope=lens["slope"],
         chi2_per_pixel=found.chi2_per_pixel,
-        quality="; ".join(quality) or "good",
+        quality=words(notes),
         perturber_x_arcsec=perturber.x,
         perturber_y_arcsec=perturber.y,
         perturber_einstein_radius_arcsec=perturber.einstein_radius,
@@ -120,6 +125,7 @@ def row_of(found: LensAnalysis, quality: Sequence[str], digest: str) -> LensRow:
         seconds_perturber=found.seconds["perturber"],
         seconds_multipoles=found.seconds["multipoles"],
         digest=digest,
+        doubts=codes(notes),
     )
 
 
@@ -164,19 +170,8 @@ class Redshifts:
     source: float
 
     def mass(self, einstein_radius_arcsec: float) -> float:
-        """Mass in solar masses inside an Einstein radius, in the Planck 2018 cosmology."""
-        from astropy import constants, units
-        from astropy.cosmology import Planck18
-
-        if not math.isfinite(einstein_radius_arcsec):
-            return math.nan
-        near = Planck18.angular_diameter_distance(self.lens)
-        far = Planck18.angular_diameter_distance(self.source)
-        # Space is flat in this cosmology (Hogg 1999, astro-ph/9905116, equation 19).
-        between = far - near * (1 + self.lens) / (1 + self.source)
-        angle = math.radians(einstein_radius_arcsec / 3600)
-        mass = constants.c**2 / (4 * constants.G) * near * far / between * angle**2
-        return float(mass.to_value(units.Msun))
+        """Mass in solar masses inside an Einstein radius."""
+        return msun_per_square_arcsec(self.lens, self.source) * einstein_radius_arcsec**2
 
 
 def read_redshifts(path: Path) -> dict[str, Redshifts]:
@@ -185,7 +180,7 @@ def read_redshifts(path: Path) -> dict[str, Redshifts]:
     Raises
     ------
     DataError
-        If it has other columns, or a source in front of its lens.
+        If it has other columns, a source in front of its lens, or two rows for one lens.
     """
     columns = read_columns(path, text=("id",))
     wanted = ("id", "lens_redshift", "source_redshift")
@@ -203,18 +198,56 @@ def read_redshifts(path: Path) -> dict[str, Redshifts]:
             raise DataError(
                 f"{path}: lens {name} at redshift {near:g} needs a source behind it, not at {far:g}"
             )
-        found[name] = Redshifts(near, far)
+        if found.setdefault(name, Redshifts(near, far)) != Redshifts(near, far):
+            raise DataError(f"{path} has several rows for {name}, with different redshifts")
     return found
 
 
+def redshifts_by_lens(
+    redshifts: Mapping[str, Redshifts], ids: Sequence[str]
+) -> tuple[dict[str, Redshifts], list[str]]:
+    """Bring a table of redshifts and the ids of lenses together.
+
+    Folders and endings count only where they are needed to tell lenses apart.
+
+    Returns
+    -------
+    matched : dict
+        Redshifts by id of the lens.
+    left : list of str
+        Ids of the table that are those of no lens, or could be of several.
+    """
+    by_name: dict[str, list[str]] = {}
+    for name in dict.fromkeys(ids):
+        by_name.setdefault(_bare(name), []).append(name)
+    matched = {name: redshifts[name] for name in ids if name in redshifts}
+    left = []
+    for name in redshifts:
+        if name in matched:
+            continue
+        lenses = by_name.get(_bare(name), [])
+        rivals = [other for other in redshifts if _bare(other) == _bare(name)]
+        if len(lenses) == 1 and lenses[0] not in matched and len(rivals) == 1:
+            matched[lenses[0]] = redshifts[name]
+        else:
+            left.append(name)
+    return matched, left
+
+
+def _bare(name: str) -> str:
+    """An id without its folders and the ending of a FITS file."""
+    last = name.rsplit("/", 1)[-1]
+    return next((last[: -len(end)] for end in ENDINGS if last.lower().endswith(end)), last)
+
+
 def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> list[LensRow]:
-    """Fill in the masses of perturbers where redshifts are known."""
+    """Fill in the masses of perturbers where redshifts are known; other rows stay as they are."""
     return [
         replace(
             row,
-            perturber_mass_msun=redshifts[row.id].mass(row.perturber_einstein_radius_arcsec)
-            if row.id in redshifts
-            else math.nan,
+            perturber_mass_msun=redshifts[row.id].mass(row.perturber_einstein_radius_arcsec),
         )
+        if row.id in redshifts
+        else row
         for row in rows
     ]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lumpylens.lenses.catalogue import LensRow
 
@@ -29,9 +30,13 @@ TYPICAL = 0.68
 
 
 def excess(row: LensRow) -> float:
-    """Significance of a lens's best perturber over the median of noise, its noise map put right."""
+    """Significance of a lens's best perturber over the median of noise, its noise map put right.
+
+    NaN where no perturber could be seen.
+    """
     median = row.noise_maximum - row.noise_maximum_scale * math.log(math.log(2))
-    return row.perturber_significance / (row.residual_scatter * median)
+    usual = row.residual_scatter * median
+    return row.perturber_significance / usual if usual > 0 else math.nan
 
 
 def model_error(others: Sequence[LensRow]) -> float:
@@ -42,30 +47,48 @@ def model_error(others: Sequence[LensRow]) -> float:
     others : sequence of LensRow
         Without the lens that the factor is for.
     """
-    found = [excess(row) for row in others if row.trusted]
-    found = [value for value in found if math.isfinite(value)]
-    if len(found) < FEWEST:
-        return REFERENCE
-    return max(float(np.quantile(found, TYPICAL)), 1.0)
+    return _typical(_sorted_excesses(others))
 
 
 def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
-    """Fill in inflation and p-value of every row, each from the other rows."""
+    """Fill in inflation and p-value of every row, each from the other rows.
+
+    A fit in doubt has no p-value: where the smooth model is wrong, its residuals are no noise.
+    """
+    learned = _sorted_excesses(rows)
     made = []
     for row in rows:
         if row.error:
             made.append(row)
             continue
-        inflation = row.residual_scatter * model_error([one for one in rows if one is not row])
+        own = int(np.searchsorted(learned, excess(row))) if _teaches(row) else None
+        inflation = row.residual_scatter * _typical(learned, without=own)
         law = (row.noise_maximum, row.noise_maximum_scale)
-        made.append(
-            replace(
-                row,
-                inflation=inflation,
-                perturber_p_value=p_value(row.perturber_significance / inflation, law),
-            )
-        )
+        chance = p_value(row.perturber_significance / inflation, law) if row.trusted else math.nan
+        made.append(replace(row, inflation=inflation, perturber_p_value=chance))
     return made
+
+
+def _teaches(row: LensRow) -> bool:
+    """Whether the model's error is learned from this row, too."""
+    return row.trusted and math.isfinite(excess(row))
+
+
+def _sorted_excesses(rows: Sequence[LensRow]) -> NDArray[np.float64]:
+    return np.sort([excess(row) for row in rows if _teaches(row)])
+
+
+def _typical(ordered: NDArray[np.float64], without: int | None = None) -> float:
+    """Quantile `TYPICAL` of sorted excesses, one of them left out; never below that of noise.
+
+    One look at the sorted values for each lens: a table of many lenses is written often.
+    """
+    count = len(ordered) - (without is not None)
+    if count < FEWEST:
+        return REFERENCE
+    low, part = divmod(TYPICAL * (count - 1), 1)
+    ends = [k + (without is not None and k >= without) for k in (int(low), int(low) + 1)]
+    return max(float(ordered[ends] @ (1 - part, part)), 1.0)
 
 
 def p_value(snr: float, noise_maxima: tuple[float, float]) -> float:

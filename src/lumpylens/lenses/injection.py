@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lumpylens.lenses.analysis import Cutout, LensAnalysis
+from lumpylens.lenses.analysis import LensAnalysis
+from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.model import INDEX
 from lumpylens.lenses.perturber import Perturber, filter_lens, fit_perturber
 from lumpylens.lenses.smooth import polish_from
@@ -59,23 +60,33 @@ def inject(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> C
     einstein_radius : float
         Arcsec.
     """
-    model, lens, observation = found.smooth.best.model, found.smooth.best.lens, found.observation
+    change, observation = _change(found, x, y, einstein_radius), found.observation
+    image = found.cutout.image.astype(np.float64)
+    row, column = observation.first_row, observation.first_column
+    (to_rows, rows), (to_columns, columns) = (
+        _overlap(first, length, whole)
+        for first, length, whole in zip((row, column), change.shape, image.shape, strict=True)
+    )
+    image[to_rows, to_columns] += change[rows, columns].numpy() * found.cutout.unit
+    return replace(found.cutout, image=image.astype(np.float32))
+
+
+def _change(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> torch.Tensor:
+    """What a perturber adds to the observation's pixels (h, w)."""
+    model, lens = found.smooth.best.model, found.smooth.best.lens
     values = lens.values.clone()
     values[INDEX["perturber_x"]] = x + lens["light_x"]
     values[INDEX["perturber_y"]] = y + lens["light_y"]
     values[INDEX["perturber_strength"]] = einstein_radius**2
     with torch.no_grad():
         before, after = (model.source_seen_by(numbers, lens) for numbers in (lens.values, values))
-        change = observation.blur((after - before)[None])[0].numpy()
-    image = found.cutout.image.astype(np.float64)
-    height, width = image.shape
-    row, column = observation.first_row, observation.first_column
-    rows = slice(max(row, 0), min(row + change.shape[0], height))
-    columns = slice(max(column, 0), min(column + change.shape[1], width))
-    image[rows, columns] += change[
-        rows.start - row : rows.stop - row, columns.start - column : columns.stop - column
-    ]
-    return replace(found.cutout, image=image.astype(np.float32))
+        return found.observation.blur((after - before)[None])[0]
+
+
+def _overlap(first: int, length: int, whole: int) -> tuple[slice, slice]:
+    """Where a window that begins at `first` lies in the whole, and that part in the window."""
+    begin, end = max(first, 0), min(first + length, whole)
+    return slice(begin, end), slice(begin - first, end - first)
 
 
 def recover(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> Injected:
@@ -83,10 +94,10 @@ def recover(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> 
 
     The smooth fit begins at that of the lens as it is, whose source keeps its detail.
     """
-    cutout = inject(found, x, y, einstein_radius)
+    pixels = found.observation.pixels + _change(found, x, y, einstein_radius)
     predicted = einstein_radius**2 * math.sqrt(max(_information(found, x, y), 0.0))
     with unsplit(), torch.no_grad():
-        observation = replace(found.observation, pixels=_pixels(found, cutout))
+        observation = replace(found.observation, pixels=pixels)
         smooth = polish_from(observation, found.smooth.best, found.smooth.belief)
         again = filter_lens(smooth, found.smooth.belief, found.map.radius)
         perturber = fit_perturber(smooth, found.smooth.belief, again)
@@ -112,20 +123,6 @@ def _information(found: LensAnalysis, x: float, y: float) -> float:
     grid, lens = found.map, found.smooth.best.lens
     near = torch.hypot(grid.x - lens["light_x"] - x, grid.y - lens["light_y"] - y).argmin()
     return float(grid.information[near])
-
-
-def _pixels(found: LensAnalysis, cutout: Cutout) -> torch.Tensor:
-    """The new image in the square that the old one was compared in."""
-    observation = found.observation
-    pixels = observation.pixels.clone()
-    height, width = cutout.image.shape
-    row, column = observation.first_row, observation.first_column
-    rows = slice(max(row, 0), min(row + pixels.shape[0], height))
-    columns = slice(max(column, 0), min(column + pixels.shape[1], width))
-    pixels[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column] = (
-        torch.from_numpy(cutout.image[rows, columns].astype(np.float64))
-    )
-    return pixels
 
 
 def well_seen_positions(

@@ -38,7 +38,7 @@ def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:
     model, values = rough.best.model, rough.best.lens.values
     lens = replace(model, observation=observation).lens(values)
     residual = torch.nan_to_num(observation.picture(lens.linear.residual))
-    counted = (observation.weight > 0).double()
+    counted = observation.usable.double()
     box = torch.ones(1, 1, 3, 3, dtype=torch.float64)
 
     def boxed(image: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Observation", "observe"]
+from lumpylens.lenses.cutout import Cutout
 
-MASKED_NOISE = 1e6
-"""Times the noise of the best pixels beyond which a pixel is not to be used."""
+__all__ = ["Observation", "observe"]
 
 
 @dataclass(frozen=True)
@@ -23,9 +21,10 @@ class Observation:
 
     Attributes
     ----------
-    pixels : Tensor of float64, shape (h, w)
-    weight : Tensor of float64, shape (h, w)
-        1 / sigma; 0 where the pixel is not compared.
+    pixels, sigma : Tensor of float64, shape (h, w)
+        In units of the cutout's `unit`; 0 and 1 where the cutout has no usable pixel.
+    usable : Tensor of bool, shape (h, w)
+        Pixels that are compared: the usable ones of the disc.
     kernel : Tensor of complex64, shape (h, w // 2 + 1)
         Fourier transform of the point-spread function, centred on pixel (0, 0).
     pixel_scale : float
@@ -39,7 +38,8 @@ class Observation:
     """
 
     pixels: Tensor
-    weight: Tensor
+    sigma: Tensor
+    usable: Tensor
     kernel: Tensor
     pixel_scale: float
     first_row: int
@@ -72,7 +72,12 @@ class Observation:
     @cached_property
     def kept(self) -> Tensor:
         """Flat positions (n,) of the compared pixels."""
-        return torch.nonzero(self.weight.flatten() > 0)[:, 0]
+        return torch.nonzero(self.usable.flatten())[:, 0]
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """1 / sigma of each pixel, 0 where it is not compared, shape (h, w)."""
+        return self.usable / self.sigma
 
     @cached_property
     def weights(self) -> Tensor:
@@ -106,14 +111,11 @@ class Observation:
 
     def masked(self, use: Tensor) -> Observation:
         """The same with only the pixels (h, w) compared for which `use` holds."""
-        return replace(self, weight=self.weight * use)
+        return replace(self, usable=self.usable & use)
 
 
 def observe(
-    image: NDArray[np.float32],
-    noise: NDArray[np.float32],
-    psf: NDArray[np.float32],
-    pixel_scale: float,
+    cutout: Cutout,
     *,
     radius: float,
     centre: tuple[float, float] = (0.0, 0.0),
@@ -123,10 +125,8 @@ def observe(
 
     Parameters
     ----------
-    image, noise : ndarray, shape (H, W)
-    psf : ndarray, shape (p, p)
-        Odd-sized, sum 1.
-    pixel_scale, radius : float
+    cutout : Cutout
+    radius : float
         Arcsec.
     centre : (float, float)
         x and y of the disc, arcsec from the centre of the image.
@@ -135,7 +135,8 @@ def observe(
     """
     from scipy.ndimage import uniform_filter
 
-    height, width = image.shape
+    psf, pixel_scale = cutout.psf, cutout.pixel_scale_arcsec
+    height, width = cutout.image.shape
     margin = max(psf.shape) // 2
     middle = ((height - 1) / 2 + centre[1] / pixel_scale, (width - 1) / 2 + centre[0] / pixel_scale)
     reach = radius / pixel_scale
@@ -150,21 +151,24 @@ def observe(
               slice(max(column, 0), min(column + columns, width)))  # fmt: skip
     to = (slice(inside[0].start - row, inside[0].stop - row),
           slice(inside[1].start - column, inside[1].stop - column))  # fmt: skip
-    pixels, weight = np.zeros((rows, columns)), np.zeros((rows, columns))
+    image = np.where(cutout.usable, cutout.image.astype(float) / cutout.unit, 0.0)
+    noise = np.where(cutout.usable, cutout.noise.astype(float) / cutout.unit, 1.0)
+    brightness = uniform_filter(image.clip(min=0), 3)
+    pixels, sigma = np.zeros((rows, columns)), np.ones((rows, columns))
+    usable = np.zeros((rows, columns), dtype=bool)
     pixels[to] = image[inside]
-    usable = noise < MASKED_NOISE * np.quantile(noise, 0.05)
-    brightness = uniform_filter(np.where(usable, image, 0.0).clip(min=0).astype(float), 3)
-    sigma = np.hypot(noise.astype(float), roughness * brightness)
-    weight[to] = np.where(usable, 1.0 / sigma, 0.0)[inside]
+    sigma[to] = np.hypot(noise, roughness * brightness)[inside]
     at_y, at_x = np.indices((rows, columns))
     distance = np.hypot(at_y + row - middle[0], at_x + column - middle[1])
-    weight[distance > reach] = 0
+    usable[to] = cutout.usable[inside]
+    usable &= distance <= reach
     kernel = np.zeros((rows, columns))
     kernel[: psf.shape[0], : psf.shape[1]] = psf
     kernel = np.roll(kernel, (-(psf.shape[0] // 2), -(psf.shape[1] // 2)), axis=(0, 1))
     return Observation(
         pixels=torch.from_numpy(pixels),
-        weight=torch.from_numpy(weight),
+        sigma=torch.from_numpy(sigma),
+        usable=torch.from_numpy(usable),
         kernel=torch.fft.rfft2(torch.from_numpy(kernel)).to(torch.complex64),
         pixel_scale=pixel_scale,
         first_row=row,

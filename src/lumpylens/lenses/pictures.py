@@ -15,12 +15,13 @@ from torch import Tensor
 from lumpylens.lenses.analysis import LensAnalysis
 from lumpylens.lenses.catalogue import Redshifts
 from lumpylens.lenses.perturber import SPACING
+from lumpylens.lenses.remarks import Note, words
 from lumpylens.physics.shapelets import Shapelets
 
 if TYPE_CHECKING:
     from lumpylens.report.lens_figure import LensPictures
 
-__all__ = ["explain_lens", "pictures_of"]
+__all__ = ["explain_lens", "figure_paths", "pictures_of"]
 
 SOURCE_PIXELS = 120
 
@@ -30,7 +31,7 @@ def explain_lens(
     folder: str | Path,
     *,
     redshifts: Redshifts | None = None,
-    quality: Sequence[str] = (),
+    notes: Sequence[Note] = (),
 ) -> None:
     """Draw one lens: data, model, residual, source, perturbation map and sensitivity map.
 
@@ -41,24 +42,30 @@ def explain_lens(
         Where ``ID.png`` and ``ID-dark.png`` are written.
     redshifts : Redshifts, optional
         With them the sensitivity is in solar masses, else an Einstein radius.
-    quality : sequence of str
-        Remarks for the title.
+    notes : sequence of Note
+        For the title.
     """
     from lumpylens.report.lens_figure import write_lens_figure
 
-    name = found.cutout.id.replace("/", "-")
-    write_lens_figure(pictures_of(found, redshifts, quality), Path(folder), name)
+    light, _ = figure_paths(found.cutout.id, folder)
+    write_lens_figure(pictures_of(found, redshifts, notes), light.parent, light.stem)
+
+
+def figure_paths(id: str, folder: str | Path) -> tuple[Path, Path]:
+    """Where the figure of a lens is written, on a light and on a dark ground."""
+    name = id.replace("/", "-")
+    return Path(folder) / f"{name}.png", Path(folder) / f"{name}-dark.png"
 
 
 def pictures_of(
-    found: LensAnalysis, redshifts: Redshifts | None = None, quality: Sequence[str] = ()
+    found: LensAnalysis, redshifts: Redshifts | None = None, notes: Sequence[Note] = ()
 ) -> LensPictures:
     """The images of a lens, with positions from the lens galaxy's centre."""
     from lumpylens.report.lens_figure import LensPictures
 
     lens, observation = found.smooth.best.lens, found.observation
     centre = (lens["light_x"], lens["light_y"])
-    used = observation.weight > 0
+    used = observation.usable
     model = observation.data - lens.linear.residual
     rows, columns = torch.nonzero(used, as_tuple=True)
     window = (
@@ -80,7 +87,7 @@ def pictures_of(
         sensitivity = redshifts.mass(1.0) * radius**2
         label = "smallest mass seen at 5 sigma, solar masses"
     perturber = found.perturber
-    remarks = f" ({'; '.join(quality)})" if quality else ""
+    remarks = f" ({words(notes)})" if notes else ""
     return LensPictures(
         title=f"{found.cutout.id}: Einstein radius "
         f"{math.exp(lens['log_einstein_radius']):.3f} arcsec, perturber log evidence "

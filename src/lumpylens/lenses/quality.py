@@ -1,15 +1,20 @@
-"""What a user should know of a fit before trusting it, in words."""
+"""What a user should know of a fit before trusting it."""
 
 from __future__ import annotations
 
 import math
 
 from lumpylens.lenses.analysis import LensAnalysis
+from lumpylens.lenses.cutout import LEAST_REACH
 from lumpylens.lenses.plausible import oddities
+from lumpylens.lenses.remarks import Note, Remark
+from lumpylens.lenses.starts import FARTHEST
 
 __all__ = ["remarks"]
 
 UNSURE = 0.05
+"""Relative error of an Einstein radius, and relative distance of another, that count."""
+
 CLOSE_RIVAL = 30.0
 """Difference of -2 ln evidence below which two Einstein radii are as good: a factor of e^15 looks
 safe, but the model is wrong by more than that."""
@@ -22,15 +27,20 @@ ARC, FAINT = 1.0, 20.0
 below which the source is faint."""
 
 
-def remarks(found: LensAnalysis) -> list[str]:
-    """Reasons to doubt a fit; none for a good one."""
-    lens, fitted = found.smooth.best.lens, found.smooth.best
-    made = list(found.cutout.remarks)
+def remarks(found: LensAnalysis) -> list[Note]:
+    """What a user should know of a fit; nothing of a good one."""
+    cutout, fitted, lens = found.cutout, found.smooth.best, found.smooth.best.lens
+    made = list(cutout.notes)
+    if cutout.reach_arcsec < LEAST_REACH:
+        made.append(Note(Remark.SMALL_CUTOUT, (cutout.reach_arcsec, LEAST_REACH)))
+    off_centre = math.hypot(lens["light_x"], lens["light_y"])
+    if off_centre > FARTHEST:
+        made.append(Note(Remark.OFF_CENTRE, (off_centre, FARTHEST)))
     on, off, signal = arc_misfit(found)
     if on > POOR * max(off, 0.5):
-        made.append(f"poor fit on the arcs: chi2 per pixel {on:.2f}, {off:.2f} elsewhere")
+        made.append(Note(Remark.POOR_FIT, (on, off)))
     if signal < FAINT:
-        made.append(f"faint source: total signal-to-noise ratio {signal:.0f}")
+        made.append(Note(Remark.FAINT_SOURCE, (signal,)))
     radius = math.exp(lens["log_einstein_radius"])
     close = [
         other
@@ -38,13 +48,13 @@ def remarks(found: LensAnalysis) -> list[str]:
         if excess < CLOSE_RIVAL and abs(other / radius - 1) > UNSURE
     ]
     if close:
-        made.append(f"another Einstein radius fits almost as well: {close[0]:.2f} arcsec")
+        made.append(Note(Remark.RIVAL_RADIUS, (close[0],)))
     if fitted.spread("log_einstein_radius") > UNSURE:
-        made.append("Einstein radius uncertain by more than 5 %")
+        made.append(Note(Remark.UNCERTAIN_RADIUS, (UNSURE,)))
     made += oddities(lens)
     away_x, away_y = (lens[f"source_{axis}"] - lens[f"centre_{axis}"] for axis in "xy")
     if math.hypot(away_x, away_y) > radius:
-        made.append("the source lies too far out to be imaged twice")
+        made.append(Note(Remark.FAR_SOURCE))
     return made
 
 

@@ -39,7 +39,7 @@ def measure_inflation(fitted: Refined, found: PerturbationMap) -> Inflation:
     """Measure it on a lens's own residuals."""
     observation, lens = fitted.model.observation, fitted.lens
     light = observation.blur(lens.source_light[None])[0].abs() * observation.weight
-    off = ((light < OFF_ARC) & (observation.weight > 0)).double()
+    off = ((light < OFF_ARC) & observation.usable).double()
     residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off
     seen = observation.blur(torch.stack([residual]))[0]
     power = _blurred_power(observation.kernel, off)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lumpylens.lenses.model import ALL, INDEX, LIGHT, MASS, MULTIPOLES, SOURCE, RealLens, vector
 from lumpylens.lenses.observation import Observation
-from lumpylens.lenses.plausible import oddities
+from lumpylens.lenses.plausible import implausibility
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.lenses.starts import LensLight, Trial, fit_lens_light, scan
 
@@ -120,7 +120,7 @@ def fit_smooth(observation: Observation) -> SmoothFit:
         )
         for rough in _distinct(first)[:FOLLOWED]
     ]  # fmt: skip
-    second.sort(key=lambda fit: fit.energy * (1 + UNLIKELY * bool(oddities(fit.lens))))
+    second.sort(key=lambda fit: fit.energy * (1 + UNLIKELY * implausibility(fit.lens)))
     return SmoothFit(second[0], belief, _rivals(second, first), light)
 
 

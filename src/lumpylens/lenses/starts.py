@@ -24,6 +24,12 @@ TOLERATED = 2.0
 """Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone: what
 sticks out is the source, or a neighbour."""
 
+ROUNDNESS = 25.0
+"""Prior precision of the ellipses' numbers: they are round within 0.2."""
+
+FARTHEST = 0.6
+"""Distance from the middle of the image within which the lens galaxy is looked for, arcsec."""
+
 BLOB, SPACING, REACH = 0.08, 0.12, 0.9
 """Width, distance and extent of the blobs that a source is first made of, arcsec."""
 
@@ -50,55 +56,90 @@ class LensLight:
     eta: tuple[float, float]
 
 
-def fit_lens_light(observation: Observation, steps: int = 12) -> LensLight:
-    """Fit the lens galaxy's ellipses, caring little for what sticks out."""
+def fit_lens_light(observation: Observation, steps: int = 20) -> LensLight:
+    """Fit the lens galaxy's ellipses, caring little for what sticks out.
+
+    Every step is judged by one misfit: squares of whitened residuals, which grow as a logarithm
+    only beyond `TOLERATED`. Least squares with the weights of the best fit so far lower it
+    (Holland & Welsch 1977, Commun. Stat. A6, 813: iteratively reweighted least squares).
+    """
     values = vector()
     index = [INDEX[name] for name in LIGHT]
-    x0, y0 = _brightest(observation)
-    values[index[:2]] = torch.tensor([x0, y0], dtype=torch.float64)
-    values[index[2:]] = 0.05
-    tolerance = torch.ones(len(observation), dtype=torch.float64)
+    values[index[:2]] = torch.tensor(_brightest(observation), dtype=torch.float64)
+    # Two equal sets of Gaussians would share the light as rounding has it.
+    values[index[2:]] = torch.tensor([0.1, 0.1, 0.0, 0.0], dtype=torch.float64)
+    best = _Ellipses.solved(observation, values, torch.ones(len(observation), dtype=torch.float64))
     damping = 1e-2
-    best: tuple[float, Tensor, LinearFit, MultiGaussian, Tensor] | None = None
     for _ in range(steps):
-        at_x, at_y, *eta = values[index]
+        values = best.values.clone()
+        values[index] += best.step(observation, damping)
+        trial = _Ellipses.solved(observation, values, _tolerance(best.residual))
+        if trial.misfit < best.misfit:
+            best, damping = trial, max(damping * 0.3, 1e-5)
+        else:
+            damping *= 10
+    eta = _mean_eta(best.values, best.linear)
+    return LensLight(best.values, best.blurred, best.residual, eta)
+
+
+def _tolerance(residual: Tensor) -> Tensor:
+    """Factor of each whitened pixel in least squares: what sticks out counts less."""
+    return TOLERATED / residual.clamp_min(TOLERATED)
+
+
+@dataclass(frozen=True)
+class _Ellipses:
+    """The lens galaxy with given ellipses, its Gaussians solved for under given tolerances."""
+
+    values: Tensor
+    tolerance: Tensor
+    gaussians: MultiGaussian
+    blurred: Tensor
+    linear: LinearFit
+    residual: Tensor
+
+    @classmethod
+    def solved(cls, observation: Observation, values: Tensor, tolerance: Tensor) -> _Ellipses:
+        at_x, at_y, *eta = values[[INDEX[name] for name in LIGHT]]
         gaussians = MultiGaussian.at(
             observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2), WIDTHS
         )
         blurred = observation.blur(gaussians.columns())
         columns = blurred.flatten(1)[:, observation.kept] * observation.weights
-        sky = observation.weights[None]
-        zero = torch.zeros(1, dtype=torch.float64)
-        linear = solve(sky * tolerance, zero, columns * tolerance, observation.data * tolerance)
-        if best is None or linear.chi2 < best[0] * 0.9999:
-            damping = max(damping * 0.3, 1e-5)
-        else:
-            damping *= 10
-        residual = observation.data - linear.positive @ columns - linear.free @ sky
-        best = (linear.chi2, values.clone(), linear, gaussians, residual)
-        tangents = observation.see(gaussians.tangents(linear.positive)) * tolerance
-        gradient = tangents @ linear.residual
-        information = linear.without(tangents) @ tangents.mT
+        sky, data = observation.weights[None], observation.data
+        no_prior = torch.zeros(1, dtype=torch.float64)
+        linear = solve(sky * tolerance, no_prior, columns * tolerance, data * tolerance)
+        residual = data - linear.positive @ columns - linear.free @ sky
+        return cls(values, tolerance, gaussians, blurred, linear, residual)
+
+    @property
+    def misfit(self) -> float:
+        """Of the residual, with the prior of round ellipses."""
+        beyond = self.residual.clamp_min(TOLERATED) / TOLERATED
+        squares = self.residual.clamp_max(TOLERATED).square() * (1 + 2 * beyond.log())
+        eta = self.values[[INDEX[name] for name in LIGHT[2:]]]
+        return float(squares.sum() + ROUNDNESS * eta.square().sum())
+
+    def step(self, observation: Observation, damping: float) -> Tensor:
+        """Change of the numbers of `LIGHT` that least squares ask for."""
+        tangents = observation.see(self.gaussians.tangents(self.linear.positive)) * self.tolerance
+        gradient = tangents @ self.linear.residual
+        information = self.linear.without(tangents) @ tangents.mT
         # Two sets of ellipses with the same shape have no separate derivatives.
-        information += torch.diag(information.diagonal() * damping + 25.0)
-        gradient[2:] -= 25.0 * values[index[2:]]
-        move = torch.linalg.solve(information, gradient).clamp(-0.15, 0.15)
-        values = values.clone()
-        values[index] += move
-        tolerance = (TOLERATED / residual.clamp_min(TOLERATED)).clamp_max(1.0)
-    assert best is not None
-    _, values, linear, gaussians, residual = best
-    return LensLight(values, blurred, residual, _mean_eta(values, linear))
+        information += torch.diag(information.diagonal() * damping + ROUNDNESS)
+        gradient[2:] -= ROUNDNESS * self.values[[INDEX[name] for name in LIGHT[2:]]]
+        move: Tensor = torch.linalg.solve(information, gradient)
+        return move.clamp(-0.15, 0.15)
 
 
 def _brightest(observation: Observation) -> tuple[float, float]:
     """Centroid of the light within 0.3 arcsec of the brightest smoothed pixel near the middle."""
     x, y = observation.x, observation.y
-    near = (x.square() + y.square() < 0.6**2) & (observation.weight > 0)
+    near = (x.square() + y.square() < FARTHEST**2) & observation.usable
     smooth = torch.nn.functional.avg_pool2d(observation.pixels[None, None], 3, 1, 1)[0, 0]
     peak = int(torch.where(near, smooth, smooth.min() - 1).argmax())
     at_x, at_y = float(x.flatten()[peak]), float(y.flatten()[peak])
-    close = ((x - at_x).square() + (y - at_y).square() < 0.3**2) & (observation.weight > 0)
+    close = ((x - at_x).square() + (y - at_y).square() < 0.3**2) & observation.usable
     light = torch.where(close, observation.pixels.clamp_min(0), 0.0)
     total = light.sum().clamp_min(1e-30)
     return float((light * x).sum() / total), float((light * y).sum() / total)

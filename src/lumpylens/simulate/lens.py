@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lumpylens.errors import DataError
-from lumpylens.physics.parameters import NAMES, pack
-from lumpylens.simulate.cosmology import (
+from lumpylens.physics.cosmology import (
     ARCSEC,
     angular_diameter_distance_mpc,
     einstein_radius_arcsec,
     msun_per_square_arcsec,
 )
+from lumpylens.physics.parameters import NAMES, pack
 from lumpylens.simulate.distributions import Number, draw
 from lumpylens.simulate.perturbers import Perturber
 from lumpylens.simulate.populations import Population

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.errors import DataError
+from lumpylens.physics.cosmology import scale_radius_kpc
 from lumpylens.physics.truncated_nfw import LEAST_TRUNCATION, MOST_TRUNCATION
-from lumpylens.simulate.cosmology import scale_radius_kpc
 from lumpylens.simulate.distributions import (
     Number,
     PowerLaw,
