@@ -64,6 +64,18 @@ def test_outliers_do_not_widen_it():
     torch.testing.assert_close(dirty.covariance, clean.covariance, rtol=0.1, atol=0.002)
 
 
+@pytest.mark.parametrize(("floor", "limit"), [(0.0, 6 * 1.4826), (0.5, 6 * (1.4826 + 0.5))])
+def test_what_lies_six_robust_standard_deviations_out_is_an_outlier(floor, limit):
+    # Of half of them, the distance from the median is at least 1.
+    values = torch.tensor([[-1.0, 0.0, 1.0] * 20 + [limit - 0.01, -limit + 0.01, limit + 0.01]]).T
+    kept = population.central(torch.cat([values, torch.zeros_like(values)], dim=1), floor)
+    assert kept.tolist() == [True] * 62 + [False]
+    if floor == 0:
+        mean, covariance = population.robust_gaussian(values)
+        torch.testing.assert_close(mean, values[kept].mean(dim=0))
+        torch.testing.assert_close(covariance, torch.cov(values[kept].T))
+
+
 def test_as_a_prior_it_judges_by_its_own_spread():
     values, errors = estimates(1000)
     found = population.learn_population(values, errors, torch.full((3,), 1e-3))

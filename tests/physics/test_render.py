@@ -131,11 +131,12 @@ def test_a_lens_in_other_units_looks_the_same():
 # -- grids --------------------------------------------------------------------------------------
 
 
-def test_a_smaller_grid_is_a_crop():
+@pytest.mark.parametrize("cusp_samples", [1, 2])
+def test_a_smaller_grid_is_a_crop(cusp_samples):
     parameters = lens()
-    whole = images(Scene(SIZE, SIZE, cusp_samples=1), parameters)
+    whole = images(Scene(SIZE, SIZE, cusp_samples=cusp_samples), parameters)
     # Rows 6 to 35, columns 10 to 45: their centre against that of the image, 23.5.
-    part = images(Scene(30, 36, offset_x=4.0, offset_y=-3.0, cusp_samples=1), parameters)
+    part = images(Scene(30, 36, offset_x=4.0, offset_y=-3.0, cusp_samples=cusp_samples), parameters)
     torch.testing.assert_close(part, whole[:, :, 6:36, 10:46])
 
 

@@ -172,6 +172,15 @@ def test_it_shows_itself_briefly(pixels):
     assert "0 from nowhere" in repr(LensImages((), np.empty((0, 2), int)))
 
 
+def test_one_psf_serves_all_images_and_several_one_each(pixels):
+    wide, narrow = np.ones((3, 3)), np.zeros((3, 3))
+    narrow[1, 1] = 1
+    count = len(pixels)
+    each = LensImages.from_arrays(pixels, psf=[wide] * (count - 1) + [narrow])
+    assert [float(item.psf[1, 1]) for item in each] == pytest.approx([1 / 9] * (count - 1) + [1])
+    assert {float(item.psf[1, 1]) for item in LensImages.from_arrays(pixels, psf=narrow)} == {1.0}
+
+
 def test_8_bit_pictures_are_said_to_be_stretched(pixels):
     assert LensImages.from_arrays(pixels).notes() == []
     assert LensImages.from_arrays(pixels)[[]].notes() == []

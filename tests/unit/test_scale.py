@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -22,7 +23,7 @@ from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError, LumpylensError, ModelError
 from lumpylens.scale import score_shard, score_shards
 from lumpylens.scale.engine import check_cluster, perform_all
-from lumpylens.scale.receipts import read_receipt
+from lumpylens.scale.receipts import read_receipt, stamp
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
 from lumpylens.score import score
 from lumpylens.simulate import simulate
@@ -121,6 +122,8 @@ def test_failures_are_summed_up_and_stop_nothing(model, shards, tmp_path):
     assert set(campaign.failed_shards) == {str(missing), str(text)}
     assert "No such file" in campaign.failed_shards[str(missing)]
     assert sum(campaign.reasons.values()) == campaign.failed == 2
+    assert (campaign.shards, campaign.shards_before) == (SHARDS + 2, 0)
+    assert campaign.scored == 91 - 2
     assert any("constant image" in reason for reason in campaign.reasons)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["images"] == 91
     assert any(str(missing) in line for line in campaign.lines())
@@ -136,6 +139,23 @@ def test_finished_shards_are_not_done_again(model, shards, tmp_path):
     assert again.shards_before == SHARDS
     assert {path: path.stat().st_mtime_ns for path in (out / "shards").iterdir()} == written
     assert replace(again, shards_before=0, seconds=0) == replace(first, seconds=0)
+
+
+def test_a_stamp_tells_names_sizes_and_times_of_change(tmp_path):
+    file = tmp_path / "shard" / "images.npy"
+    file.parent.mkdir()
+    file.write_bytes(b"12345")
+    os.utime(file, ns=(0, 10**9))
+    before = {stamp(file), stamp(file.parent)}
+    assert {stamp(file), stamp(file.parent)} == before
+    os.utime(file, ns=(0, 10**9 + 1))
+    touched = {stamp(file), stamp(file.parent)}
+    file.write_bytes(b"123456")
+    os.utime(file, ns=(0, 10**9))
+    larger = {stamp(file), stamp(file.parent)}
+    file.rename(file.with_name("other.npy"))
+    renamed = {stamp(file.parent)}
+    assert len(before | touched | larger | renamed) == 7
 
 
 def no_table(table, receipt, shard):

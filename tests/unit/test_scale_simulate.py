@@ -40,6 +40,20 @@ def test_shards_hold_the_images_of_one_call(tmp_path):
         simulate_shards("slc", 5, out=out, shard=2, **{**OPTIONS, "seed": 5})
 
 
+def test_shards_that_fail_are_counted_apart(tmp_path, monkeypatch):
+    run = SimulateTask.run
+
+    def one_fails(task):
+        if task.first == 2:
+            raise DataError("the disk is full")
+        return run(task)
+
+    monkeypatch.setattr(SimulateTask, "run", one_fails)
+    found = simulate_shards("slc", 3, out=tmp_path / "out", shard=1, **OPTIONS)
+    assert (found.shards, found.shards_before, found.images) == (3, 0, 2)
+    assert found.failed_shards == {"lenses-0000000002": "the disk is full"}
+
+
 def test_tasks_travel_and_know_the_program(tmp_path):
     task = SimulateTask(population("slc"), None, 0, 0, 1, str(tmp_path))
     assert pickle.loads(pickle.dumps(task)).wanted() == task.wanted()
