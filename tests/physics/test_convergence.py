@@ -14,7 +14,7 @@ from lumpylens.detectors.physics import PhysicsDetector
 from lumpylens.detectors.physics_examination import take
 from lumpylens.errors import DataError
 from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
-from lumpylens.physics.learning import broad_prior
+from lumpylens.physics.learning import broad_prior, stages_of
 from lumpylens.simulate import simulate
 from lumpylens.store import load_model
 
@@ -159,3 +159,21 @@ def test_an_image_that_lacks_what_the_training_images_had_is_an_error(
     assert [one.error for one in detector.explain(bare)] == [wanted] * 2
     with pytest.raises(DataError, match=f"0: {wanted}"):
         detector.reconstruct(bare)
+
+
+def test_fits_converge_from_the_middle_of_the_population(
+    detector: PhysicsDetector, lenses: ImageBatch, solved: Solution
+) -> None:
+    """As far away as a fit can begin: the second start of poor fits, made for all here."""
+    examiner = detector.examiner
+    assert examiner.retry is not None
+    tolerant, exact = stages_of(examiner.model, examiner.shape)
+    data = examiner.unit.observe(examiner.model, lenses)
+    middle = examiner.retry.mean.expand(FEW, -1)
+    near = fit(tolerant.model, data, middle, examiner.retry)
+    other = fit(exact.model, data, near.values, broad_prior(exact.model))
+    assert other.converged.all()
+    higher = other.energy - solved.fitted.energy
+    assert int((higher.abs() < 0.1).sum()) >= FEW - 1
+    # One is in another valley, which is why the encoder's start comes first.
+    assert float(higher.min()) > -0.1

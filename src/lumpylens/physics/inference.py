@@ -36,6 +36,10 @@ thousand, single precision cannot tell less apart."""
 LEARNS_AFTER = 3
 """Steps after which the curvature is learned from the steps. Most fits are done by then."""
 
+FAR = 1000.0
+"""Expected gain of a step above which the noise itself may not be made to explain the residual,
+and steps say nothing of the curvature at the end."""
+
 LEAST_CURVATURE = 0.1
 """Part of the expected curvature that a step must have shown to correct it."""
 
@@ -246,7 +250,8 @@ def descend(
     damping = torch.full((len(start),), 1e-3, dtype=torch.float64, device=start.device)
     count = start.shape[1]
     for step in range(steps + 1):
-        converged = now.gain() < CONVERGED
+        gain = now.gain()
+        converged = gain < CONVERGED
         if step == steps or bool(converged.any()):
             fitted = replace(now.solution.fitted, converged=converged)
             whole = put(whole, going, replace(now.solution, fitted=fitted))
@@ -254,18 +259,21 @@ def descend(
             if step == steps or len(left) == 0:
                 break
             going, now, damping = going[left], select(now, left), damping[left]
-            data = data.select(left)
+            data, gain = data.select(left), gain[left]
         fitted = now.solution.fitted
         move = _damped_step(now.curvature, now.gradient, damping)
         amplitudes = fitted.amplitudes + move[:, count:].to(start)
         amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
         trial = _point(model, data, prior, fitted.values + move[:, :count].to(start), amplitudes)
-        sigma = now.solution.line.sigma
-        won = _energy_at(model, data, prior, trial.solution, sigma) < fitted.energy + SLACK
+        energy = _energy_at(model, data, prior, trial.solution, now.solution.line.sigma)
+        far = gain > FAR
+        energy = torch.where(far, torch.maximum(energy, trial.solution.fitted.energy), energy)
+        won = energy < fitted.energy + SLACK
         learned = _learned_curvature(now.curvature, move, now.gradient - trial.gradient)
         now = keep(won, trial, now)
         if step >= LEARNS_AFTER:
-            now = replace(now, curvature=learned)
+            curvature = torch.where(far[:, None, None], now.information, learned)
+            now = replace(now, curvature=curvature)
         damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
     return whole
 
@@ -454,10 +462,11 @@ def staged_fit(
     if len(poor) == 0:
         return first
     part = data.select(poor)
-    near = _run(stages[:-1], part, retry.mean.expand(len(poor), -1), retry).fitted
+    tolerant = [replace(stage, steps=MOST_STEPS) for stage in stages[:-1]]
+    near = _run(tolerant, part, retry.mean.expand(len(poor), -1), retry).fitted
     second = descend(stages[-1].model, part, near.values, prior, amplitudes=near.amplitudes)
     before = select(first, poor)
-    better = second.fitted.energy < before.fitted.energy
+    better = second.fitted.energy < before.fitted.energy - SLACK
     return put(first, poor, keep(better, second, before))
 
 
