@@ -68,6 +68,8 @@ class Planted:
     log_evidence: float
     distance: float
     found_einstein_radius: float
+    digest: str
+    """Of the lens's own fit: a lens that is fitted otherwise is planted in again."""
 
 
 def opened(data: Path) -> LensImages:
@@ -94,9 +96,10 @@ class Planting:
 
 def plant(tasks: Sequence[Planting], out: Path, workers: int) -> None:
     """Plant perturbers in every lens that has none yet, and append what was found."""
-    done = planted_in(out)
-    had = {one.id for one in done}
-    left = [task for task in tasks if task.row.id not in had]
+    wanted = {task.row.digest for task in tasks}
+    done = [one for one in planted_in(out) if one.digest in wanted]
+    had = {one.digest for one in done}
+    left = [task for task in tasks if task.row.digest not in had]
     for found in in_processes(plant_in_one, left, workers):
         done += found
         columns = {one.name: [getattr(each, one.name) for each in done] for one in fields(Planted)}
@@ -116,6 +119,7 @@ def plant_in_one(task: Planting) -> list[Planted]:
             Planted(
                 task.row.id, x, y, made.einstein_radius, made.predicted_snr / task.row.inflation,
                 made.found.log_evidence, made.distance, made.found.einstein_radius,
+                task.row.digest,
             )
         )  # fmt: skip
     return planted
@@ -125,7 +129,9 @@ def planted_in(path: Path) -> list[Planted]:
     """What an earlier run planted."""
     if not path.is_file():
         return []
-    columns = read_columns(path, text=("id",))
+    columns = read_columns(path, text=("id", "digest"))
+    if list(columns) != [one.name for one in fields(Planted)]:
+        return []
     return [Planted(*values) for values in zip(*columns.values(), strict=True)]
 
 
