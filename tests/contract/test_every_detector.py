@@ -17,6 +17,7 @@ from lumpylens.detectors.physics_examination import read
 from lumpylens.detectors.pixel import PixelDetector
 from lumpylens.detectors.pixel_network import PixelNetwork
 from lumpylens.detectors.reconstruction import ReconstructionDetector
+from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
 from lumpylens.report.explained import draw
@@ -482,7 +483,9 @@ def test_fit_sets_the_threshold(case, fitted, tmp_path):
     normal = fitted.predict(case.images(case.few, 1))
     planted = fitted.predict(case.images(case.few, 2, planted=True))
     assert set(normal) | set(planted) == {-1, 1}
-    assert np.mean(normal == -1) < 0.3
+    # Every tenth training image was held out for it.
+    rate = max(FALSE_ALARM_RATE, 1 / (case.count // 10 + 1))
+    assert np.mean(normal == -1) < rate + 0.25
     assert np.mean(planted == -1) > 0.3 + np.mean(normal == -1)
     quick = fitted.fast()
     if quick is None:

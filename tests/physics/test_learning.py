@@ -45,7 +45,7 @@ def test_the_prior_of_single_fits_is_weak_and_about_an_average_lens():
     torch.testing.assert_close(prior.mean, expected)
     # One standard deviation away in each number in turn.
     widths = torch.tensor([0.35, 0.15, 0.15, 0.6, 0.6, 0.4, 0.4, 0.4, 0.4, 0.4])
-    torch.testing.assert_close(prior.energy(expected + torch.diag(widths)), torch.ones(10))
+    torch.testing.assert_close(prior.energy(expected + torch.diag(widths)).float(), torch.ones(10))
 
 
 def test_it_begins_with_the_median_of_what_the_encoder_reads():
@@ -58,7 +58,7 @@ def test_it_begins_with_the_median_of_what_the_encoder_reads():
 def test_the_worst_twentieth_of_the_fits_teaches_nothing():
     _, data, values = lenses(40)
     deviance = torch.arange(40.0).roll(7)
-    fitted = Fit(values, torch.ones(40, 3), deviance, deviance)
+    fitted = Fit(values, torch.ones(40, 3), deviance, deviance, torch.ones(40, dtype=torch.bool))
     part, kept = learning.well_fitted(data, fitted)
     stay = [k for k in range(40) if deviance[k] < 38]
     torch.testing.assert_close(kept.values, values[stay])
