@@ -30,9 +30,9 @@ def detector() -> PhysicsDetector:
 
 @pytest.fixture(scope="module")
 def lenses() -> ImageBatch:
-    """Some smooth, some lumpy."""
-    smooth = simulate("slc", 5, seed=2)
-    return (smooth + simulate("slc", FEW - 5, seed=3, substructure="points")).stack()
+    """Some smooth, some lumpy; the last two take steps to and fro without `LEARNS_AFTER`."""
+    lumpy = simulate("slc", 55, seed=5, substructure="points")[[0, 1, 33, 54]]
+    return (simulate("slc", 5, seed=2) + lumpy).stack()
 
 
 @pytest.fixture(scope="module")

@@ -169,11 +169,12 @@ def test_a_fit_from_the_truth_ends_at_the_same_place(linear):
 
 def test_the_energy_never_rises(linear):
     _, model, data, truth, _ = linear
-    few = data.select(torch.arange(6))
-    start = perturbed(truth, seed=1)[:6]
-    energies = [fit(model, few, start, around(SMALL), steps=n).energy for n in (1, 2, 4, 8)]
+    few = data.select(torch.arange(12))
+    # So far away that some steps are too long and have to be undone.
+    start = truth[:12] + 6 * (perturbed(truth, seed=1) - truth)[:12]
+    energies = [fit(model, few, start, around(SMALL), steps=n).energy for n in range(1, 9)]
     for before, after in itertools.pairwise(energies):
-        assert (after <= before + 1e-3 * before.abs()).all()
+        assert (after <= before + 0.1).all()
 
 
 def test_a_hopeless_start_is_rescued_from_the_middle_of_the_population(linear):
