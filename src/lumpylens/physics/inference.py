@@ -36,10 +36,6 @@ thousand, single precision cannot tell less apart."""
 LEARNS_AFTER = 3
 """Steps after which the curvature is learned from the steps. Most fits are done by then."""
 
-FAR = 1000.0
-"""Expected gain of a step above which the noise itself may not be made to explain the residual,
-and steps say nothing of the curvature at the end."""
-
 LEAST_CURVATURE = 0.1
 """Part of the expected curvature that a step must have shown to correct it."""
 
@@ -250,8 +246,7 @@ def descend(
     damping = torch.full((len(start),), 1e-3, dtype=torch.float64, device=start.device)
     count = start.shape[1]
     for step in range(steps + 1):
-        gain = now.gain()
-        converged = gain < CONVERGED
+        converged = now.gain() < CONVERGED
         if step == steps or bool(converged.any()):
             fitted = replace(now.solution.fitted, converged=converged)
             whole = put(whole, going, replace(now.solution, fitted=fitted))
@@ -259,21 +254,18 @@ def descend(
             if step == steps or len(left) == 0:
                 break
             going, now, damping = going[left], select(now, left), damping[left]
-            data, gain = data.select(left), gain[left]
+            data = data.select(left)
         fitted = now.solution.fitted
         move = _damped_step(now.curvature, now.gradient, damping)
         amplitudes = fitted.amplitudes + move[:, count:].to(start)
         amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
         trial = _point(model, data, prior, fitted.values + move[:, :count].to(start), amplitudes)
         energy = _energy_at(model, data, prior, trial.solution, now.solution.line.sigma)
-        far = gain > FAR
-        energy = torch.where(far, torch.maximum(energy, trial.solution.fitted.energy), energy)
         won = energy < fitted.energy + SLACK
         learned = _learned_curvature(now.curvature, move, now.gradient - trial.gradient)
         now = keep(won, trial, now)
         if step >= LEARNS_AFTER:
-            curvature = torch.where(far[:, None, None], now.information, learned)
-            now = replace(now, curvature=curvature)
+            now = replace(now, curvature=learned)
         damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
     return whole
 
