@@ -87,3 +87,35 @@ def test_half_of_the_masses_at_the_edge_of_sensitivity_are_seen():
     assert thrice["peak_within_0.1_einstein_radii"] >= 0.7
     assert 0.7 < thrice["median_mass_ratio"] < 1.3
     assert np.isfinite([row["mass_px2"] for row in rows]).all()
+
+
+def test_it_is_least_squares_with_what_the_smooth_lens_could_do_taken_out():
+    """Against projections by numpy."""
+    made = simulate_with_truth(SMALL, 2, seed=3)
+    model, batch = maps.smooth_model(SMALL), made.images.stack()
+    with torch.no_grad():
+        data = observe(model, torch.tensor(batch.pixels), torch.tensor(batch.noise))
+        truth = model.reduce(torch.cat([lens.parameters() for lens in made.lenses]))
+        seen = Filter(model, data, descend(model, data, truth, maps.weak_prior(SMALL)))
+        signals = seen.signals(Perturbers.disc(2.2 * SMALL.einstein_radius_px, 4.0))
+        field = seen.field(signals)
+    for k in range(2):
+        root = seen.weight[k, 0].double().sqrt().numpy()
+        tangents = seen.tangents[k].double().numpy() * root
+        responses = signals.responses[k].double().numpy() * root
+        taken, *_ = np.linalg.lstsq(tangents.T, responses.T, rcond=None)
+        left = responses - (tangents.T @ taken).T
+        residual = seen.score[k].double().numpy() / root
+        variance, whole = np.square(left).sum(axis=1), np.square(responses).sum(axis=1)
+        scale = np.sqrt(np.outer(variance, variance))
+        np.testing.assert_allclose(
+            field.covariance[k].numpy() / scale, left @ left.T / scale, atol=0.01
+        )
+        np.testing.assert_allclose(
+            field.projected[k].numpy() / np.sqrt(variance),
+            left @ residual / np.sqrt(variance),
+            atol=0.05,
+        )
+        np.testing.assert_allclose(field.variance[k].numpy(), variance, rtol=0.01)
+        np.testing.assert_array_equal(field.visible[k].numpy(), variance > 0.02 * whole)
+    assert not field.visible.all()
