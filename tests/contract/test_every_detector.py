@@ -317,6 +317,8 @@ def test_arrays_hold_all_that_was_learned(case, fitted):
     again.image_shape, again.domain = fitted.image_shape, fitted.domain
     again._restore(arrays)
     np.testing.assert_array_equal(again.anomaly_score(images), fitted.anomaly_score(images))
+    first, second = (one.explain(images[:1])[0].scores for one in (fitted, again))
+    assert repr(first) == repr(second)
 
 
 def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):

@@ -77,6 +77,14 @@ def test_scores_are_those_of_the_detector(detector: Detector, smooth: list[Expla
             assert part.value == pytest.approx(scores.components[part.name][k], rel=1e-3, abs=1e-3)
 
 
+def test_no_part_is_rarer_than_the_normal_images_can_tell(smooth: list[Explanation]) -> None:
+    """The tails were learned from the 3,117 images of the training part."""
+    for one in smooth:
+        known = [part for part in one.scores if np.isfinite(part.p_value)]
+        assert len(known) == 3
+        assert {part.smallest_p_value for part in known} == {1 / 3118}
+
+
 def test_mass_is_the_reason_given_for_a_massive_lens(detector: Detector) -> None:
     heavy = detector.explain(simulate("slc", 1, seed=8, substructure="points"))[0]
     assert heavy.sentence.startswith("Einstein radius 1.")
