@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lumpylens.data.images import LensImages
-from lumpylens.detectors import Detector
+from lumpylens.detectors.physics import PhysicsDetector
+from lumpylens.detectors.physics_explain import perturbation_maps
 from lumpylens.explanation import Explanation
 from lumpylens.simulate import simulate
 from lumpylens.simulate.substructure import Substructure
@@ -18,12 +20,12 @@ CENTRE_PX = 74.5
 
 
 @pytest.fixture(scope="module")
-def detector() -> Detector:
+def detector() -> PhysicsDetector:
     return load_model("slc-physics").detector
 
 
 @pytest.fixture(scope="module")
-def smooth(detector: Detector) -> list[Explanation]:
+def smooth(detector: PhysicsDetector) -> list[Explanation]:
     return detector.explain(simulate("slc", 6, seed=31))
 
 
@@ -33,7 +35,9 @@ def spread(picture: np.ndarray) -> float:
     return float(high - low) / 2
 
 
-def test_under_noise_the_maps_have_unit_variance(real_data: Path, detector: Detector) -> None:
+def test_under_noise_the_maps_have_unit_variance(
+    real_data: Path, detector: PhysicsDetector
+) -> None:
     images = LensImages.open(real_data / "slc" / "lenses" / "no_sub")[::900]
     found = detector.explain(images)
     for pictures in ([one.residual for one in found], [one.maps[0].values for one in found]):
@@ -48,7 +52,9 @@ def test_smooth_lenses_are_like_the_population(smooth: list[Explanation]) -> Non
 
 
 @pytest.mark.parametrize("at_px", [(20.0, 0.0), pytest.param((0.0, -20.0), marks=pytest.mark.slow)])
-def test_a_planted_mass_is_where_it_is(detector: Detector, at_px: tuple[float, float]) -> None:
+def test_a_planted_mass_is_where_it_is(
+    detector: PhysicsDetector, at_px: tuple[float, float]
+) -> None:
     # 0.5 % of the lens's mass
     lump = Substructure(count=1, einstein_radius_px=1.4, at_px=at_px)
     found = detector.explain(simulate("slc", 4, seed=5, substructure=lump))
@@ -68,7 +74,9 @@ def test_the_smallest_mass_seen_grows_away_from_the_arcs(smooth: list[Explanatio
         assert np.nanmax(smallest) > 5 * np.nanmin(smallest)
 
 
-def test_scores_are_those_of_the_detector(detector: Detector, smooth: list[Explanation]) -> None:
+def test_scores_are_those_of_the_detector(
+    detector: PhysicsDetector, smooth: list[Explanation]
+) -> None:
     images = simulate("slc", 3, seed=31)
     scores = detector.score(images)
     for k, one in enumerate(smooth[:3]):
@@ -85,7 +93,7 @@ def test_no_part_is_rarer_than_the_normal_images_can_tell(smooth: list[Explanati
         assert {part.smallest_p_value for part in known} == {1 / 3118}
 
 
-def test_mass_is_the_reason_given_for_a_massive_lens(detector: Detector) -> None:
+def test_mass_is_the_reason_given_for_a_massive_lens(detector: PhysicsDetector) -> None:
     heavy = detector.explain(simulate("slc", 1, seed=8, substructure="points"))[0]
     assert heavy.sentence.startswith("Einstein radius 1.")
     assert "px above the population" in heavy.sentence
@@ -93,7 +101,9 @@ def test_mass_is_the_reason_given_for_a_massive_lens(detector: Detector) -> None
     assert heavy.surprises[0].sigma > 10
 
 
-def test_one_explanation_is_one_fit(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_explanation_is_one_fit(
+    detector: PhysicsDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And one filter for each position: those of the score are not filtered again and again."""
     from lumpylens.detectors import physics_examination
     from lumpylens.physics import perturbation
@@ -116,3 +126,18 @@ def test_one_explanation_is_one_fit(detector: Detector, monkeypatch: pytest.Monk
     assert len(fits) == 1
     assert positions[0] == scored
     assert sum(positions[1:]) == pytest.approx(9 * scored, rel=0.05)
+
+
+@torch.no_grad()
+def test_maps_allow_for_what_errors_of_the_model_mimic(detector: PhysicsDetector) -> None:
+    """Their variance grows with the square of the scale of these errors."""
+    examiner = detector.examiner
+    seen = examiner.look(simulate("slc", 1, seed=5).stack())
+    scored = seen.signals(examiner.positions)
+    none, once, twice = (
+        perturbation_maps(examiner.radius, error, seen, scored).error for error in (0.0, 1.0, 2.0)
+    )
+    known = np.isfinite(none)
+    grown = [np.square(one[known] / none[known]) - 1 for one in (once, twice)]
+    assert np.median(grown[0]) > 0.1
+    np.testing.assert_allclose(grown[1], 4 * grown[0], rtol=1e-3, atol=1e-6)
