@@ -13,6 +13,7 @@ from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.physics import PhysicsDetector
 from lumpylens.detectors.physics_examination import take
 from lumpylens.errors import DataError
+from lumpylens.physics.batches import unsplit
 from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
 from lumpylens.physics.learning import broad_prior, stages_of
 from lumpylens.simulate import simulate
@@ -37,13 +38,14 @@ def lenses() -> ImageBatch:
 
 @pytest.fixture(scope="module")
 def solved(detector: PhysicsDetector, lenses: ImageBatch) -> Solution:
-    with torch.no_grad():
+    with torch.no_grad(), unsplit():
         return detector.examiner.look(lenses).solved
 
 
 @pytest.fixture(autouse=True)
-def _no_gradients() -> Iterator[None]:
-    with torch.no_grad():
+def _as_detectors_do() -> Iterator[None]:
+    """On one thread for each chunk of images, since torch splits sums among threads."""
+    with torch.no_grad(), unsplit():
         yield
 
 
