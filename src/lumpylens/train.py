@@ -21,7 +21,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.base import refuse_anomalies
-from lumpylens.detectors.scikit import FALSE_ALARM_RATE
+from lumpylens.detectors.scikit import nominal_rate
 from lumpylens.errors import DataError, ModelError
 from lumpylens.progress import counted, note
 from lumpylens.store import TrainedModel, check_place, save_model
@@ -222,7 +222,7 @@ def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
     """What the model says of normal images that it has never seen."""
     scores = fresh.anomaly_score[np.isfinite(fresh.anomaly_score)]
     losses = fresh.reconstruction_mse[np.isfinite(fresh.reconstruction_mse)]
-    rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
+    rate = nominal_rate(calibration)
     alarms = scores > calibration.threshold(rate)
     return {
         "test_images": len(scores),

@@ -13,6 +13,7 @@ import pytest
 from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
+from lumpylens.detectors.physics import FIRST_BLUR
 from lumpylens.detectors.physics_examination import read
 from lumpylens.detectors.pixel import PixelDetector
 from lumpylens.detectors.pixel_network import PixelNetwork
@@ -20,6 +21,7 @@ from lumpylens.detectors.reconstruction import ReconstructionDetector
 from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
 from lumpylens.metrics import auc
+from lumpylens.physics.parameters import pack
 from lumpylens.report.explained import draw
 from lumpylens.report.style import LIGHT
 from lumpylens.simulate import simulate
@@ -72,7 +74,8 @@ def unrefined(detector: Detector) -> dict[str, np.ndarray]:
     """The shared numbers that the `physics` detector starts from: its encoder's."""
     examiner = detector.examiner
     grey = examiner.unit.grey(lenses(CASES["physics"].count, 0).stack().pixels)
-    seen = read(examiner.encoder, examiner.shape, grey)
+    unlearned = pack(log_psf_sigma_px=FIRST_BLUR)[0]
+    seen = read(examiner.encoder, examiner.shape, grey, unlearned)
     return {"shared": seen.median(dim=0).values.numpy()}
 
 

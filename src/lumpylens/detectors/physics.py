@@ -21,7 +21,6 @@ from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
 from lumpylens.detectors.encoder import EncoderConfig, EncoderDetector, obtain_encoder
 from lumpylens.detectors.physics_examination import (
-    FIRST_BLUR,
     Examination,
     Examiner,
     Unit,
@@ -43,6 +42,9 @@ from lumpylens.physics.region import choose_region, scene_of
 __all__ = ["PhysicsConfig", "PhysicsDetector"]
 
 UNFINISHED = f"the fit has not converged in {MOST_STEPS} steps"
+
+FIRST_BLUR = 0.3
+"""Logarithm of the blur's width, px, before any is learned: the encoder does not read it."""
 
 OFF_LATTICE = 0.8
 """Grey levels by which, on average, the coefficients of an image may miss the rounding steps of
@@ -114,9 +116,10 @@ class PhysicsDetector(Detector):
         chosen = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
         sample = take(normal, np.unique(chosen.round().astype(int)))
         pixels = unit.grey(sample.pixels)
-        estimates = read(encoder, self.image_shape, pixels)
+        first = self._first_model(pixels, table, sample)
+        estimates = read(encoder, self.image_shape, pixels, first.shared)
         model, rounds = learn_instrument(
-            start_model(self._first_model(pixels, table, sample), estimates),
+            start_model(first, estimates),
             self.image_shape,
             lambda tried: unit.observe(tried, sample),
             estimates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,10 +13,10 @@ from torch import Tensor
 from lumpylens.data.images import ImageBatch
 from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
-from lumpylens.physics.inference import Data, Fit, Prior, join, observe, staged_fit
+from lumpylens.physics.inference import Data, Fit, Prior, Stage, join, observe, staged_fit
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
-from lumpylens.physics.parameters import INDEX, pack
+from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
@@ -25,9 +26,6 @@ __all__ = ["Examination", "Examiner", "Unit", "read", "take"]
 MASS = INDEX["log_einstein_radius_px"]
 REACH, SPACING = 1.5, 0.25
 """Radius of the disc of perturber positions and their distance, in Einstein radii."""
-
-FIRST_BLUR = 0.3
-"""Logarithm of the blur's width, px, before any is learned: the encoder does not read it."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,7 @@ class Unit:
 
 
 @torch.no_grad()
-def read(
-    encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor | None = None
-) -> Tensor:
+def read(encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor) -> Tensor:
     """Parameter vectors (n, COUNT) that the encoder reads off images.
 
     Parameters
@@ -92,11 +88,9 @@ def read(
     shape : (int, int)
         Of the images.
     grey : Tensor, shape (n, H, W)
-    shared : Tensor, shape (COUNT,), optional
+    shared : Tensor, shape (COUNT,)
         What is taken for the numbers that the encoder does not read.
     """
-    if shared is None:
-        shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
     seen = Eyepiece.for_shape(shape)(grey)
     full = shared.repeat(len(grey), 1)
     # One at a time: convolutions of one image and of many round differently, and a start that
@@ -157,17 +151,22 @@ class Examiner:
         """Einstein radius of a normal lens, px."""
         return float(torch.exp(self.model.shared[MASS]))
 
-    @property
+    @cached_property
     def positions(self) -> Perturbers:
         """Where a perturber is looked for."""
         return Perturbers.disc(REACH * self.radius, SPACING * self.radius)
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Of a fit."""
+        return stages_of(self.model, self.shape)
 
     def look(self, batch: ImageBatch) -> Filter:
         """Fit every image, and make ready to look for perturbers."""
         data = self.unit.observe(self.model, batch)
         start = read(self.encoder, self.shape, self.unit.grey(batch.pixels), self.model.shared)
-        stages, prior = stages_of(self.model, self.shape), broad_prior(self.model)
-        solved = staged_fit(stages, data, self.model.reduce(start), prior, self.retry)
+        prior = broad_prior(self.model)
+        solved = staged_fit(self.stages, data, self.model.reduce(start), prior, self.retry)
         return Filter(self.model, data, solved)
 
     @torch.no_grad()

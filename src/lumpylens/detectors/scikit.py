@@ -15,10 +15,15 @@ from lumpylens.errors import DataError, ModelError
 if TYPE_CHECKING:
     from lumpylens.detectors.base import DetectorConfig, Scores
 
-__all__ = ["FALSE_ALARM_RATE", "OutlierDetector"]
+__all__ = ["FALSE_ALARM_RATE", "OutlierDetector", "nominal_rate"]
 
 FALSE_ALARM_RATE = 0.05
 """Share of normal images that `OutlierDetector.predict` calls anomalous."""
+
+
+def nominal_rate(calibration: Calibration) -> float:
+    """`FALSE_ALARM_RATE`, or the smallest rate that so few calibration images can tell."""
+    return max(FALSE_ALARM_RATE, calibration.smallest_p_value)
 
 
 class OutlierDetector(ABC):
@@ -78,8 +83,7 @@ class OutlierDetector(ABC):
         `FALSE_ALARM_RATE` of normal images lie beyond it, or the smallest share that so few
         images can tell.
         """
-        rate = max(FALSE_ALARM_RATE, calibration.smallest_p_value)
-        self.offset_ = -calibration.threshold(rate)
+        self.offset_ = -calibration.threshold(nominal_rate(calibration))
 
     def score_samples(self, images: LensImages | ArrayLike) -> NDArray[np.float64]:
         """scikit-learn's sign, shape (n,): lower is more anomalous; NaN if it failed."""

@@ -67,12 +67,7 @@ class Data:
 
     def select(self, index: Tensor) -> Data:
         """Some of the images."""
-        return Data(
-            self.observed[index],
-            self.weight[index],
-            None if self.noise is None else self.noise[index],
-            None if self.psf is None else self.psf[index],
-        )
+        return select(self, index)
 
 
 def observe(
@@ -300,7 +295,12 @@ class _Point:
 def _point(
     model: SmoothModel, data: Data, prior: Prior, values: Tensor, amplitudes: Tensor
 ) -> _Point:
-    solution = _solution(model, data, prior, values, amplitudes)
+    line = model.linearise(values, amplitudes, data.psf, data.noise)
+    seen = evidence(model, data, line)
+    deviance = total_deviance(model, seen.deviance, line.sigma)
+    done = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), done)
+    solution = Solution(fitted, line, seen)
     gradient, information = _slopes(solution, prior)
     return _Point(solution, gradient, information, information)
 
@@ -329,17 +329,6 @@ def _learned_curvature(curvature: Tensor, move: Tensor, fall: Tensor) -> Tensor:
     outer = expected[:, :, None] * expected[:, None] / square
     update = fall[:, :, None] * fall[:, None] / true
     return torch.where(usable[:, None, None], curvature - outer + update, curvature)
-
-
-def _solution(
-    model: SmoothModel, data: Data, prior: Prior, values: Tensor, amplitudes: Tensor
-) -> Solution:
-    line = model.linearise(values, amplitudes, data.psf, data.noise)
-    seen = evidence(model, data, line)
-    deviance = total_deviance(model, seen.deviance, line.sigma)
-    done = torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), done)
-    return Solution(fitted, line, seen)
 
 
 def _energy_at(

@@ -235,6 +235,8 @@ class Signals:
     ----------
     responses : Tensor, shape (n, m, a)
         D of every position.
+    power : Tensor of float64, shape (n, m)
+        D' W D of every position, before the smooth model takes its share.
     cross : Tensor of float64, shape (n, t, m)
         T W D', with T the tangents of the smooth model and its misfits.
     absorbed : Tensor of float64, shape (n, t, m)
@@ -242,6 +244,7 @@ class Signals:
     """
 
     responses: Tensor
+    power: Tensor
     cross: Tensor
     absorbed: Tensor
 
@@ -267,7 +270,8 @@ class Filter:
         misfits = misfit_columns(model, solved.fitted, data.psf)
         self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
         self.weight, self.score = solved.seen.information[:, None], solved.seen.score
-        self.own = torch.matmul(self.tangents * self.weight, self.tangents.mT).double()
+        self.weighted = self.tangents * self.weight
+        self.own = torch.matmul(self.weighted, self.tangents.mT).double()
         self.gradient = along(self.tangents, self.score).double()[..., None]
         # A unit diagonal and a small ridge: columns differ by orders of magnitude, and two of
         # them may coincide in an image.
@@ -285,8 +289,9 @@ class Filter:
         responses = perturber_responses(
             self.model, self.solved.fitted, self.data, self.solved.line, perturbers, self.binning
         )
-        cross = torch.matmul(self.tangents * self.weight, responses.mT).double()
-        return Signals(responses, cross, self._absorb(cross))
+        power = (responses.square() * self.weight).sum(dim=2).double()
+        cross = torch.matmul(self.weighted, responses.mT).double()
+        return Signals(responses, power, cross, self._absorb(cross))
 
     def projected(self, signals: Signals) -> Tensor:
         """D' P r of every position, float64, shape (n, m)."""
@@ -301,15 +306,11 @@ class Filter:
     def variance(self, signals: Signals) -> Tensor:
         """D' P D of every position with itself, float64, shape (n, m)."""
         absorbed: Tensor = (signals.cross * signals.absorbed).sum(dim=1)
-        return self._before(signals) - absorbed
+        return signals.power - absorbed
 
     def visible(self, signals: Signals) -> Tensor:
         """Where enough of D is left, bool, shape (n, m)."""
-        return self.variance(signals) > SEEN * self._before(signals)
-
-    def _before(self, signals: Signals) -> Tensor:
-        """D' W D, before the smooth model takes its share."""
-        return (signals.responses.square() * self.weight).sum(dim=2).double()
+        return self.variance(signals) > SEEN * signals.power
 
     def field(self, signals: Signals) -> Field:
         """What the data say of perturbers at many positions."""
