@@ -37,7 +37,7 @@ class ImageBatch:
         Where each image stands in the collection it came from.
     pixels : ndarray of float32, shape (n, H, W)
     noise, psf : ndarray of float32 or None
-        Stacked like `pixels`; None where the images have none.
+        Stacked like `pixels`; None unless every image of the batch has one.
     pixel_scale_arcsec : float or None
         Common to the batch; None where unknown or mixed.
     """
@@ -310,6 +310,20 @@ class LensImages(Sequence[LensImage]):
             Called once for each image, for progress bars.
         """
         held: dict[Hashable, list[tuple[int, LensImage]]] = {}
+        for position, item in self._readable(shape, {} if failed is None else failed, on_image):
+            given = (item.noise is not None, None if item.psf is None else item.psf.shape)
+            held.setdefault(given, []).append((position, item))
+            if sum(map(len, held.values())) == size:
+                yield _stack(held.pop(max(held, key=lambda kind: len(held[kind]))))
+        yield from map(_stack, held.values())
+
+    def _readable(
+        self,
+        shape: tuple[int, int] | None,
+        failed: dict[int, str],
+        on_image: Callable[[], None] | None = None,
+    ) -> Iterator[tuple[int, LensImage]]:
+        """Position and image of each that can be used, in order; see `batches`."""
         for position in range(len(self)):
             item = self[position]
             if on_image is not None:
@@ -322,14 +336,9 @@ class LensImages(Sequence[LensImage]):
                         *item.image.shape, *shape
                     )
             if reason or item.image is None:
-                if failed is not None:
-                    failed[position] = reason or "no pixels"
+                failed[position] = reason or "no pixels"
                 continue
-            given = (item.noise is not None, None if item.psf is None else item.psf.shape)
-            held.setdefault(given, []).append((position, item))
-            if sum(map(len, held.values())) == size:
-                yield _stack(held.pop(max(held, key=lambda kind: len(held[kind]))))
-        yield from map(_stack, held.values())
+            yield position, item
 
     def stack(self, *, shape: tuple[int, int] | None = None) -> ImageBatch:
         """Read all images at once.
@@ -345,16 +354,16 @@ class LensImages(Sequence[LensImage]):
         if reason := memory_defect(len(self), height, width):
             raise DataError(f"{self.location}: {reason}")
         failed: dict[int, str] = {}
-        batches = list(self.batches(max(len(self), 1), shape=(height, width), failed=failed))
+        held = list(self._readable(shape, failed))
         if failed:
             first = min(failed)
             raise DataError(
                 f"{len(failed)} of {len(self)} images of {self.location} cannot be used; "
                 f"the first is {self.ids[first]}: {failed[first]}"
             )
-        if not batches:
+        if not held:
             raise DataError(f"no images in {self.location}")
-        return batches[0] if len(batches) == 1 else _merged(batches)
+        return _stack(held)
 
 
 def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:
@@ -369,32 +378,18 @@ def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:
     return array.reshape(-1, *array.shape[-2:])
 
 
-def _merged(batches: Sequence[ImageBatch]) -> ImageBatch:
-    """One batch, in the order of the images, without the noise maps and PSFs that some lack."""
-    positions = np.concatenate([batch.positions for batch in batches])
-    order = np.argsort(positions)
-    scales = {batch.pixel_scale_arcsec for batch in batches}
-    noise = [batch.noise for batch in batches if batch.noise is not None]
-    whole = len(noise) == len(batches)
-    return ImageBatch(
-        positions=positions[order],
-        pixels=np.concatenate([batch.pixels for batch in batches])[order],
-        noise=np.concatenate(noise)[order] if whole else None,
-        pixel_scale_arcsec=scales.pop() if len(scales) == 1 else None,
-    )
-
-
 def _stack(held: list[tuple[int, LensImage]]) -> ImageBatch:
-    """Stack images that have the same things given."""
+    """Stack images; a noise map or PSF that some of them lack is left out."""
     items = [item for _, item in held]
     pixels = np.stack([item.image for item in items if item.image is not None])
     noise = [item.noise for item in items if item.noise is not None]
     psf = [item.psf for item in items if item.psf is not None]
     scales = {item.pixel_scale_arcsec for item in items}
+    same_psf = len(psf) == len(items) and len({p.shape for p in psf}) == 1
     return ImageBatch(
         positions=np.array([position for position, _ in held]),
         pixels=pixels,
-        noise=np.stack(noise) if noise else None,
-        psf=np.stack(psf) if psf else None,
+        noise=np.stack(noise) if len(noise) == len(items) else None,
+        psf=np.stack(psf) if same_psf else None,
         pixel_scale_arcsec=scales.pop() if len(scales) == 1 else None,
     )
