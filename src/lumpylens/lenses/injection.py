@@ -11,6 +11,7 @@ import torch
 from lumpylens.lenses.analysis import LensAnalysis
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.model import INDEX
+from lumpylens.lenses.observation import overlap
 from lumpylens.lenses.perturber import Perturber, filter_lens, fit_perturber
 from lumpylens.lenses.smooth import polish_from
 from lumpylens.physics.batches import unsplit
@@ -64,7 +65,7 @@ def inject(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> C
     image = found.cutout.image.astype(np.float64)
     row, column = observation.first_row, observation.first_column
     (to_rows, rows), (to_columns, columns) = (
-        _overlap(first, length, whole)
+        overlap(first, length, whole)
         for first, length, whole in zip((row, column), change.shape, image.shape, strict=True)
     )
     image[to_rows, to_columns] += change[rows, columns].numpy() * found.cutout.unit
@@ -81,12 +82,6 @@ def _change(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> 
     with torch.no_grad():
         before, after = (model.source_seen_by(numbers, lens) for numbers in (lens.values, values))
         return found.observation.blur((after - before)[None])[0]
-
-
-def _overlap(first: int, length: int, whole: int) -> tuple[slice, slice]:
-    """Where a window that begins at `first` lies in the whole, and that part in the window."""
-    begin, end = max(first, 0), min(first + length, whole)
-    return slice(begin, end), slice(begin - first, end - first)
 
 
 def recover(found: LensAnalysis, x: float, y: float, einstein_radius: float) -> Injected:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lumpylens.lenses.cutout import Cutout
 
-__all__ = ["Observation", "observe"]
+__all__ = ["Observation", "observe", "overlap"]
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,9 @@ def observe(
         length = _fast_length(last - first + 2 * margin)
         spans.append((first - (length - (last - first)) // 2, length))
     (row, rows), (column, columns) = spans
-    inside = (slice(max(row, 0), min(row + rows, height)),
-              slice(max(column, 0), min(column + columns, width)))  # fmt: skip
-    to = (slice(inside[0].start - row, inside[0].stop - row),
-          slice(inside[1].start - column, inside[1].stop - column))  # fmt: skip
+    in_rows, to_rows = overlap(row, rows, height)
+    in_columns, to_columns = overlap(column, columns, width)
+    inside, to = (in_rows, in_columns), (to_rows, to_columns)
     image = np.where(cutout.usable, cutout.image.astype(float) / cutout.unit, 0.0)
     noise = np.where(cutout.usable, cutout.noise.astype(float) / cutout.unit, 1.0)
     brightness = uniform_filter(image.clip(min=0), 3)
@@ -176,6 +175,12 @@ def observe(
         shape=(height, width),
         radius=radius,
     )
+
+
+def overlap(first: int, length: int, whole: int) -> tuple[slice, slice]:
+    """Where a window that begins at `first` lies in the whole, and that part in the window."""
+    begin, end = max(first, 0), min(first + length, whole)
+    return slice(begin, end), slice(begin - first, end - first)
 
 
 def _fast_length(length: int) -> int:
