@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.benchmark_run import by_class
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
 from lumpylens.detectors import create
-from lumpylens.metrics import auc, separation
-from lumpylens.writing import whole_file
+from lumpylens.files.writing import whole_file
+from lumpylens.results.metrics import auc, separation
+from lumpylens.verbs.benchmark.run import by_class
 
 FOLDS = 5
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from lumpylens import TrainedModel, score, train
-from lumpylens.metrics import auc
-from lumpylens.simulate import Population, Substructure, population, simulate
-from lumpylens.simulate.substructure import substructure
-from lumpylens.writing import whole_file
+from lumpylens.files.writing import whole_file
+from lumpylens.results.metrics import auc
+from lumpylens.simulation import Population, Substructure, population, simulate
+from lumpylens.simulation.substructure import substructure
 
 FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.1)
 NOISE = (0.3, 1.0, 3.0)

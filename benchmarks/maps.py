@@ -28,8 +28,8 @@ from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, pack
 from lumpylens.physics.perturbation import Field, Filter, Perturbers
 from lumpylens.physics.region import scene_of
-from lumpylens.simulate import Population, Substructure, population
-from lumpylens.simulate.images import Simulation, simulate_with_truth
+from lumpylens.simulation import Population, Substructure, population
+from lumpylens.simulation.images import Simulation, simulate_with_truth
 
 LENSES = replace(
     population("slc"), name="linear-slc", size_px=120, position_angle_deg=(-90.0, 90.0),

@@ -16,8 +16,8 @@ from typing import Any
 from lumpylens import LensImages
 from lumpylens.data.splits import split
 from lumpylens.detectors import Run, create
-from lumpylens.metrics import auc
-from lumpylens.simulate import Substructure, simulate
+from lumpylens.results.metrics import auc
+from lumpylens.simulation import Substructure, simulate
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "as it is": ("pixel", {}),

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from lumpylens import score, train
-from lumpylens.measure import calibration_check
-from lumpylens.metrics import auc
-from lumpylens.simulate import Population, Substructure, population, simulate
+from lumpylens.results.evaluation_numbers import calibration_check
+from lumpylens.results.metrics import auc
+from lumpylens.simulation import Population, Substructure, population, simulate
 
 ALIKE = replace(
     population("slc"), name="alike", noise=0.1, noise_spread=0.0, photons=None, rectified=False,

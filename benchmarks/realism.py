@@ -20,8 +20,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from lumpylens import LensImages, simulate
-from lumpylens.metrics import auc
-from lumpylens.simulate import POPULATIONS, Population
+from lumpylens.results.metrics import auc
+from lumpylens.simulation import POPULATIONS, Population
 
 RADII = (0, 1.5, 3, 5, 7, 9, 12, 15, 18, 21, 24, 27, 30, 35, 40, 45, 50, 60, 75)
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lumpylens.simulate import POPULATIONS, Population, Substructure, simulate
-from lumpylens.simulate.lens import Lens, add_substructure, draw_lens
-from lumpylens.simulate.perturbers import masses_of
+from lumpylens.simulation import POPULATIONS, Population, Substructure, simulate
+from lumpylens.simulation.lens import Lens, add_substructure, draw_lens
+from lumpylens.simulation.perturbers import masses_of
 
 HALOES = Substructure(profile="halo", count=25, mass_fraction=0.02)
 KINDS = {"smooth": None, "25 points": Substructure(), "25 haloes": HALOES}

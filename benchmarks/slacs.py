@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from lumpylens import LensImages, fit
-from lumpylens.fit import cutout_of
+from lumpylens.files.tables import read_columns, write_columns
+from lumpylens.files.writing import whole_file
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.inflation import model_error, p_value
@@ -28,9 +29,8 @@ from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positio
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.report.lens_figure import draw_lens
 from lumpylens.report.style import LIGHT
-from lumpylens.simulate.recipe import in_processes
-from lumpylens.tables import read_columns, write_columns
-from lumpylens.writing import whole_file
+from lumpylens.simulation.recipe import in_processes
+from lumpylens.verbs.fit import cutout_of
 
 SIE_RADII = {
     "J0330-0020": 1.10, "J0728+3835": 1.25, "J0737+3216": 1.00, "J0822+2652": 1.17,

@@ -20,8 +20,8 @@ from lenstronomy.LightModel.light_model import LightModel
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from lumpylens.simulate import simulate
-from lumpylens.store import load_model
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import load_model
 
 SIDE = 110
 """Central pixels that the other code fits."""

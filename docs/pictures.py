@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lumpylens
-from lumpylens.simulate import Substructure
+from lumpylens.simulation import Substructure
 
 IMAGES = Path(__file__).parent / "images"
 SEED = 6

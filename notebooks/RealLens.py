@@ -41,7 +41,6 @@ import numpy as np
 import torch
 
 import lumpylens
-from lumpylens.fit import cutout_of
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import row_of
 from lumpylens.lenses.inflation import with_p_values
@@ -50,6 +49,7 @@ from lumpylens.lenses.pictures import pictures_of
 from lumpylens.lenses.quality import remarks
 from lumpylens.report.lens_figure import draw_lens
 from lumpylens.report.style import LIGHT
+from lumpylens.verbs.fit import cutout_of
 
 DATA = os.environ.get("LUMPYLENS_NOTEBOOK_DATA", "")  # empty: simulate a lens
 LENS = "J1627-0053"  # else the first one there is

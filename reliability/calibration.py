@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rings import rings
 
-from lumpylens.calibrate import Calibration, benjamini_hochberg
 from lumpylens.detectors import create
+from lumpylens.results.calibration import Calibration, benjamini_hochberg
 
 TRAINING = 3000
 RATES = (0.1, 0.01, 0.001)

@@ -19,8 +19,8 @@ from rings import rings, write_model
 
 from lumpylens.data.images import LensImages
 from lumpylens.scale import score_shard
-from lumpylens.simulate import simulate
-from lumpylens.store import load_model
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import load_model
 
 SURVEY = 10**8
 WORKERS = (1, 100, 1000)

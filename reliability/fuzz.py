@@ -195,8 +195,8 @@ class Child:
     def __init__(self, folder: Path, seed: int) -> None:
         from rings import write_model
 
-        from lumpylens.score import score
-        from lumpylens.store import load_model
+        from lumpylens.store.folder import load_model
+        from lumpylens.verbs.score import score
 
         self.folder, self.seed = folder, seed
         self.model_folder = folder / "model"
@@ -310,7 +310,7 @@ class Child:
 
     def use_model(self, path: Path) -> str:
         """Load a model whose weights or settings are damaged; weights never load as others."""
-        from lumpylens.score import score
+        from lumpylens.verbs.score import score
 
         table = score(path.parent, self.probe, progress=False)
         if path.name == "model.safetensors":
@@ -321,7 +321,7 @@ class Child:
 
     def read_table(self, path: Path) -> str:
         """Read a damaged table of scores."""
-        from lumpylens.scores import ScoreTable
+        from lumpylens.results.score_table import ScoreTable
 
         ScoreTable.read(path)
         return "read"

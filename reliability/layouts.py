@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from rings import rings, write_model
 
 from lumpylens.data.images import LensImages
+from lumpylens.results.score_table import ScoreTable
 from lumpylens.scale import score_shard
-from lumpylens.scores import ScoreTable
-from lumpylens.simulate import simulate
-from lumpylens.store import load_model
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import load_model
 
 TOLERANCE = 1e-4
 SIZES = (1000, 333, 100, 7, 1)

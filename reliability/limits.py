@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from rings import rings, write_model, write_shards
 
-from lumpylens.tables import read_columns
+from lumpylens.files.tables import read_columns
 
 LARGE = 4096
 FILE_LIMIT_BYTES = 30_000

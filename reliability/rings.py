@@ -48,7 +48,7 @@ def write_shards(folder: Path, images: int, size: int, *, seed: int = 1000) -> l
 
 def write_model(folder: Path, *, training: int = 4000, seed: int = 1) -> Path:
     """Train `pca` on rings; a tenth of them calibrates it."""
-    from lumpylens.train import train
+    from lumpylens.verbs.train import train
 
     train(rings(training, seed), "pca", out=folder, settings={"max_components": 30}, progress=False)
     return folder

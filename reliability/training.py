@@ -23,7 +23,7 @@ import numpy as np
 from rings import rings
 
 from lumpylens.data.images import LensImages
-from lumpylens.store import load_model
+from lumpylens.store.folder import load_model
 
 PATIENCE_S = 240
 BATCH = 64

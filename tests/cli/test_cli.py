@@ -14,7 +14,7 @@ import pytest
 
 from lumpylens import cli
 from lumpylens.errors import DataWarning
-from lumpylens.scores import ScoreTable
+from lumpylens.results.score_table import ScoreTable
 
 VERBS = (
     "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
@@ -53,7 +53,7 @@ def lenses(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(lenses, tmp_path_factory):
-    from lumpylens.train import train
+    from lumpylens.verbs.train import train
 
     out = tmp_path_factory.mktemp("trained") / "model"
     train(lenses / "normal.npy", "pca", out=out, settings={"max_components": 10}, progress=False)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import lumpylens
-from lumpylens.demo import N_FRESH
+from lumpylens.verbs.demo import N_FRESH
 
 
 @pytest.mark.slow

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS, Detector, Run, create
-from lumpylens.detectors.physics import FIRST_BLUR
-from lumpylens.detectors.physics_examination import read
-from lumpylens.detectors.pixel import PixelDetector
-from lumpylens.detectors.pixel_network import PixelNetwork
-from lumpylens.detectors.reconstruction import ReconstructionDetector
+from lumpylens.detectors.paper.reconstruction import ReconstructionDetector
+from lumpylens.detectors.physics.detector import FIRST_BLUR
+from lumpylens.detectors.physics.examination import read
+from lumpylens.detectors.pixel.detector import PixelDetector
+from lumpylens.detectors.pixel.network import PixelNetwork
 from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
-from lumpylens.metrics import auc
 from lumpylens.physics.parameters import pack
 from lumpylens.report.explained import draw
 from lumpylens.report.style import LIGHT
-from lumpylens.simulate import simulate
-from lumpylens.store import TrainedModel, load_model, save_model
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.metrics import auc
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import TrainedModel, load_model, save_model
 
 SHAPE = (30, 32)
 
@@ -57,7 +57,7 @@ def lenses(count: int, seed: int, planted: bool = False) -> LensImages:
 
 def untrained(detector: Detector) -> dict[str, np.ndarray]:
     """The weights that a network started from."""
-    from lumpylens.training import seeded
+    from lumpylens.training.loop import seeded
 
     if isinstance(detector, PixelDetector):
         assert detector.image_shape is not None
@@ -338,7 +338,7 @@ def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):
 @pytest.mark.parametrize("kind", ["pt2", "onnx"])
 def test_exported_scores_are_its_own(case, fitted, kind, tmp_path):
     """Where a detector has a fast score, that is the one exported."""
-    from lumpylens.export import export
+    from lumpylens.verbs.export import export
 
     quick = fitted.fast() or fitted
     fresh = case.images(case.few, 5).stack().pixels
@@ -430,7 +430,7 @@ class Killed(Exception):
 def test_a_resumed_run_equals_an_unbroken_one(short_case, tmp_path, monkeypatch):
     if not short_case.learns_in_epochs:
         pytest.skip("it does not learn in epochs")
-    from lumpylens._lightning import EpochRecord
+    from lumpylens.training.lightning import EpochRecord
 
     images, fresh = short_case.images(short_case.short_count, 6), short_case.images(8, 7)
     unbroken = make_short(short_case).fit(images, run=Run(tmp_path / "unbroken", device="cpu"))

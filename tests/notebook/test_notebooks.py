@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from lumpylens.npz import write_npz
-from lumpylens.simulate import simulate
+from lumpylens.data.npz import write_npz
+from lumpylens.simulation import simulate
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHALLENGE = NOTEBOOKS / "StrongLensingChallenge.py"

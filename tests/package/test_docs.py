@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from lumpylens.benchmark_table import PUBLISHED
 from lumpylens.detectors import DETECTORS
+from lumpylens.verbs.benchmark.table import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.physics import PhysicsDetector
-from lumpylens.detectors.physics_examination import take
+from lumpylens.detectors.physics.detector import PhysicsDetector
+from lumpylens.detectors.physics.examination import take
 from lumpylens.errors import DataError
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
 from lumpylens.physics.learning import broad_prior, stages_of
-from lumpylens.simulate import simulate
-from lumpylens.store import load_model
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import load_model
 
 FEW = 9
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from lumpylens.data.images import LensImages
-from lumpylens.detectors.physics import PhysicsDetector
-from lumpylens.detectors.physics_explain import perturbation_maps
-from lumpylens.explanation import Explanation
-from lumpylens.simulate import simulate
-from lumpylens.simulate.substructure import Substructure
-from lumpylens.store import load_model
+from lumpylens.detectors.physics.detector import PhysicsDetector
+from lumpylens.detectors.physics.explain import perturbation_maps
+from lumpylens.results.explanation import Explanation
+from lumpylens.simulation import simulate
+from lumpylens.simulation.substructure import Substructure
+from lumpylens.store.folder import load_model
 
 CENTRE_PX = 74.5
 
@@ -105,7 +105,7 @@ def test_one_explanation_is_one_fit(
     detector: PhysicsDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And one filter for each position: those of the score are not filtered again and again."""
-    from lumpylens.detectors import physics_examination
+    from lumpylens.detectors.physics import examination as physics_examination
     from lumpylens.physics import perturbation
 
     fits, positions = [], []

@@ -27,8 +27,8 @@ from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.parameters import GEOMETRY, INDEX, pack
 from lumpylens.physics.render import Scene
-from lumpylens.simulate import Population, population
-from lumpylens.simulate.images import simulate_with_truth
+from lumpylens.simulation import Population, population
+from lumpylens.simulation.images import simulate_with_truth
 
 SMALL = Population(
     name="small",

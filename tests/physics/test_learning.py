@@ -15,8 +15,8 @@ from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.parameters import COUNT, GEOMETRY, NAMES, pack
 from lumpylens.physics.population import sharing_tests
 from lumpylens.physics.render import Scene
-from lumpylens.simulate import population
-from lumpylens.simulate.images import simulate_with_truth
+from lumpylens.simulation import population
+from lumpylens.simulation.images import simulate_with_truth
 
 RADIUS = "log_source_radius_px"
 

@@ -13,10 +13,10 @@ from lumpylens.physics.parameters import INDEX, pack
 from lumpylens.physics.psf import gaussian_response
 from lumpylens.physics.render import Scene
 from lumpylens.physics.truncated_nfw import enclosed_mass
-from lumpylens.simulate import SUBSTRUCTURES, population, simulate_with_truth
-from lumpylens.simulate.camera import brightness, brightness_of_many
-from lumpylens.simulate.lens import add_substructure, draw_lens
-from lumpylens.simulate.perturbers import masses_of
+from lumpylens.simulation import SUBSTRUCTURES, population, simulate_with_truth
+from lumpylens.simulation.camera import brightness, brightness_of_many
+from lumpylens.simulation.lens import add_substructure, draw_lens
+from lumpylens.simulation.perturbers import masses_of
 
 lens_model = pytest.importorskip("lenstronomy.LensModel.lens_model")
 param_util = pytest.importorskip("lenstronomy.Util.param_util")

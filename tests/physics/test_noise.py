@@ -19,7 +19,7 @@ from lumpylens.physics.noise import (
     expected_deviance,
     jpeg_steps,
 )
-from lumpylens.simulate import simulate
+from lumpylens.simulation import simulate
 
 STEP = 8.0
 

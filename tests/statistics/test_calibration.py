@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.stats import beta, binom, kstest
 
-from lumpylens.calibrate import Calibration, benjamini_hochberg, calibration_images_for
 from lumpylens.errors import ModelError
+from lumpylens.results.calibration import Calibration, benjamini_hochberg, calibration_images_for
 
 finite = st.floats(-1e6, 1e6)
 samples = st.lists(finite, min_size=1, max_size=60)

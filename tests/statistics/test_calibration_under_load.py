@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from calibration import false_alarms, false_discovery_proportion, measure
 
-from lumpylens.calibrate import Calibration
+from lumpylens.results.calibration import Calibration
 
 
 @pytest.mark.slow

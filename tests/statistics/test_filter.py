@@ -15,8 +15,8 @@ from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.perturbation import Filter, Perturbers
 from lumpylens.physics.population import learn_noise
 from lumpylens.physics.region import scene_of
-from lumpylens.simulate import population
-from lumpylens.simulate.images import simulate_with_truth
+from lumpylens.simulation import population
+from lumpylens.simulation.images import simulate_with_truth
 
 maps = script("maps")
 SMALL = replace(

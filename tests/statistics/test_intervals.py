@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from lumpylens.metrics import auc, roc_curve
+from lumpylens.results.metrics import auc, roc_curve
 
 TRIALS = 250
 

@@ -12,10 +12,10 @@ from scripts import script
 
 from lumpylens.data.images import LensImages
 from lumpylens.physics.light import sersic
-from lumpylens.simulate import POPULATIONS, SUBSTRUCTURES, simulate, simulate_with_truth
-from lumpylens.simulate.distributions import LogNormal, Normal, PowerLaw
-from lumpylens.simulate.lens import draw_lens
-from lumpylens.simulate.sources import sersic_flux
+from lumpylens.simulation import POPULATIONS, SUBSTRUCTURES, simulate, simulate_with_truth
+from lumpylens.simulation.distributions import LogNormal, Normal, PowerLaw
+from lumpylens.simulation.lens import draw_lens
+from lumpylens.simulation.sources import sersic_flux
 
 SLC, WIDE = POPULATIONS["slc"], POPULATIONS["wide"]
 

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from lumpylens.data.images import LensImages
-from lumpylens.score import score
-from lumpylens.simulate import simulate
-from lumpylens.store import load_model
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import load_model
+from lumpylens.verbs.score import score
 
 PINNED = Path(__file__).with_suffix(".json")
 SCORED_BY = {

@@ -11,9 +11,9 @@ from astropy.table import Table
 
 from lumpylens import LensImages
 from lumpylens import benchmark as run_benchmark
-from lumpylens.benchmark_run import REFERENCE, Job, by_class, main, run
 from lumpylens.errors import DataError, ModelError
-from lumpylens.metrics import separation
+from lumpylens.results.metrics import separation
+from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class, main, run
 
 benchmark_module = sys.modules["lumpylens.benchmark"]
 
@@ -41,7 +41,7 @@ def made(one, monkeypatch):
     asked, really = [], benchmark_module.subprocess.run
 
     def stand_in(command, *, input=None, **options):
-        if "lumpylens.benchmark_run" not in command:  # other packages look about themselves
+        if "lumpylens.verbs.benchmark.run" not in command:  # other packages look about themselves
             return really(command, input=input, **options)
         job = json.loads(input)
         asked.append((job["detector"], job["seed"]))

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import ks_2samp
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import part_of, pixel_digest, split
 from lumpylens.errors import DataError
-from lumpylens.evaluate import Evaluation, evaluate
-from lumpylens.metrics import auc, roc_curve, wasserstein
-from lumpylens.scores import ScoreTable
-from lumpylens.store import TrainedModel
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.metrics import auc, roc_curve, wasserstein
+from lumpylens.results.score_table import ScoreTable
+from lumpylens.store.folder import TrainedModel
+from lumpylens.verbs.evaluate import Evaluation, evaluate
 
 NORMAL = blobs(400, seed=0)
 ANOMALOUS = blobs(100, seed=1, bump=0.35)

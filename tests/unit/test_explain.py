@@ -9,15 +9,15 @@ import pytest
 from mean_image import MeanImage, blobs
 from PIL import Image
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
-from lumpylens.explain import Explanations, explain, file_name
-from lumpylens.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
 from lumpylens.report.explained import draw, figure_png
 from lumpylens.report.style import DARK, LIGHT
-from lumpylens.score import score
-from lumpylens.store import TrainedModel
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
+from lumpylens.store.folder import TrainedModel
+from lumpylens.verbs.explain import Explanations, explain, file_name
+from lumpylens.verbs.score import score
 
 SIDE = 24
 

@@ -12,11 +12,11 @@ import pytest
 from mean_detector import MeanDetector
 
 import lumpylens
-from lumpylens.calibrate import Calibration
 from lumpylens.detectors import Detector, create
 from lumpylens.errors import DataError, ModelError
-from lumpylens.export import ABOUT, export
-from lumpylens.store import TrainedModel, load_model, save_model
+from lumpylens.results.calibration import Calibration
+from lumpylens.store.folder import TrainedModel, load_model, save_model
+from lumpylens.verbs.export import ABOUT, export
 
 SHAPE = (9, 12)
 

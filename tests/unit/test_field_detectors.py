@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from lumpylens._batches import Batches
 from lumpylens.detectors import Run, create
-from lumpylens.detectors.aae import AAEConfig, AAENetwork
-from lumpylens.detectors.autoencoder import Decoder, Encoder, layer_shapes
 from lumpylens.detectors.base import to_unit_range
-from lumpylens.detectors.dcae import DCAEConfig, DCAENetwork
-from lumpylens.detectors.rbm import RBMConfig, RBMNetwork
-from lumpylens.detectors.vae import VAEConfig, VAENetwork
+from lumpylens.detectors.paper.aae import AAEConfig, AAENetwork
+from lumpylens.detectors.paper.autoencoder import Decoder, Encoder, layer_shapes
+from lumpylens.detectors.paper.dcae import DCAEConfig, DCAENetwork
+from lumpylens.detectors.paper.rbm import RBMConfig, RBMNetwork
+from lumpylens.detectors.paper.vae import VAEConfig, VAENetwork
 from lumpylens.errors import DataError
-from lumpylens.training import seeded
+from lumpylens.training.batches import Batches
+from lumpylens.training.loop import seeded
 
 CHALLENGE = (150, 150)
 

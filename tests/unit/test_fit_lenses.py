@@ -14,7 +14,6 @@ import torch
 
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError, DataWarning
-from lumpylens.fit import cutout_of, fit
 from lumpylens.lenses.catalogue import (
     LensRow,
     Redshifts,
@@ -27,8 +26,9 @@ from lumpylens.lenses.inflation import REFERENCE, excess, model_error, p_value, 
 from lumpylens.lenses.pictures import figure_paths
 from lumpylens.lenses.remarks import WORDS, Note, Remark, codes, words
 from lumpylens.lenses.significance import gumbel
-from lumpylens.simulate import POPULATIONS
-from lumpylens.simulate.lens import draw_lens
+from lumpylens.simulation import POPULATIONS
+from lumpylens.simulation.lens import draw_lens
+from lumpylens.verbs.fit import cutout_of, fit
 
 FIT = importlib.import_module("lumpylens.fit")
 

@@ -15,12 +15,12 @@ import torch
 from mean_detector import MeanDetector
 from safetensors.numpy import load, save
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import create
 from lumpylens.detectors.domain import Domain
 from lumpylens.errors import ModelError
-from lumpylens.store import TrainedModel, load_model, save_model
+from lumpylens.results.calibration import Calibration
+from lumpylens.store.folder import TrainedModel, load_model, save_model
 
 
 class Bomb:

@@ -10,10 +10,16 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.stats import betabinom, binomtest, ks_2samp
 
-from lumpylens.calibrate import Calibration
-from lumpylens.measure import audit, counted_rows, measure, operating_point, without_nan
-from lumpylens.metrics import TRIVIAL_STATISTICS, auc, separation, wasserstein
-from lumpylens.scores import ScoreTable
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.evaluation_numbers import (
+    audit,
+    counted_rows,
+    measure,
+    operating_point,
+    without_nan,
+)
+from lumpylens.results.metrics import TRIVIAL_STATISTICS, auc, separation, wasserstein
+from lumpylens.results.score_table import ScoreTable
 
 CALIBRATION = Calibration(np.arange(1.0, 100.0))
 """The score 95 is the threshold of a false-positive rate of 5 %."""

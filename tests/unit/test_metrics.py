@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from lumpylens.data.images import LensImage
 from lumpylens.errors import DataError
-from lumpylens.metrics import (
+from lumpylens.results.metrics import (
     FPRS,
     TRIVIAL_STATISTICS,
     auc,
@@ -153,7 +153,7 @@ def test_band_of_very_many_scores_is_never_too_narrow(monkeypatch: pytest.Monkey
     rng = np.random.default_rng(5)
     pair = rng.normal(size=900), rng.normal(2, 1, size=1100)
     exact = roc_curve(*pair)
-    monkeypatch.setattr("lumpylens.metrics.LARGEST_EXACT", 100)
+    monkeypatch.setattr("lumpylens.results.metrics.LARGEST_EXACT", 100)
     thinned = roc_curve(*pair)
     for name in ("fpr", "tpr"):
         sides = [(getattr(c, f"{name}_low"), getattr(c, f"{name}_high")) for c in (exact, thinned)]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lumpylens.data.images import LensImages
+from lumpylens.data.npz import write_npz
 from lumpylens.errors import DataError
-from lumpylens.npz import write_npz
 
 TABLE = np.arange(1, 65).reshape(8, 8)
 

@@ -11,9 +11,9 @@ import torch
 
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import create
-from lumpylens.detectors.bending import Window, blots, spots, stretched
-from lumpylens.detectors.pixel_network import FEATURES, PixelConfig, PixelNetwork
-from lumpylens.training import seeded
+from lumpylens.detectors.pixel.network import FEATURES, PixelConfig, PixelNetwork
+from lumpylens.detectors.pixel.views import Window, blots, spots, stretched
+from lumpylens.training.loop import seeded
 
 PLAIN = {"angle": torch.zeros(1), "mirror": torch.ones(1)}
 
@@ -135,8 +135,8 @@ def test_a_shift_of_the_ring_counts_for_nothing_in_free_outward(monkeypatch):
 
 
 def test_it_knows_no_lens_equation():
-    code = "import sys, lumpylens.detectors.pixel; print(*sys.modules)"
+    code = "import sys, lumpylens.detectors.pixel.detector; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "lumpylens.detectors.bending" in loaded
+    assert "lumpylens.detectors.pixel.views" in loaded
     assert not [name for name in loaded if name.startswith(("lumpylens.physics", "caustics"))]

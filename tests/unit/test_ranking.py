@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lumpylens import __version__
-from lumpylens.ranking import about, joined, short
-from lumpylens.scores import ScoreTable
+from lumpylens.results.ranking import about, joined, short
+from lumpylens.results.score_table import ScoreTable
 
 
 def table(p_value: list[float]) -> ScoreTable:

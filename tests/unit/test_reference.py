@@ -9,8 +9,8 @@ from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.detectors.base import Run
 from lumpylens.errors import DataError
-from lumpylens.metrics import auc
-from lumpylens.reference import supervised_reference
+from lumpylens.results.metrics import auc
+from lumpylens.verbs.benchmark.supervised import supervised_reference
 
 
 def discs(count: int, radius: float, seed: int) -> LensImages:

@@ -17,16 +17,16 @@ from mean_image import MeanImage, blobs
 from numpy.typing import NDArray
 from PIL import Image
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import split
-from lumpylens.evaluate import Evaluation, evaluate
-from lumpylens.examples import Example
 from lumpylens.report import page, write_report
 from lumpylens.report.bins import shared_bins
 from lumpylens.report.figures import power_of_ten
 from lumpylens.report.strips import residual_range, write_strip
-from lumpylens.store import TrainedModel
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.examples import Example
+from lumpylens.store.folder import TrainedModel
+from lumpylens.verbs.evaluate import Evaluation, evaluate
 
 NASTY = """<script>alert("x")</script>&'.jpg"""
 
@@ -195,9 +195,9 @@ def test_what_a_detector_lacks_is_said(
 
 
 def test_figures_of_a_perfect_and_of_a_useless_score_are_drawn(tmp_path: Path) -> None:
-    from lumpylens.metrics import roc_curve
     from lumpylens.report import figures
     from lumpylens.report.style import LIGHT
+    from lumpylens.results.metrics import roc_curve
 
     for shift in (0.0, 1e6):
         values = {"normal": np.arange(20.0), "anomalous": np.arange(30.0) + shift}

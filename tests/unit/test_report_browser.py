@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from mean_image import MeanImage, blobs
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
-from lumpylens.evaluate import evaluate
-from lumpylens.score import score
-from lumpylens.scores import ScoreTable
-from lumpylens.store import TrainedModel
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.score_table import ScoreTable
+from lumpylens.store.folder import TrainedModel
+from lumpylens.verbs.evaluate import evaluate
+from lumpylens.verbs.score import score
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from mean_image import MeanImage, blobs
 
-from lumpylens.calibrate import benjamini_hochberg, benjamini_hochberg_of_counts
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError, LumpylensError, ModelError
+from lumpylens.files.tables import read_columns
+from lumpylens.results.calibration import benjamini_hochberg, benjamini_hochberg_of_counts
 from lumpylens.scale import score_shard, score_shards
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import read_receipt, stamp
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
-from lumpylens.score import score
-from lumpylens.simulate import simulate
-from lumpylens.store import TrainedModel, model_digest, save_model
-from lumpylens.tables import read_columns
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import TrainedModel, model_digest, save_model
+from lumpylens.verbs.score import score
 
 SHARDS = 4
 
@@ -40,7 +40,7 @@ def mean_image(monkeypatch):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    from lumpylens.calibrate import Calibration
+    from lumpylens.results.calibration import Calibration
 
     detector = MeanImage().fit(LensImages.from_arrays(blobs(40, 0)))
     held_out = detector.anomaly_score(LensImages.from_arrays(blobs(99, 1)))

@@ -12,7 +12,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
 from lumpylens.scale import simulate_shards
 from lumpylens.scale.simulating import SimulateTask
-from lumpylens.simulate import population, simulate
+from lumpylens.simulation import population, simulate
 
 OPTIONS = {"seed": 4, "substructure": "points", "progress": False}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from mean_image import MeanImage, blobs
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import create
 from lumpylens.errors import DataError, ModelError
-from lumpylens.simulate import simulate
-from lumpylens.store import TrainedModel, load_model, save_model
+from lumpylens.results.calibration import Calibration
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import TrainedModel, load_model, save_model
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from mean_image import MeanImage, blobs
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lumpylens.calibrate import Calibration, benjamini_hochberg
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
-from lumpylens.score import score
-from lumpylens.scores import ScoreTable
-from lumpylens.store import TrainedModel
+from lumpylens.results.calibration import Calibration, benjamini_hochberg
+from lumpylens.results.score_table import ScoreTable
+from lumpylens.store.folder import TrainedModel
+from lumpylens.verbs.score import score
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_detector_without_a_fast_score_says_so(model: TrainedModel, images: Le
 
 def test_the_users_model_keeps_its_device(model: TrainedModel, images: LensImages) -> None:
     """Whatever device is asked for a call, in each function that takes one."""
-    from lumpylens.explain import explain
+    from lumpylens.verbs.explain import explain
 
     seen = []
 

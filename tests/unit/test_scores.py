@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from lumpylens.errors import DataError
-from lumpylens.scores import ScoreTable
+from lumpylens.results.score_table import ScoreTable
 
 NAN = float("nan")
 SUFFIXES = [

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lumpylens.data.images import LensImages
-from lumpylens.metrics import auc
-from lumpylens.score import score
-from lumpylens.simulate import simulate
-from lumpylens.store import SHIPPED, TrainedModel, load_model, shipped_models
+from lumpylens.results.metrics import auc
+from lumpylens.simulation import simulate
+from lumpylens.store.folder import SHIPPED, TrainedModel, load_model, shipped_models
+from lumpylens.verbs.score import score
 
 LARGEST_MB = 5.0
 

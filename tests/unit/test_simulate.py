@@ -10,7 +10,7 @@ from scipy.stats import kstest, norm, uniform
 
 from lumpylens.errors import DataError
 from lumpylens.physics.deflection import point_masses
-from lumpylens.simulate import (
+from lumpylens.simulation import (
     POPULATIONS,
     SUBSTRUCTURES,
     Population,
@@ -19,9 +19,9 @@ from lumpylens.simulate import (
     simulate,
     simulate_with_truth,
 )
-from lumpylens.simulate.camera import brightness, photograph, point_spread
-from lumpylens.simulate.lens import add_substructure, draw_lens
-from lumpylens.simulate.perturbers import masses_of
+from lumpylens.simulation.camera import brightness, photograph, point_spread
+from lumpylens.simulation.lens import add_substructure, draw_lens
+from lumpylens.simulation.perturbers import masses_of
 
 SLC, WIDE = POPULATIONS["slc"], POPULATIONS["wide"]
 

@@ -9,8 +9,8 @@ from astropy.table import Table
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
-from lumpylens.simulate import POPULATIONS, output, simulate, simulate_with_truth
-from lumpylens.simulate.recipe import Recipe
+from lumpylens.simulation import POPULATIONS, output, simulate, simulate_with_truth
+from lumpylens.simulation.recipe import Recipe
 
 
 def pixels(images):

@@ -11,10 +11,10 @@ import pytest
 from mean_detector import MeanDetector
 
 from lumpylens import store
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, LumpylensError, ModelError
-from lumpylens.store import TrainedModel, load_model, save_model
+from lumpylens.results.calibration import Calibration
+from lumpylens.store.folder import TrainedModel, load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("mean_detector")
 

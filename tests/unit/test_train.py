@@ -10,8 +10,8 @@ from PIL import Image
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import contained, digests_of, split
 from lumpylens.errors import DataError, LumpylensError, ModelError
-from lumpylens.store import load_model
-from lumpylens.train import train
+from lumpylens.store.folder import load_model
+from lumpylens.verbs.train import train
 
 pytestmark = pytest.mark.usefixtures("mean_detector")
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from lumpylens.detectors.base import Run
 from lumpylens.errors import ModelError
-from lumpylens.training import TrainableNetwork, seeded, torch_device, train_network
+from lumpylens.training.loop import TrainableNetwork, seeded, torch_device, train_network
 
 
 class Line(TrainableNetwork):

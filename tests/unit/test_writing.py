@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lumpylens.errors import DataError
-from lumpylens.writing import check_replaceable, whole_file, whole_folder
+from lumpylens.files.writing import check_replaceable, whole_file, whole_folder
 
 
 def names(folder: Path) -> list[str]:

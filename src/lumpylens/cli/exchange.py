@@ -25,7 +25,7 @@ def export(
     debug: Debug = False,
 ) -> int:
     """Write a model as one file for other programs."""
-    from lumpylens.export import export
+    from lumpylens.verbs.export import export
 
     file = export(model, out=out, format=format)
     size = file.stat().st_size

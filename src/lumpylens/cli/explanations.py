@@ -26,7 +26,7 @@ def explain(
     debug: Debug = False,
 ) -> int:
     """Draw what is behind the scores of single images."""
-    from lumpylens.explain import explain
+    from lumpylens.verbs.explain import explain
 
     found = explain(model, data, ids or None, out=out, device=device, progress=not quiet)
     failed = [one for one in found if one.error]

@@ -83,9 +83,9 @@ def simulate(
 
     The same command goes on with a run that was stopped.
     """
-    from lumpylens.simulate import population, simulate
-    from lumpylens.simulate.substructure import substructure as substructure_of
-    from lumpylens.simulate.substructure import substructure_from
+    from lumpylens.simulation import population, simulate
+    from lumpylens.simulation.substructure import substructure as substructure_of
+    from lumpylens.simulation.substructure import substructure_from
 
     chosen = population(preset)
     lumps = None if substructure is None else substructure_of(substructure, chosen.substructures)
@@ -142,7 +142,7 @@ def info(
     debug: Debug = False,
 ) -> int:
     """Describe a model, images, or lumpylens itself."""
-    from lumpylens import describe
+    from lumpylens.verbs import info as describe
 
     found = describe.describe(what, progress=not quiet)
     say(found, as_json, describe.lines(found))
@@ -160,7 +160,7 @@ def demo(
     debug: Debug = False,
 ) -> int:
     """Show everything on simulated lenses."""
-    from lumpylens.demo import demo
+    from lumpylens.verbs.demo import demo
 
     made = demo(out=out, seed=seed, progress=not quiet)
     lines = [

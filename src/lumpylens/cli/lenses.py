@@ -35,7 +35,7 @@ def fit(
     debug: Debug = False,
 ) -> int:
     """Fit real lenses that have noise map and PSF; look for a perturber in each."""
-    from lumpylens.fit import fit
+    from lumpylens.verbs.fit import fit
 
     rows = fit(
         data,

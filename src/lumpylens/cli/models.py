@@ -52,7 +52,7 @@ def train(
     debug: Debug = False,
 ) -> int:
     """Train a detector on normal images and calibrate it."""
-    from lumpylens.train import is_first_process, train
+    from lumpylens.verbs.train import is_first_process, train
 
     model = train(
         data,
@@ -130,7 +130,7 @@ def score(
             f"{len(data)} files or folders are scored with --cluster, such as --cluster local:2; "
             "without it give one"
         )
-    from lumpylens.score import score
+    from lumpylens.verbs.score import score
 
     table = score(
         model, data[0], out=out, report=report, explain=explain, fdr=fdr, fast=fast,
@@ -200,7 +200,7 @@ def evaluate(
     debug: Debug = False,
 ) -> int:
     """Measure a model on two classes; write the report."""
-    from lumpylens.evaluate import evaluate
+    from lumpylens.verbs.evaluate import evaluate
 
     evaluation = evaluate(
         model, normal=normal, anomalous=anomalous, out=out, explain=explain, device=device,
@@ -247,7 +247,7 @@ def benchmark(
 
     A run that is already in the folder of results is not made again.
     """
-    from lumpylens.benchmark import benchmark
+    from lumpylens.verbs.benchmark.compare import benchmark
 
     try:
         numbers = [int(word) for word in seeds.split(",")]

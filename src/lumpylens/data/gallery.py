@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.cutout import LensImage
+from lumpylens.data.image import LensImage
 
 __all__ = ["SHOWN", "gallery_html"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.checks import as_float32, memory_defect, stack_defect
-from lumpylens.data.cutout import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
+from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.errors import DataError
 
 __all__ = [

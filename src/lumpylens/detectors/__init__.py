@@ -12,14 +12,14 @@ from lumpylens.errors import ModelError
 __all__ = ["DETECTORS", "Detector", "DetectorConfig", "Run", "Scores", "create", "detector_class"]
 
 DETECTORS = {
-    "physics": ("lumpylens.detectors.physics", "PhysicsDetector"),
-    "encoder": ("lumpylens.detectors.encoder", "EncoderDetector"),
-    "pixel": ("lumpylens.detectors.pixel", "PixelDetector"),
+    "physics": ("lumpylens.detectors.physics.detector", "PhysicsDetector"),
+    "encoder": ("lumpylens.detectors.encoder.detector", "EncoderDetector"),
+    "pixel": ("lumpylens.detectors.pixel.detector", "PixelDetector"),
     "pca": ("lumpylens.detectors.pca", "PCADetector"),
-    "dcae": ("lumpylens.detectors.dcae", "DCAEDetector"),
-    "vae": ("lumpylens.detectors.vae", "VAEDetector"),
-    "aae": ("lumpylens.detectors.aae", "AAEDetector"),
-    "rbm": ("lumpylens.detectors.rbm", "RBMDetector"),
+    "dcae": ("lumpylens.detectors.paper.dcae", "DCAEDetector"),
+    "vae": ("lumpylens.detectors.paper.vae", "VAEDetector"),
+    "aae": ("lumpylens.detectors.paper.aae", "AAEDetector"),
+    "rbm": ("lumpylens.detectors.paper.rbm", "RBMDetector"),
     "ocsvm": ("lumpylens.detectors.ocsvm", "OCSVMDetector"),
 }
 """Name -> (module, class). Imported when asked for, since torch takes seconds to load."""

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
 from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.errors import DataError, ModelError
-from lumpylens.explanation import Explanation
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.explanation import Explanation
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.calibrate import Calibration
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
+from lumpylens.results.calibration import Calibration
 
 if TYPE_CHECKING:
     from lumpylens.detectors.base import DetectorConfig, Scores

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lumpylens.physics.encoder import Encoder, Eyepiece
 
 if TYPE_CHECKING:
-    from lumpylens.detectors.pixel_network import PixelNetwork
+    from lumpylens.detectors.pixel.network import PixelNetwork
 
 __all__ = [
     "EncoderDistance",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lumpylens.data.readers.companions import ENDINGS
 from lumpylens.errors import DataError
+from lumpylens.files.tables import read_columns, write_columns
 from lumpylens.lenses.remarks import Note, codes, words
 from lumpylens.physics.cosmology import msun_per_square_arcsec
-from lumpylens.tables import read_columns, write_columns
 
 if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis

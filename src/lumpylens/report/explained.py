@@ -16,9 +16,9 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from lumpylens.explanation import Explanation, Peak, PositionMap, Surprise
 from lumpylens.report.strips import display
 from lumpylens.report.style import LIGHT, Theme
+from lumpylens.results.explanation import Explanation, Peak, PositionMap, Surprise
 
 __all__ = ["draw", "figure_png"]
 

@@ -18,10 +18,10 @@ from matplotlib.ticker import (
 )
 from numpy.typing import NDArray
 
-from lumpylens.calibrate import Calibration
-from lumpylens.metrics import FPRS, RocCurve
 from lumpylens.report.bins import shared_bins
 from lumpylens.report.style import LEGEND_INCHES, Theme, legend, new_axes
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.metrics import FPRS, RocCurve
 
 __all__ = [
     "CalibrationRates",

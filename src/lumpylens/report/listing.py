@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.calibrate import Calibration
-from lumpylens.ranking import CLASS, Ranking
 from lumpylens.report.bins import Bins, shared_bins
 from lumpylens.report.panels import (
     LIGHT_PALETTE,
@@ -21,7 +19,9 @@ from lumpylens.report.panels import (
     write_picture,
 )
 from lumpylens.report.strips import display
-from lumpylens.scores import DESCRIPTIONS
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.ranking import CLASS, Ranking
+from lumpylens.results.score_table import DESCRIPTIONS
 
 __all__ = ["Listing", "write_listing"]
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from lumpylens.metrics import TRIVIAL_STATISTICS, RocCurve, roc_curve
 from lumpylens.report import figures
 from lumpylens.report.listing import write_listing
 from lumpylens.report.strips import residual_range, write_strip
 from lumpylens.report.style import save_both
-from lumpylens.scores import FIRST_COMPONENT
+from lumpylens.results.metrics import TRIVIAL_STATISTICS, RocCurve, roc_curve
+from lumpylens.results.score_table import FIRST_COMPONENT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from lumpylens.evaluate import Evaluation
-    from lumpylens.ranking import Ranking
+    from lumpylens.results.ranking import Ranking
+    from lumpylens.verbs.evaluate import Evaluation
 
 __all__ = ["write_list_report", "write_report"]
 

@@ -12,9 +12,9 @@ from matplotlib.colors import LogNorm, Normalize, to_hex
 from numpy.typing import NDArray
 from PIL import Image
 
-from lumpylens.explanation import Explanation
 from lumpylens.report.explained import number_of, residual_span, scale_of
 from lumpylens.report.strips import display
+from lumpylens.results.explanation import Explanation
 
 __all__ = ["PALETTES", "explanation_parts", "gradient", "write_picture"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lumpylens.examples import Example
+from lumpylens.results.examples import Example
 
 __all__ = ["residual_range", "write_strip"]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lumpylens.errors import DataError, ModelError
-from lumpylens.progress import counted, note
+from lumpylens.files.progress import counted, note
+from lumpylens.files.tables import check_table_place
+from lumpylens.files.writing import check_replaceable, check_writable, whole_file
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.selection import select
 from lumpylens.scale.shards import ScoreTask
-from lumpylens.tables import check_table_place
-from lumpylens.writing import check_replaceable, check_writable, whole_file
 
 __all__ = ["Campaign", "score_shards"]
 
@@ -134,7 +134,7 @@ def score_shards(
     ModelError
         If the model cannot be loaded or has no fast score, or a setting makes no sense.
     """
-    from lumpylens.store import load_model, model_digest
+    from lumpylens.store.folder import load_model, model_digest
 
     started = time.perf_counter()
     if not 0 < fdr < 1:

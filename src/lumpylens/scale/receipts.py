@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lumpylens.errors import DataError, ModelError
-from lumpylens.writing import whole_file
+from lumpylens.files.writing import whole_file
 
 __all__ = [
     "Receipt",

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.calibrate import Calibration, benjamini_hochberg_of_counts
 from lumpylens.errors import DataError
+from lumpylens.files.tables import csv_rows, read_columns
+from lumpylens.files.writing import whole_file
+from lumpylens.results.calibration import Calibration, benjamini_hochberg_of_counts
+from lumpylens.results.score_table import TEXT
 from lumpylens.scale.receipts import read_receipt
 from lumpylens.scale.shards import ScoreReceipt, ScoreTask
-from lumpylens.scores import TEXT
-from lumpylens.tables import csv_rows, read_columns
-from lumpylens.writing import whole_file
 
 __all__ = ["Selection", "select"]
 

@@ -18,6 +18,8 @@ import numpy as np
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.tables import write_columns
+from lumpylens.files.writing import whole_file
 from lumpylens.scale.receipts import (
     Receipt,
     check_program,
@@ -27,12 +29,10 @@ from lumpylens.scale.receipts import (
     stamp,
     write_receipt,
 )
-from lumpylens.tables import write_columns
-from lumpylens.writing import whole_file
 
 if TYPE_CHECKING:
-    from lumpylens.scores import ScoreTable
-    from lumpylens.store import TrainedModel
+    from lumpylens.results.score_table import ScoreTable
+    from lumpylens.store.folder import TrainedModel
 
 __all__ = ["ScoreReceipt", "ScoreTask", "score_shard"]
 
@@ -159,7 +159,7 @@ class ScoreTask:
             return True
 
     def _score(self) -> None:
-        from lumpylens.score import calibrated, raw_scores
+        from lumpylens.verbs.score import calibrated, raw_scores
 
         started = time.perf_counter()
         wanted = self.wanted()
@@ -236,7 +236,7 @@ def score_shard(
     ModelError
         If the model cannot be loaded.
     """
-    from lumpylens.store import model_digest
+    from lumpylens.store.folder import model_digest
 
     task = ScoreTask(
         str(shard), str(model), model_digest(model), str(folder), device=device, top=top, fast=fast
@@ -251,7 +251,7 @@ def score_shard(
 @functools.lru_cache(maxsize=1)
 def _model(location: str, digest: str, fast: bool) -> TrainedModel:
     """The model, loaded once per process."""
-    from lumpylens.store import load_model, model_digest
+    from lumpylens.store.folder import load_model, model_digest
 
     found = model_digest(location)
     if found != digest:

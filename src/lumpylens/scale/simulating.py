@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lumpylens.errors import DataError
-from lumpylens.progress import counted
+from lumpylens.files.progress import counted
 from lumpylens.scale.campaign import SHARDS, finish_folder, first_of, open_folder
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import (
@@ -25,8 +25,8 @@ from lumpylens.scale.receipts import (
 )
 
 if TYPE_CHECKING:
-    from lumpylens.simulate.populations import Population
-    from lumpylens.simulate.substructure import Substructure
+    from lumpylens.simulation.populations import Population
+    from lumpylens.simulation.substructure import Substructure
 
 __all__ = ["SimulateTask", "SimulationCampaign", "simulate_shards"]
 
@@ -97,7 +97,7 @@ class SimulateTask:
         ModelError
             If this machine has another version of the program.
         """
-        from lumpylens.simulate import simulate
+        from lumpylens.simulation import simulate
 
         check_program(self.lumpylens)
         if self.receipt() is not None:
@@ -205,8 +205,8 @@ def simulate_shards(
     DataError
         If a setting makes no sense, `out` holds something else, or the cluster is gone.
     """
-    from lumpylens.simulate import population, simulate
-    from lumpylens.simulate.substructure import substructure as substructure_of
+    from lumpylens.simulation import population, simulate
+    from lumpylens.simulation.substructure import substructure as substructure_of
 
     started = time.perf_counter()
     if n < 1 or shard < 1 or seed < 0:

@@ -24,7 +24,7 @@ from lumpylens.data.readers.fits import open_fits
 from lumpylens.data.readers.hdf5 import open_hdf5
 from lumpylens.data.readers.npy import open_numpy
 from lumpylens.data.readers.pictures import open_pictures
-from lumpylens.data.readers.sources import FailedSource, joined
+from lumpylens.data.source import FailedSource, joined
 from lumpylens.errors import DataError
 
 __all__ = ["READERS", "Reader", "open_path"]

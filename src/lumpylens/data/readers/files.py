@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lumpylens.data.cutout import ANOMALOUS, NORMAL, UNKNOWN
+from lumpylens.data.image import ANOMALOUS, NORMAL, UNKNOWN
 from lumpylens.errors import DataError
 
 __all__ = [

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.checks import size_defect
-from lumpylens.data.cutout import LensImage
+from lumpylens.data.image import LensImage
 from lumpylens.data.readers.companions import ENDINGS, Cutout, group_cutouts
 from lumpylens.data.readers.files import (
     LARGEST_FILE_BYTES,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from lumpylens.data.checks import size_defect
-from lumpylens.data.cutout import LensImage
+from lumpylens.data.image import LensImage
 from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
 from lumpylens.errors import DataError, DataWarning
 

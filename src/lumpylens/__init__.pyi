@@ -1,0 +1,22 @@
+from .data.fetch import fetch as fetch
+from .data.images import LensImages as LensImages
+from .detectors import Detector as Detector
+from .detectors import create as create
+from .errors import DataError as DataError
+from .errors import LumpylensError as LumpylensError
+from .errors import ModelError as ModelError
+from .results.score_table import ScoreTable as ScoreTable
+from .simulation import simulate as simulate
+from .store.folder import TrainedModel as TrainedModel
+from .store.folder import load_model as load_model
+from .store.folder import save_model as save_model
+from .verbs.benchmark.compare import benchmark as benchmark
+from .verbs.demo import demo as demo
+from .verbs.evaluate import evaluate as evaluate
+from .verbs.explain import explain as explain
+from .verbs.export import export as export
+from .verbs.fit import fit as fit
+from .verbs.score import score as score
+from .verbs.train import train as train
+
+__version__: str

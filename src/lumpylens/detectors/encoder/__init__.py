@@ -1,0 +1,1 @@
+"""`encoder`: reads the numbers of a lens off its image in one pass of a network."""

@@ -1,0 +1,157 @@
+"""The encoder alone: what it reads off an image, compared with what it reads off normal ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from lumpylens.data.images import ImageBatch, LensImages
+from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
+from lumpylens.errors import ModelError
+from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
+from lumpylens.physics.population import robust_gaussian
+from lumpylens.physics.scores import squared_distance
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["EncoderConfig", "EncoderDetector", "obtain_encoder"]
+
+ENCODERS = Path(__file__).parents[2] / "models" / "encoders"
+MASS = ESTIMATED.index("log_einstein_radius_px")
+
+
+class EncoderConfig(DetectorConfig):
+    """Where the encoder comes from."""
+
+    encoder: Literal["auto", "shipped", "train"] = Field(
+        "auto", description="The encoder that ships for this image size, or one trained here"
+    )
+    renders: int = Field(40_000, ge=100, description="Simulated lenses to train an encoder on")
+    epochs: int = Field(14, ge=1, description="Passes through them")
+    elliptical_mass: bool = Field(False, description="Elliptical haloes among those lenses")
+
+
+class EncoderDetector(Detector):
+    """Squared Mahalanobis distance of an encoder's estimates from those of normal images.
+
+    A thousand images a second on a laptop, and coarse: it sees what moves the numbers of the
+    smooth lens, such as added mass, and nothing that is smaller than the encoder's errors.
+    """
+
+    name = "encoder"
+    Config: ClassVar[type[DetectorConfig]] = EncoderConfig
+    components = ("parameters", "free_mass")
+    batch_size = 256
+    config: EncoderConfig
+
+    encoder: Encoder
+    mean: Tensor
+    covariance: Tensor
+
+    def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
+        assert self.image_shape is not None
+        self.encoder, self.history = obtain_encoder(self.config, self.image_shape, run)
+        # Not from the validation images, which set the threshold of `predict`.
+        self.learn(images.stack(shape=self.image_shape).pixels)
+
+    @classmethod
+    def beside(cls, detector: Detector) -> Self:
+        """One for the images that another detector is for."""
+        made = cls()
+        made.image_shape, made.domain = detector.image_shape, detector.domain
+        return made
+
+    def learn(self, pixels: NDArray[np.float32]) -> None:
+        """Learn what the encoder reads off normal images, shape (n, H, W)."""
+        parts = [self.read(part) for part in np.array_split(pixels, -(-len(pixels) // 256))]
+        self.mean, self.covariance = robust_gaussian(torch.cat(parts))
+
+    @torch.no_grad()
+    def read(self, pixels: NDArray[np.float32]) -> Tensor:
+        """Estimated parameters, float64, shape (n, len(ESTIMATED))."""
+        assert self.image_shape is not None
+        images = torch.from_numpy(np.ascontiguousarray(pixels))
+        estimated: Tensor = self.encoder(Eyepiece.for_shape(self.image_shape)(images))[0]
+        return estimated.double()
+
+    def _score_batch(self, batch: ImageBatch) -> BatchScores:
+        off = self.read(batch.pixels) - self.mean
+        distance = squared_distance(off, self.covariance).numpy()
+        others = squared_distance(off, self.covariance, without=MASS).numpy()
+        return BatchScores(distance, {"parameters": distance, "free_mass": others})
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        weights = {f"encoder.{k}": v.numpy() for k, v in self.encoder.state_dict().items()}
+        return {
+            "estimates.mean": self.mean.numpy(),
+            "estimates.covariance": self.covariance.numpy(),
+            **weights,
+        }
+
+    def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        assert self.image_shape is not None
+        self.mean = torch.tensor(arrays["estimates.mean"])
+        self.covariance = torch.tensor(arrays["estimates.covariance"])
+        weights = {
+            name.removeprefix("encoder."): torch.tensor(stored)
+            for name, stored in arrays.items() if name.startswith("encoder.")
+        }  # fmt: skip
+        self.encoder = _with_weights(weights, self.image_shape)
+
+    def scorer(self) -> nn.Module:
+        """See `Detector.scorer`."""
+        from lumpylens.detectors.scorers import EncoderDistance
+
+        assert self.image_shape is not None
+        eyepiece = Eyepiece.for_shape(self.image_shape)
+        return EncoderDistance(self.encoder, eyepiece, self.mean, self.covariance)
+
+    def card_notes(self) -> list[str]:
+        """What it is."""
+        return [
+            f"An encoder, trained on renders of smooth lenses alone, reads {len(ESTIMATED)} "
+            "numbers off the image; the score is their squared Mahalanobis distance from those of "
+            "normal images. No model is fitted and no residual is looked at."
+        ]
+
+
+def obtain_encoder(
+    config: EncoderConfig, image_shape: tuple[int, int], run: Run
+) -> tuple[Encoder, list[dict[str, float]]]:
+    """The shipped encoder for this image size, or one trained here, with its training history.
+
+    Raises
+    ------
+    ModelError
+        If ``encoder=shipped`` and none ships for this size.
+    """
+    shipped = ENCODERS / "{}x{}.safetensors".format(*image_shape)
+    if config.encoder == "shipped" and not shipped.exists():
+        known = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
+        raise ModelError(
+            f"no encoder ships for images of {shipped.stem} pixels (there are: {known}); "
+            "use encoder=train"
+        )
+    if config.encoder != "train" and shipped.exists():
+        from safetensors.torch import load_file
+
+        return _with_weights(load_file(shipped), image_shape), []
+    from lumpylens.detectors.encoder.training import train_encoder
+
+    return train_encoder(
+        image_shape, renders=config.renders, epochs=config.epochs,
+        elliptical_mass=config.elliptical_mass, seed=config.seed, run=run,
+    )  # fmt: skip
+
+
+def _with_weights(weights: Mapping[str, Tensor], image_shape: tuple[int, int]) -> Encoder:
+    scene = Eyepiece.for_shape(image_shape).scene
+    return Encoder.with_weights((scene.height, scene.width), weights)

@@ -1,0 +1,1 @@
+"""The reconstruction detectors of the challenge's paper: DCAE, VAE, AAE and RBM."""

@@ -1,0 +1,296 @@
+"""The detector whose decoder is the lens equation.
+
+An encoder reads the numbers of a lens off its image, least squares refine them, and what is left
+is judged: are the numbers those of the population, is the residual that of noise, do small
+deflections hide in it? All of it is learned from normal images; `lumpylens.physics` does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from lumpylens.data.images import ImageBatch, LensImages
+from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
+from lumpylens.detectors.encoder.detector import EncoderConfig, EncoderDetector, obtain_encoder
+from lumpylens.detectors.physics.examination import (
+    Examination,
+    Examiner,
+    Unit,
+    read,
+    take,
+)
+from lumpylens.detectors.physics.explain import explain_one
+from lumpylens.detectors.physics.state import Learned
+from lumpylens.physics.batches import unsplit
+from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece, NearPrior
+from lumpylens.physics.inference import MOST_STEPS
+from lumpylens.physics.learning import GREY, learn_instrument, learn_spread, start_model
+from lumpylens.physics.model import NoiseLevel, SmoothModel
+from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
+from lumpylens.physics.population import central
+from lumpylens.physics.region import choose_region, scene_of
+from lumpylens.results.explanation import Explanation
+
+__all__ = ["PhysicsConfig", "PhysicsDetector"]
+
+UNFINISHED = f"the fit has not converged in {MOST_STEPS} steps"
+
+FIRST_BLUR = 0.3
+"""Logarithm of the blur's width, px, before any is learned: the encoder does not read it."""
+
+OFF_LATTICE = 0.8
+"""Grey levels by which, on average, the coefficients of an image may miss the rounding steps of
+the training images. Decoding leaves 0.05 to 0.1; an image with other steps misses by 1.5."""
+
+OTHER_UNIT = 100.0
+"""Factor between the brightest pixel of an image and that of the training images, five magnitudes,
+beyond which it is in another unit, and the noise that was learned is not its noise."""
+
+
+class PhysicsConfig(EncoderConfig):
+    """Settings of the `physics` detector."""
+
+    near_epochs: int = Field(
+        6, ge=0, description="Further passes of the encoder, through lenses like the normal ones"
+    )
+    sample: int = Field(
+        300, ge=20, description="Normal images from which instrument and noise are learned"
+    )
+
+
+class PhysicsDetector(Detector):
+    """An autoencoder whose decoder is the lens equation."""
+
+    name = "physics"
+    Config: ClassVar[type[DetectorConfig]] = PhysicsConfig
+    components = ("parameters", "residual", "perturbation", "free_mass")
+    batch_size = 256
+    config: PhysicsConfig
+
+    quick: EncoderDetector | None = None
+    """The encoder, and what it reads off normal images."""
+    learned: Learned | None = None
+
+    # -- learning ---------------------------------------------------------------------------
+
+    def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
+        assert self.image_shape is not None
+        # Not from the validation images, which set the threshold of `predict`.
+        normal = images.stack(shape=self.image_shape)
+        table = common_jpeg_table(images)
+        peak = float(np.median(normal.pixels.max(axis=(1, 2))))
+        unit = Unit(
+            brightness=1.0 if table is not None else GREY / peak,
+            compressed=table is not None,
+            noise_given=normal.noise is not None,
+            psf_given=normal.psf is not None,
+        )
+        quick = EncoderDetector.beside(self)
+        quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
+        self.history = of_encoder(rounds)
+        with unsplit():
+            model = self._learn_model(normal, unit, table, quick.encoder)
+        examiner = Examiner(self.image_shape, unit, quick.encoder, model)
+        if self.config.near_epochs:
+            examiner = self._specialise(examiner, normal, run)
+            quick.encoder = examiner.encoder
+        quick.learn(normal.pixels)
+        with unsplit():
+            exam = examiner.examine(normal)
+        population = learn_spread(model, exam.fitted.values, exam.information)
+        self.learned, self.quick = Learned.of(examiner, exam, population), quick
+
+    def _learn_model(
+        self, normal: ImageBatch, unit: Unit, table: Tensor | None, encoder: Encoder
+    ) -> SmoothModel:
+        """Learn what all images share, and their noise, from some of them."""
+        assert self.image_shape is not None
+        chosen = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
+        sample = take(normal, np.unique(chosen.round().astype(int)))
+        pixels = unit.grey(sample.pixels)
+        first = self._first_model(pixels, table, sample)
+        estimates = read(encoder, self.image_shape, pixels, first.shared)
+        model, rounds = learn_instrument(
+            start_model(first, estimates),
+            self.image_shape,
+            lambda tried: unit.observe(tried, sample),
+            estimates,
+            lambda text: None,
+        )
+        self.history = [*self.history, *rounds]
+        return model
+
+    def _specialise(self, examiner: Examiner, normal: ImageBatch, run: Run) -> Examiner:
+        """Train the encoder further, on lenses like these and on these."""
+        from lumpylens.detectors.encoder.training import specialise_encoder
+
+        model, shape = examiner.model, examiner.shape
+        with unsplit():
+            exam = examiner.examine(normal)
+        fitted = exam.fitted.values
+        near = learn_spread(model, fitted, exam.information)
+        eyepiece = Eyepiece.for_shape(shape)
+        grey = examiner.unit.grey(normal.pixels)
+        normals = (
+            torch.cat([eyepiece(part) for part in grey.split(256)]),
+            model.expand(fitted)[:, [INDEX[name] for name in ESTIMATED]],
+        )
+        good = central(fitted)
+        encoder, rounds = specialise_encoder(
+            examiner.encoder, shape,
+            NearPrior(near.mean, near.covariance, model.free_index, model.shared),
+            (normals[0][good], normals[1][good]),
+            renders=self.config.renders // 2, epochs=self.config.near_epochs,
+            seed=self.config.seed, run=run,
+        )  # fmt: skip
+        self.history = [*self.history, *of_encoder(rounds)]
+        return replace(examiner, encoder=encoder)
+
+    def _first_model(self, pixels: Tensor, table: Tensor | None, batch: ImageBatch) -> SmoothModel:
+        assert self.image_shape is not None
+        measurement = choose_region(pixels, table)
+        noise = NoiseLevel(floor=1.0, gain=0.02, offset=0.3 if table is not None else 1e-6,
+                           roughness=1e-3)  # fmt: skip
+        if batch.noise is not None:
+            noise = NoiseLevel(floor=1e-6, gain=1e-7, offset=1e-9, roughness=1e-3)
+        shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
+        scene = scene_of(measurement, self.image_shape)
+        return SmoothModel(scene, measurement, shared, GEOMETRY, noise)
+
+    # -- scoring ----------------------------------------------------------------------------
+
+    @property
+    def examiner(self) -> Examiner:
+        """What fits and filters images."""
+        assert self.learned is not None
+        assert self.quick is not None
+        assert self.image_shape is not None
+        return self.learned.examiner(self.quick.encoder, self.image_shape)
+
+    def _score_batch(self, batch: ImageBatch) -> BatchScores:
+        assert self.learned is not None
+        if lack := self.learned.unit.missing(batch):
+            nothing = np.full(len(batch), np.nan)
+            return BatchScores(
+                nothing, dict.fromkeys(self.components, nothing), error=[lack] * len(batch)
+            )
+        return self.scores_of(batch, self.examiner.examine(batch))
+
+    def scores_of(self, batch: ImageBatch, exam: Examination) -> BatchScores:
+        """Scores of examined images."""
+        assert self.learned is not None
+        raw = self.learned.raw_scores(exam)
+        tail = {name: self.learned.tails[name](score) for name, score in raw.items()}
+        local = tail["residual"] + tail["perturbation"]
+        return BatchScores(
+            anomaly_score=tail["parameters"] + local,
+            components={
+                "parameters": raw["parameters"],
+                "residual": raw["residual"],
+                "perturbation": raw["perturbation"],
+                "free_mass": tail["other_parameters"] + local,
+            },
+            reconstruction=self._restore_scale(batch, exam.picture),
+            warning=self._doubts(batch, exam),
+        )
+
+    def _restore_scale(self, batch: ImageBatch, picture: Tensor) -> NDArray[np.float32]:
+        assert self.learned is not None
+        grey = self.learned.unit.grey(batch.pixels)
+        scale = grey.amax(dim=(1, 2)) / torch.from_numpy(batch.pixels).amax(dim=(1, 2))
+        restored: NDArray[np.float32] = (picture / scale[:, None, None]).numpy()
+        return restored
+
+    def _doubts(self, batch: ImageBatch, exam: Examination) -> list[str]:
+        """Per image: why its score should not be trusted; empty if it can."""
+        assert self.learned is not None
+        grey = self.learned.unit.grey(batch.pixels)
+        unit = (
+            "not in the unit of the training images: its brightest pixel is {:.2g} times as bright"
+        )
+        steps = (
+            "not compressed like the training images: its coefficients miss their steps by {:.1f}"
+        )
+        doubts = []
+        for ratio, missed, converged in zip(
+            (grey.amax(dim=(1, 2)) / GREY).tolist(),
+            self.learned.model.measurement.off_lattice(grey).tolist(),
+            exam.fitted.converged.tolist(),
+            strict=True,
+        ):
+            if not 1 / OTHER_UNIT < ratio < OTHER_UNIT:
+                doubts.append(unit.format(ratio))
+            elif missed > OFF_LATTICE:
+                doubts.append(steps.format(missed))
+            else:
+                doubts.append("" if converged else UNFINISHED)
+        return doubts
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        assert self.learned is not None
+        if lack := self.learned.unit.missing(alone):
+            return Explanation(id="", error=lack)
+        return explain_one(self.learned, self.examiner, alone, self.scores_of)
+
+    def fast(self) -> Detector | None:
+        """The encoder alone."""
+        return self.quick
+
+    # -- storing ----------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        assert self.learned is not None
+        assert self.quick is not None
+        return self.learned.arrays() | self.quick._arrays()
+
+    def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        assert self.image_shape is not None
+        self.learned = Learned.from_arrays(arrays, self.image_shape)
+        self.quick = EncoderDetector.beside(self)
+        self.quick._restore(arrays)
+
+    def card_notes(self) -> list[str]:
+        """What it is and what it learned."""
+        assert self.learned is not None
+        model, population = self.learned.model, self.learned.population
+        radius = np.exp(float(population.mean[model.free.index("log_einstein_radius_px")]))
+        learned = ", ".join(
+            f"{name} {float(model.shared[INDEX[name]]):.3f}"
+            for name in NAMES if name not in model.free and not name.startswith("mass")
+        )  # fmt: skip
+        return [
+            "An encoder reads the numbers of a smooth lens off the image, Levenberg-Marquardt "
+            "refines them, and parameters, residual and small deflections are scored against "
+            "what normal images do.",
+            f"Mean Einstein radius {radius:.2f} px. Numbers common to all images: {learned}.",
+            f"Varying from image to image: {', '.join(model.free)}.",
+            "The design knew that substructure adds mass in the challenge's images, and that a "
+            "filter for deflections separates its classes; every fitted number comes from normal "
+            "images alone.",
+        ]
+
+
+def of_encoder(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Epochs of the encoder among the rounds of the whole: their losses are other quantities."""
+    return [{f"encoder_{name}": value for name, value in row.items()} for row in history]
+
+
+def common_jpeg_table(images: LensImages) -> Tensor | None:
+    """The quantisation table that all images share, or None."""
+    first = images[0].jpeg_table
+    if first is None:
+        return None
+    step = max(1, len(images) // 50)
+    for position in range(0, len(images), step):
+        table = images[position].jpeg_table
+        if table is None or not np.array_equal(table, first):
+            return None
+    return torch.from_numpy(np.asarray(first, dtype=np.float32))

@@ -1,0 +1,281 @@
+"""What the `physics` detector can show of an image: maps, surprises, a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lumpylens.data.images import ImageBatch
+from lumpylens.detectors.base import BatchScores
+from lumpylens.detectors.physics.examination import REACH, SPACING, Examination, Examiner
+from lumpylens.detectors.physics.state import Learned
+from lumpylens.physics.batches import unsplit
+from lumpylens.physics.parameters import INDEX
+from lumpylens.physics.perturbation import Filter, Perturbers, Signals
+from lumpylens.physics.residual import whitened_residual
+from lumpylens.results.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
+
+__all__ = ["explain_one"]
+
+FINER = 3
+"""Positions of the drawn maps per position that the score uses, along each axis."""
+
+AT_ONCE = 150
+"""Positions filtered at once, beside those of the score."""
+
+UNUSUAL = 0.01
+"""Tail probability below which the sentence calls a part of the score unusual."""
+
+OUTSTANDING = 4.0
+"""Standard deviations from which a parameter is named in the sentence."""
+
+NAMED = 3
+"""Parameters named at most."""
+
+VIEW = 2.6
+"""Half-side of what is drawn, in Einstein radii: arcs reach about twice the ring."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A parameter in words, its unit, and how it is shown."""
+
+    words: str
+    unit: str = ""
+    shown: Callable[[float], float] = float
+
+
+WORDS = {
+    "log_einstein_radius_px": Wording("Einstein radius", "px", math.exp),
+    "shear_1": Wording("shear (x)"),
+    "shear_2": Wording("shear (diagonal)"),
+    "source_x": Wording("source offset (x)", "Einstein radii"),
+    "source_y": Wording("source offset (y)", "Einstein radii"),
+    "source_eta_1": Wording("source ellipticity (x)"),
+    "source_eta_2": Wording("source ellipticity (diagonal)"),
+    "lens_light_eta_1": Wording("lens-light ellipticity (x)"),
+    "lens_light_eta_2": Wording("lens-light ellipticity (diagonal)"),
+    "log_source_radius_px": Wording("source radius", "px", math.exp),
+    "log_source_index": Wording("source Sersic index", "", math.exp),
+    "log_lens_light_radius_px": Wording("lens-light radius", "px", math.exp),
+    "log_lens_light_index": Wording("lens-light Sersic index", "", math.exp),
+    "mass_eta_1": Wording("halo ellipticity (x)"),
+    "mass_eta_2": Wording("halo ellipticity (diagonal)"),
+    "centre_x_px": Wording("lens centre (x)", "px"),
+    "centre_y_px": Wording("lens centre (y)", "px"),
+    "log_psf_sigma_px": Wording("width of the blur", "px", math.exp),
+}
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Deflections of one image at a fine grid of positions, shape (h, w) each.
+
+    Attributes
+    ----------
+    snr : ndarray
+        Mass of a perturber over its error; NaN where the image does not tell.
+    mass, error : ndarray
+        Squared Einstein radius of a perturber and its standard deviation, px^2. Errors of the
+        instrument model are included.
+    extent : (float, float, float, float)
+        Left, right, lower and upper edge relative to the image's centre, px.
+    """
+
+    snr: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    error: NDArray[np.float64]
+    extent: tuple[float, float, float, float]
+
+
+@torch.no_grad()
+@unsplit()
+def explain_one(
+    learned: Learned,
+    examiner: Examiner,
+    alone: ImageBatch,
+    scores_of: Callable[[ImageBatch, Examination], BatchScores],
+) -> Explanation:
+    """Explain the one image of a batch."""
+    model = learned.model
+    seen = examiner.look(alone)
+    scored = seen.signals(examiner.positions)
+    exam = examiner.judge(seen, scored)
+    result = scores_of(alone, exam)
+    maps = perturbation_maps(examiner.radius, learned.error, seen, scored)
+
+    full = {name: float(model.expand(exam.fitted.values)[0, at]) for name, at in INDEX.items()}
+    radius = math.exp(full["log_einstein_radius_px"])
+    height, width = alone.pixels.shape[1:]
+    column, row = full["centre_x_px"] + (width - 1) / 2, full["centre_y_px"] + (height - 1) / 2
+    residual = np.full((height, width), np.nan, dtype=np.float32)
+    region = model.measurement
+    rows, columns = (slice(at, at + region.size) for at in (region.row, region.column))
+    residual[rows, columns] = whitened_residual(model, seen.solved.seen)[0].numpy()
+
+    surprises = tuple(surprises_of(learned, exam))
+    parts = score_parts(learned, exam, result)
+    peak = peak_of(maps, radius, ((width - 1) / 2, (height - 1) / 2))
+    assert result.reconstruction is not None
+    return Explanation(
+        image=alone.pixels[0],
+        model=result.reconstruction[0],
+        residual=residual,
+        scores=parts,
+        sentence=sentence(parts, surprises, peak),
+        surprises=surprises,
+        maps=drawn(maps, radius, ((width - 1) / 2, (height - 1) / 2)),
+        peak=peak,
+        ring_px=(column, row, radius),
+        view_px=(
+            max(column - VIEW * radius, -0.5),
+            min(column + VIEW * radius, width - 0.5),
+            min(row + VIEW * radius, height - 0.5),
+            max(row - VIEW * radius, -0.5),
+        ),
+        warning=(result.warning or [""])[0],
+    )
+
+
+def perturbation_maps(unit: float, error: float, seen: Filter, scored: Signals) -> Maps:
+    """Filter one image at `FINER` times the positions of its score.
+
+    The deflections that errors of the instrument model mimic are a random field at the
+    positions of the score, of scale e. So the variance of D'Pr at x is, with C = D'PD,
+    C_xx + e^2 sum_y C_xy^2 over those positions y.
+
+    Parameters
+    ----------
+    unit : float
+        Einstein radius of a normal lens, px.
+    error : float
+        e, px^2.
+    seen : Filter
+        Of one image.
+    scored : Signals
+        At the positions of the score.
+    """
+    spacing = SPACING * unit / FINER
+    fine = Perturbers.disc(REACH * unit, spacing)
+    found = []
+    for part in torch.arange(len(fine.x)).split(AT_ONCE):
+        signals = seen.signals(Perturbers(fine.x[part], fine.y[part]))
+        information = seen.variance(signals)[0]
+        mimicked = seen.covariance(signals, scored)[0].square().sum(dim=1)
+        spread = (information + error**2 * mimicked).clamp_min(0).sqrt() / information
+        mass = seen.projected(signals)[0] / information
+        hidden = ~seen.visible(signals)[0]
+        found.append(torch.stack([mass, spread]).masked_fill(hidden, math.nan))
+    half = math.ceil(REACH * unit / spacing)
+    square = np.full((2, 2 * half, 2 * half), np.nan)
+    at = [(grid / spacing + half - 0.5).round().long().numpy() for grid in (fine.y, fine.x)]
+    square[:, at[0], at[1]] = torch.cat(found, dim=1).numpy()
+    side = half * spacing
+    return Maps(square[0] / square[1], square[0], square[1], (-side, side, side, -side))
+
+
+def drawn(maps: Maps, radius: float, centre: tuple[float, float]) -> tuple[PositionMap, ...]:
+    """The maps in pixel coordinates, for people."""
+    x, y = centre
+    left, right, lower, upper = maps.extent
+    extent = (left + x, right + x, lower + y, upper + y)
+    smallest = 100 * 5 * maps.error / radius**2
+    return (
+        PositionMap(
+            "perturbation", "perturbation map", maps.snr.astype(np.float32), extent,
+            "sigma of a clump there", diverging=True,
+        ),
+        PositionMap(
+            "sensitivity", "sensitivity map", smallest.astype(np.float32), extent,
+            "% of lens mass, 5 sigma", diverging=False,
+        ),
+    )  # fmt: skip
+
+
+def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | None:
+    """Where a clump of mass improves the fit most; None if none does anywhere."""
+    snr = np.nan_to_num(maps.snr, nan=-np.inf)
+    row, column = np.unravel_index(snr.argmax(), snr.shape)
+    if not snr[row, column] > 0:
+        return None
+    left, right, _, upper = maps.extent
+    step = (right - left) / snr.shape[1]
+    share = 100 * maps.mass[row, column] / radius**2
+    return Peak(
+        centre[0] + left + (column + 0.5) * step,
+        centre[1] + upper + (row + 0.5) * step,
+        f"{snr[row, column]:.1f} sigma, about {share:.2g} % of the lens's mass",
+    )
+
+
+def surprises_of(learned: Learned, exam: Examination) -> list[Surprise]:
+    """Every parameter that varies between images, most surprising first."""
+    made = []
+    for k, (name, sigma) in enumerate(learned.surprises(exam).items()):
+        wording = WORDS[name]
+        value, typical = float(exam.fitted.values[0, k]), float(learned.population.mean[k])
+        made.append(
+            Surprise(
+                wording.words, wording.shown(value), wording.shown(typical), wording.unit,
+                float(sigma[0]),
+            )
+        )  # fmt: skip
+    return sorted(made, key=lambda one: -abs(one.sigma))
+
+
+def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tuple[ScorePart, ...]:
+    """The score and its components, with their tail probabilities among normal images."""
+    raw = learned.raw_scores(exam)
+    # Beyond this the tails are extrapolated.
+    smallest = 1 / (learned.normals + 1)
+    parts = [ScorePart("anomaly_score", float(result.anomaly_score[0]))]
+    for name, values in result.components.items():
+        p_value = math.nan
+        if name in learned.tails:
+            p_value = max(math.exp(-float(learned.tails[name](raw[name])[0])), smallest)
+        parts.append(ScorePart(name, float(values[0]), p_value, smallest))
+    return tuple(parts)
+
+
+def sentence(
+    parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], peak: Peak | None
+) -> str:
+    """What is unusual about a lens and what is not, in plain words."""
+    unusual = {part.name for part in parts if part.p_value < UNUSUAL}
+    score = {part.name: part.value for part in parts}
+    said = []
+    outstanding = [one for one in surprises if abs(one.sigma) >= OUTSTANDING][:NAMED]
+    if outstanding:
+        said += [departure(one) for one in outstanding]
+    elif "parameters" in unusual:
+        said.append("parameters unusual in combination, though none is by itself")
+    else:
+        said.append("parameters like the population's")
+    if "residual" in unusual:
+        said.append(f"residual {score['residual']:.1f} sigma above that of normal lenses")
+    else:
+        said.append("residual consistent with noise")
+    if "perturbation" in unusual:
+        where = "" if peak is None else (
+            f", most at column {peak.column_px:.0f}, row {peak.row_px:.0f}"
+        )  # fmt: skip
+        said.append(f"light deflected as no smooth lens does it{where}")
+    else:
+        said.append("no clump of mass stands out")
+    text = "; ".join(said)
+    return text[0].upper() + text[1:]
+
+
+def departure(one: Surprise) -> str:
+    """One surprising parameter in words."""
+    side = "above" if one.value > one.typical else "below"
+    unit = f" {one.unit}" if one.unit else ""
+    return (
+        f"{one.parameter} {abs(one.value - one.typical):.2f}{unit} {side} the population "
+        f"({abs(one.sigma):.0f} sigma)"
+    )

@@ -1,0 +1,1 @@
+"""`pixel`: a network that tells plain images from changed ones, and no lens model."""

@@ -1,0 +1,1 @@
+"""What any part of the package writes: tables, whole files and folders, progress on a terminal."""

@@ -1,0 +1,1 @@
+"""What the verbs give back: score tables, calibration, metrics, rankings, explanations."""

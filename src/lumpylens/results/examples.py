@@ -1,0 +1,108 @@
+"""The few images that a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.data.images import LensImages
+from lumpylens.detectors.base import Detector
+from lumpylens.results.score_table import FIRST_COMPONENT, ScoreTable
+
+__all__ = ["Example", "choose_examples"]
+
+SHOWN = 6
+"""Images of each kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image and what was said of it.
+
+    Attributes
+    ----------
+    id : str
+    anomalous : bool
+        The class it was given as.
+    rank : int
+        Among the images of both classes, from 1, most anomalous first.
+    anomaly_score, p_value : float
+    image : ndarray of float32, shape (H, W)
+    reconstruction : ndarray of float32, shape (H, W), or None
+    """
+
+    id: str
+    anomalous: bool
+    rank: int
+    anomaly_score: float
+    p_value: float
+    image: NDArray[np.float32]
+    reconstruction: NDArray[np.float32] | None
+
+
+def choose_examples(
+    images: Mapping[str, LensImages],
+    tables: Mapping[str, ScoreTable],
+    positions: Mapping[str, NDArray[np.int_]],
+    detector: Detector,
+    seed: int,
+) -> dict[str, tuple[Example, ...]]:
+    """Read and reconstruct the images at both ends of the ranking, and some at random.
+
+    Parameters
+    ----------
+    images, tables, positions : mapping
+        By class, ``normal`` and ``anomalous``: the collection, its scores, and which of its
+        images to choose from; all of these have a score.
+    detector : Detector
+    seed : int
+        Of the random draw.
+
+    Returns
+    -------
+    dict
+        ``highest`` and ``lowest`` of both classes, ``false_alarms`` (highest normal ones),
+        ``missed`` (lowest anomalous ones), ``drawn`` (at random, half of each class).
+    """
+    spots = [(name, int(k)) for name in tables for k in positions[name]]
+    spots.sort(key=lambda spot: -tables[spot[0]].anomaly_score[spot[1]])
+    by_class = {name: [spot for spot in spots if spot[0] == name] for name in tables}
+    rng = np.random.default_rng(seed)
+    drawn = [
+        members[k]
+        for members in by_class.values()
+        for k in rng.permutation(len(members))[: SHOWN // 2]
+    ]
+    groups = {
+        "highest": spots[:SHOWN],
+        "lowest": spots[::-1][:SHOWN],
+        "false_alarms": by_class["normal"][:SHOWN],
+        "missed": by_class["anomalous"][::-1][:SHOWN],
+        "drawn": drawn,
+    }
+    rank = {spot: place for place, spot in enumerate(spots, 1)}
+    made: dict[tuple[str, int], Example] = {}
+    for name, table in tables.items():
+        wanted = sorted({k for group in groups.values() for owner, k in group if owner == name})
+        chosen = images[name][wanted]
+        rebuilt: list[NDArray[np.float32] | None] = [None] * len(wanted)
+        if np.isfinite(table.components[FIRST_COMPONENT][wanted]).all():
+            rebuilt = list(detector.reconstruct(chosen))
+        for k, item, reconstruction in zip(wanted, chosen, rebuilt, strict=True):
+            if item.image is not None:
+                made[name, k] = Example(
+                    id=item.id,
+                    anomalous=name == "anomalous",
+                    rank=rank[name, k],
+                    anomaly_score=float(table.anomaly_score[k]),
+                    p_value=float(table.p_value[k]),
+                    image=item.image,
+                    reconstruction=reconstruction,
+                )
+    return {
+        group: tuple(made[spot] for spot in members if spot in made)
+        for group, members in groups.items()
+    }

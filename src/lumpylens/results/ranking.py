@@ -1,0 +1,130 @@
+"""A scored list as a report shows it: its rows, its images, and what explains the highest ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lumpylens.data.images import LensImages
+from lumpylens.errors import DataError
+from lumpylens.files.writing import check_replaceable, whole_folder
+from lumpylens.results.calibration import Calibration, benjamini_hochberg
+from lumpylens.results.explanation import Explanation
+from lumpylens.results.score_table import ScoreTable
+
+__all__ = ["CLASS", "Ranking", "about", "check_report_place", "joined", "short"]
+
+REPORT, IMAGES, SCORES = "report.html", "images", "scores.csv"
+CLASS = "class"
+"""Column of a labelled list."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ranking:
+    """A scored list and what a report shows of it.
+
+    Attributes
+    ----------
+    table : ScoreTable
+        With the column ``class`` if the list is labelled.
+    images : LensImages
+        In the order of `table`; read when they are drawn.
+    calibration : Calibration
+    explanations : dict of int to Explanation
+        By position in `table`.
+    fdr : float
+        False-discovery rate of the flags.
+    about : dict
+        ``model``, ``detector``, ``data`` and ``lumpylens`` (the version), for the page to say.
+    """
+
+    table: ScoreTable
+    images: LensImages
+    calibration: Calibration
+    explanations: Mapping[int, Explanation]
+    fdr: float
+    about: Mapping[str, str]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether classes are known."""
+        return CLASS in self.table.components
+
+    def write(self, folder: str | Path) -> Path:
+        """Write ``report.html``, its pictures and ``scores.csv``.
+
+        Raises
+        ------
+        DataError
+            If `folder` holds other files than those of a report, or cannot be written.
+        """
+        from lumpylens.report import write_list_report
+
+        place = Path(folder)
+        check_report_place(place)
+        with whole_folder(place, made_by_us=REPORT) as beside:
+            self.table.write(beside / SCORES)
+            write_list_report(self, beside)
+        return place
+
+    def __repr__(self) -> str:
+        return f"<Ranking of {len(self.table)} images, {len(self.explanations)} explained>"
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def joined(tables: Mapping[str, ScoreTable], fdr: float) -> ScoreTable:
+    """One table of several classes, with the column ``class`` and flags over all its rows."""
+    parts = list(tables.values())
+    columns = {
+        name: np.concatenate([np.asarray(part.columns()[name]) for part in parts])
+        for name in parts[0].columns()
+    }
+    q_value = benjamini_hochberg(columns["p_value"])
+    classes = np.repeat(np.array(list(tables), dtype=str), [len(part) for part in parts])
+    return replace(
+        parts[0],
+        id=list(columns["id"]),
+        error=list(columns["error"]),
+        warning=list(columns["warning"]),
+        anomaly_score=columns["anomaly_score"],
+        p_value=columns["p_value"],
+        q_value=q_value,
+        flag=q_value <= fdr,
+        components={CLASS: classes} | {name: columns[name] for name in parts[0].components},
+    )
+
+
+def about(model: Any, detector: str, data: str) -> dict[str, str]:
+    """What a page says of where its numbers come from; no home folder is named."""
+    from importlib.metadata import version
+
+    return {
+        "model": short(str(model)) if isinstance(model, (str, Path)) else detector,
+        "detector": detector,
+        "data": ", ".join(short(part) for part in data.split(", ")),
+        "lumpylens": version("lumpylens"),
+    }
+
+
+def short(location: str) -> str:
+    """Last two parts of a path: a report that is given away names no home folder."""
+    return "/".join(Path(location).parts[-2:]).lstrip("/")
+
+
+def check_report_place(folder: Path) -> None:
+    """Refuse a folder that holds anything but an older report of a list, or cannot be written."""
+    check_replaceable(folder, made_by_us=REPORT)
+    if not folder.is_dir():
+        return
+    others = {entry.name for entry in folder.iterdir()} - {REPORT, IMAGES, SCORES}
+    if others:
+        raise DataError(
+            f"{folder} holds {min(others)}, which is not part of a list's report, and is left as "
+            "it is; give a new or an empty folder"
+        )

@@ -1,0 +1,258 @@
+"""`ScoreTable`: one row per image, scored or not."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.errors import DataError
+from lumpylens.files.tables import astropy_table, read_columns, write_columns
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["ScoreTable"]
+
+FIXED = ("id", "anomaly_score", "p_value", "error", "q_value", "flag", "warning")
+"""Columns of every table, in their order; components follow."""
+TEXT = ("id", "error", "warning")
+NUMBERS = ("anomaly_score", "p_value", "q_value")
+FIRST_COMPONENT = "reconstruction_mse"
+DESCRIPTIONS = {
+    "id": "stable name of the image",
+    "anomaly_score": "higher is more anomalous; empty where error says why",
+    "p_value": "conformal p-value: how often a normal image scores as high",
+    "error": "why the image has no score",
+    "q_value": "Benjamini-Hochberg q-value over the images of this table",
+    "flag": "selected at the requested false-discovery rate",
+    "warning": "why the score should not be trusted; such an image has no p-value",
+    "reconstruction_mse": "mean squared error per pixel, image on [0, 1]",
+}
+SHOWN = 10
+"""Rows in a notebook's or a terminal's view."""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores of a collection, in its order.
+
+    Attributes
+    ----------
+    id : list of str, length n
+    anomaly_score : ndarray of float64, shape (n,)
+        Higher is more anomalous; NaN where `error` says why there is none.
+    error, warning : list of str, length n
+    p_value, q_value : ndarray of float64, shape (n,)
+        Conformal p-value and Benjamini-Hochberg q-value; NaN before calibration, for failed
+        images, and where `warning` says that the image is outside what the model knows.
+    flag : ndarray of bool, shape (n,)
+        Selected at the requested false-discovery rate.
+    components : dict of str to ndarray, shape (n,)
+        Named parts of the score, the plain ``reconstruction_mse`` among them; also columns of
+        text.
+
+    Examples
+    --------
+    >>> nan = float("nan")
+    >>> table = ScoreTable(
+    ...     id=["a", "b", "c"], anomaly_score=[1.0, nan, 3.0], error=["", "empty file", ""],
+    ...     warning=["", "", ""], p_value=[0.5, nan, 0.01], q_value=[0.5, nan, 0.02],
+    ...     flag=[False, False, True],
+    ... )
+    >>> table.ranked().id, table.n_failed
+    (['c', 'a', 'b'], 1)
+    """
+
+    id: list[str]
+    anomaly_score: NDArray[np.float64]
+    error: list[str]
+    warning: list[str]
+    p_value: NDArray[np.float64]
+    q_value: NDArray[np.float64]
+    flag: NDArray[np.bool_]
+    components: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in TEXT:
+            object.__setattr__(self, name, [str(text) for text in getattr(self, name)])
+        for name in NUMBERS:
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        object.__setattr__(self, "flag", np.asarray(self.flag, dtype=bool))
+        names = sorted(self.components, key=lambda name: name != FIRST_COMPONENT)
+        parts = {name: _column(self.components[name]) for name in names}
+        object.__setattr__(self, "components", parts)
+        if clash := set(parts) & set(FIXED):
+            raise ValueError(f"a component cannot be called {clash.pop()!r}")
+        lengths = {name: len(column) for name, column in self.columns().items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of different lengths: {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> ScoreTable:
+        """Another table with the rows of a slice, a list of positions or a boolean mask."""
+        rows = np.arange(len(self))[index]
+        return ScoreTable(
+            **{name: [getattr(self, name)[row] for row in rows] for name in TEXT},
+            anomaly_score=self.anomaly_score[rows],
+            p_value=self.p_value[rows],
+            q_value=self.q_value[rows],
+            flag=self.flag[rows],
+            components={name: values[rows] for name, values in self.components.items()},
+        )
+
+    # -- ranking ----------------------------------------------------------------------------
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Which images have a score, shape (n,)."""
+        return np.isfinite(self.anomaly_score)
+
+    @property
+    def n_failed(self) -> int:
+        """Number of images without a score."""
+        return int(np.count_nonzero(~self.scored))
+
+    @property
+    def n_warned(self) -> int:
+        """Number of scored images outside what the model knows."""
+        return int(np.count_nonzero(self.scored & self._warned))
+
+    @property
+    def _warned(self) -> NDArray[np.bool_]:
+        return np.array([bool(text) for text in self.warning], dtype=bool)
+
+    def order(self) -> NDArray[np.int_]:
+        """Positions from the most to the least anomalous, shape (n,).
+
+        By raw score, so that equal p-values do not tie. Images with a warning follow those
+        without, whatever their scores; failed ones come last. Ties keep their order.
+        """
+        score = np.where(self.scored, self.anomaly_score, -np.inf)
+        return np.lexsort((-score, self._warned, ~self.scored))
+
+    def rank(self) -> NDArray[np.int_]:
+        """Place of each image in `order`, from 1; shape (n,)."""
+        ranks = np.empty(len(self), dtype=int)
+        ranks[self.order()] = np.arange(1, len(self) + 1)
+        return ranks
+
+    def ranked(self) -> ScoreTable:
+        """The same rows, most anomalous first."""
+        return self[self.order()]
+
+    def top(self, count: int) -> ScoreTable:
+        """The `count` most anomalous rows."""
+        return self[self.order()[:count]]
+
+    # -- other shapes -----------------------------------------------------------------------
+
+    def columns(self) -> dict[str, Any]:
+        """Name -> list or array, in the order of the file."""
+        return {name: getattr(self, name) for name in FIXED} | dict(self.components)
+
+    def to_structured(self) -> NDArray[Any]:
+        """numpy structured array, shape (n,), one field per column."""
+        columns = {
+            name: np.asarray(c, dtype=str) if name in TEXT else np.asarray(c)
+            for name, c in self.columns().items()
+        }
+        table = np.empty(len(self), dtype=[(name, c.dtype) for name, c in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def to_table(self) -> Table:
+        """`astropy.table.Table` in which missing numbers are masked."""
+        return astropy_table(self.columns(), DESCRIPTIONS)
+
+    # -- files ------------------------------------------------------------------------------
+
+    def write(self, path: str | Path) -> Path:
+        """Write CSV, ECSV or Parquet, by suffix, at full precision.
+
+        Missing numbers are empty fields. The file is written beside its place and renamed.
+
+        Raises
+        ------
+        DataError
+            If the suffix is another one, the file cannot be written, or pyarrow is missing.
+        """
+        write_columns(self.columns(), Path(path), descriptions=DESCRIPTIONS)
+        return Path(path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> ScoreTable:
+        """Read what `write` wrote; columns of other names become components.
+
+        Raises
+        ------
+        DataError
+            If it is no table with ``id`` and ``anomaly_score``, in one line that says why.
+        """
+        columns = read_columns(Path(path), text=TEXT)
+        for name in ("id", "anomaly_score"):
+            if name not in columns:
+                raise DataError(f"{path} is no score table: it has no column {name!r}")
+        empty: dict[str, list[Any]] = {name: [""] * len(columns["id"]) for name in TEXT}
+        empty |= {name: [math.nan] * len(columns["id"]) for name in NUMBERS}
+        known = {name: columns.pop(name, missing) for name, missing in empty.items()}
+        flag = np.array(columns.pop("flag", np.zeros(len(known["id"]))), dtype=bool)
+        try:
+            return cls(flag=flag, components=columns, **known)  # type: ignore[arg-type]
+        except ValueError as problem:
+            raise DataError(f"{path} is no score table: {problem}") from problem
+
+    # -- views ------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        lines = [self._summary()]
+        rows = self.top(SHOWN)
+        if len(rows):
+            width = max(len(name) for name in rows.id)
+            lines.append(f"  {'id':<{width}}  anomaly_score    p_value    q_value")
+        for k, name in enumerate(rows.id):
+            numbers = (rows.anomaly_score[k], rows.p_value[k], rows.q_value[k])
+            note = rows.error[k] or rows.warning[k] or ("flagged" if rows.flag[k] else "")
+            cells = "  ".join(f"{_short(v):>{w}}" for v, w in zip(numbers, (13, 9, 9), strict=True))
+            lines.append(f"  {name:<{width}}  {cells}  {note}".rstrip())
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = self.top(SHOWN)
+        names = [name for name in rows.columns() if name not in ("error", "warning", "flag")]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in [*names, "note"])
+        body = []
+        for k in range(len(rows)):
+            cells = [_short(rows.columns()[name][k]) for name in names]
+            cells.append(rows.error[k] or rows.warning[k] or ("flagged" if rows.flag[k] else ""))
+            body.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+        lines = "".join(f"<tr>{cells}</tr>" for cells in body)
+        return (
+            f"<p>{html.escape(self._summary())}</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        )
+
+    def _summary(self) -> str:
+        text = f"ScoreTable of {len(self)} images: {np.count_nonzero(self.flag)} flagged"
+        text += f", {self.n_warned} with a warning, {self.n_failed} failed"
+        return text + (f"; the {SHOWN} most anomalous:" if len(self) > SHOWN else "")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def _column(values: Any) -> NDArray[Any]:
+    column = np.asarray(values)
+    return column if column.dtype.kind in "US" else column.astype(np.float64)

@@ -1,0 +1,237 @@
+"""`simulate`: a population to a collection of images, each with a seed of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lumpylens.data.image import LensImage
+from lumpylens.data.images import LensImages
+from lumpylens.errors import DataError
+from lumpylens.files.progress import counted
+from lumpylens.physics.batches import unsplit
+from lumpylens.simulation.lens import Lens
+from lumpylens.simulation.output import check_place, write
+from lumpylens.simulation.populations import Population
+from lumpylens.simulation.presets import population
+from lumpylens.simulation.recipe import Recipe, in_processes
+from lumpylens.simulation.sources import Galaxies
+from lumpylens.simulation.substructure import Substructure
+from lumpylens.simulation.substructure import substructure as substructure_of
+from lumpylens.simulation.truth import truth_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["Simulation", "simulate", "simulate_with_truth"]
+
+PART = 25
+"""Images that a process makes at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedSource:
+    """Simulated images in memory."""
+
+    images: Sequence[LensImage]
+    ids: Sequence[str]
+    labels: Sequence[int]
+    location: str
+
+    def load(self, position: int) -> LensImage:
+        """One image."""
+        return self.images[position]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Images and what they are images of.
+
+    Attributes
+    ----------
+    images : LensImages
+    lenses : tuple of Lens
+        True numbers, in the same order.
+    galaxies : Galaxies or None
+        Sources that were looked up.
+    """
+
+    images: LensImages
+    lenses: tuple[Lens, ...]
+    galaxies: Galaxies | None = None
+
+    def table(self) -> Table:
+        """One row of true numbers per image.
+
+        Perturbers are columns of shape (n, k), padded with masses of Einstein radius 0.
+        """
+        return truth_table(self.images.ids, self.images.labels.tolist(), self.lenses, self.galaxies)
+
+
+def simulate(
+    preset: str | Population = "slc",
+    n: int = 300,
+    *,
+    seed: int = 0,
+    substructure: str | Substructure | None = None,
+    indices: Sequence[int] | None = None,
+    sources: str | Path | None = None,
+    out: str | Path | None = None,
+    format: str | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    progress: bool = False,
+) -> LensImages:
+    """Simulate images of lenses.
+
+    Every image is a pure function of population, substructure, `seed` and its index, so any of
+    them can be made again alone. The smooth part of a lens does not depend on `substructure`:
+    two calls that differ in nothing else give the same lenses with and without it.
+
+    Parameters
+    ----------
+    preset : str or Population
+        ``slc`` (the challenge), ``wide`` (linear brightness, any orientation and mass),
+        ``model-a``, ``model-b``, ``model-1``, ``model-2``, ``model-3`` and their ``-stated``
+        variants (the field's training sets), ``hst``, ``euclid``, ``lsst``, the path of a TOML
+        file of your own (see `lumpylens.simulation.presets`), or a `Population`.
+    n : int
+        Number of images; their indices are 0 to n - 1.
+    seed : int
+        Not negative.
+    substructure : str or Substructure, optional
+        ``points`` (25 point masses, as in the challenge), ``spheres`` (isothermal), ``haloes``
+        (truncated NFW with a mass function), ``string``, ``one`` (a single point mass), one of
+        the population's own, or yours. With ``-compensated`` at the end the halo gives up their
+        mass. None is a smooth lens.
+    indices : sequence of int, optional
+        Make these instead of 0 to n - 1.
+    sources : str or Path, optional
+        Images of real galaxies in place of the Sersic sources, with the same sizes and
+        magnitudes: anything that `LensImages.open` reads.
+    out : str or Path, optional
+        Write to this file or folder instead of memory, with a table of all true numbers beside
+        it. A run that was stopped goes on where it was.
+    format : {"hdf5", "npz", "npy", "fits", "jpeg", "png"}, optional
+        Of `out`. By default its ending says it; the last three are folders.
+    workers : int
+        Processes. More than one need a script of yours to guard its start with
+        ``if __name__ == "__main__"``.
+    device : str
+        ``cpu``, or a torch device that renders in batches; images agree within rounding.
+    progress : bool
+        Show a bar on standard error.
+
+    Returns
+    -------
+    LensImages
+        Labels are 0 without and 1 with substructure; ids are ``population-seed-index``.
+
+    Raises
+    ------
+    DataError
+        If there is no population or substructure of that name, with the nearest name, if a
+        number is out of range, or if `out` cannot be written.
+
+    Examples
+    --------
+    >>> images = simulate("slc", 2, seed=7)
+    >>> images.ids, images[0].image.shape, images[0].stretched
+    (['slc-7-0', 'slc-7-1'], (150, 150), True)
+    >>> again = simulate("slc", seed=7, indices=[1])
+    >>> bool((again[0].image == images[1].image).all())
+    True
+    """
+    if out is not None:
+        check_place(out, format)
+        recipe = _recipe(preset, seed, substructure, sources, device)
+        return write(
+            recipe, _checked_indices(n, indices), out,
+            format=format, workers=_checked_workers(workers), progress=progress,
+        )  # fmt: skip
+    if format is not None:
+        raise DataError("a format needs a place to write to: out")
+    return simulate_with_truth(
+        preset, n, seed=seed, substructure=substructure, indices=indices, sources=sources,
+        workers=workers, device=device, progress=progress,
+    ).images  # fmt: skip
+
+
+def simulate_with_truth(
+    preset: str | Population = "slc",
+    n: int = 300,
+    *,
+    seed: int = 0,
+    substructure: str | Substructure | None = None,
+    indices: Sequence[int] | None = None,
+    sources: str | Path | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    progress: bool = False,
+) -> Simulation:
+    """As `simulate` in memory, with the true numbers of every lens.
+
+    Examples
+    --------
+    >>> made = simulate_with_truth("wide", 3, substructure="one")
+    >>> made.table()["perturber_einstein_radius_px"].shape
+    (3, 1)
+    """
+    recipe = _recipe(preset, seed, substructure, sources, device)
+    wanted = _checked_indices(n, indices)
+    size = PART if _checked_workers(workers) > 1 else 1 if device == "cpu" else len(wanted)
+    tasks = [(recipe, wanted[k : k + size]) for k in range(0, len(wanted), size)]
+    images: list[LensImage] = []
+    lenses: list[Lens] = []
+    with unsplit(), counted("simulating", len(wanted), show=progress) as on_image:
+        for part in in_processes(_make, tasks, workers):
+            for image, lens in part:
+                images.append(image)
+                lenses.append(lens)
+                on_image()
+    source = SimulatedSource(
+        images,
+        [image.id for image in images],
+        [image.label for image in images],
+        f"simulated {recipe.population.name}",
+    )
+    return Simulation(LensImages.from_source(source), tuple(lenses), recipe.galaxies())
+
+
+def _make(task: tuple[Recipe, list[int]]) -> list[tuple[LensImage, Lens]]:
+    recipe, indices = task
+    return list(recipe.images(indices))
+
+
+def _recipe(
+    preset: str | Population,
+    seed: int,
+    substructure: str | Substructure | None,
+    sources: str | Path | None,
+    device: str,
+) -> Recipe:
+    chosen = population(preset)
+    if seed < 0:
+        raise DataError(f"a seed is not negative, got {seed}")
+    lumps = substructure
+    if lumps is not None:
+        lumps = substructure_of(lumps, chosen.substructures)
+    return Recipe(chosen, lumps, seed, None if sources is None else str(sources), device)
+
+
+def _checked_workers(workers: int) -> int:
+    if workers < 1:
+        raise DataError(f"at least one worker, please: got {workers}")
+    return workers
+
+
+def _checked_indices(n: int, indices: Sequence[int] | None) -> list[int]:
+    if indices is None:
+        if n < 1:
+            raise DataError(f"at least one image, please: n is {n}")
+        return list(range(n))
+    if not len(indices) or min(indices) < 0:
+        raise DataError("indices are a non-empty list of numbers that are not negative")
+    return [int(index) for index in indices]

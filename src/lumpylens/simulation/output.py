@@ -1,0 +1,330 @@
+"""Simulated images in files: made part by part, so that a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lumpylens.data.image import NORMAL, LensImage
+from lumpylens.data.images import LensImages
+from lumpylens.data.npz import write_npz
+from lumpylens.errors import DataError
+from lumpylens.files.progress import counted
+from lumpylens.files.writing import check_writable, whole_file
+from lumpylens.physics.batches import unsplit
+from lumpylens.simulation.camera import develop, jpeg_content
+from lumpylens.simulation.recipe import Recipe, in_processes
+from lumpylens.simulation.truth import truth_table
+
+__all__ = ["FORMATS", "check_place", "write"]
+
+SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz", ".npy": "npy"}
+FOLDERS = {"fits": ".fits", "jpeg": ".jpg", "png": ".png"}
+FORMATS = (*dict.fromkeys(SUFFIXES.values()), *FOLDERS)
+
+PART = 100
+"""Images per part: a second's work, and what a stopped run loses."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One part and where it goes."""
+
+    recipe: Recipe
+    indices: tuple[int, ...]
+    format: str
+    place: Path
+
+
+def check_place(out: str | Path, format: str | None = None) -> tuple[Path, str]:
+    """Place and format of what is to be written; refuses before the work is done.
+
+    Parameters
+    ----------
+    out : str or Path
+        A file that ends in ``.h5``, ``.npz`` or ``.npy``, or a folder.
+    format : str, optional
+        One of `FORMATS`; by default the file's ending says it.
+
+    Raises
+    ------
+    DataError
+        If place and format do not go together, or nothing can be written there.
+    """
+    place = Path(out)
+    if format is not None and format not in FORMATS:
+        raise DataError(f"format is one of {', '.join(FORMATS)}; got {format!r}")
+    by_suffix = SUFFIXES.get(place.suffix.lower())
+    if format is None and by_suffix is None:
+        raise DataError(
+            f"{place} says no format: end it in {', '.join(SUFFIXES)}, or give "
+            f"{' or '.join(FOLDERS)} for a folder of files"
+        )
+    chosen = format or str(by_suffix)
+    if chosen not in FOLDERS and by_suffix != chosen:
+        endings = [suffix for suffix, kind in SUFFIXES.items() if kind == chosen]
+        raise DataError(f"a file of format {chosen} ends in {' or '.join(endings)}, not {place}")
+    if chosen in FOLDERS:
+        if place.exists() and not place.is_dir():
+            raise DataError(f"{place} is a file; format {chosen} needs a folder")
+    elif place.is_dir():
+        raise DataError(f"{place} is a folder; format {chosen} is one file")
+    check_writable(place)
+    return place, chosen
+
+
+def write(
+    recipe: Recipe,
+    indices: Sequence[int],
+    out: str | Path,
+    *,
+    format: str | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> LensImages:
+    """Make images and write them, with the table of their true numbers beside.
+
+    A file ``lenses.h5`` has its table in ``lenses.truth.ecsv``. In a folder the images lie in
+    ``no_sub`` or ``sub``, and the table beside that. What is finished of a run that was stopped
+    lies in a hidden folder beside the place, and the same call goes on from there.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    indices : sequence of int
+    out, format
+        See `check_place`.
+    workers : int
+        Processes.
+    progress : bool
+
+    Raises
+    ------
+    DataError
+        If something else lies in the place, or in its hidden folder.
+    """
+    place, kind = check_place(out, format)
+    inside = "no_sub" if recipe.label == NORMAL else "sub"
+    if kind in FOLDERS and (place / inside).exists() and any((place / inside).iterdir()):
+        raise DataError(f"{place / inside} holds files already; give another folder")
+    beside = place.resolve().with_name(f".{place.name}.{inside}.parts")
+    identity = _identity(recipe, indices, kind)
+    _resume(beside, identity, place)
+    parts = [tuple(indices[k : k + PART]) for k in range(0, len(indices), PART)]
+    tasks = [
+        Task(recipe, part, kind, beside / f"{number:06d}.npz") for number, part in enumerate(parts)
+    ]
+    left = [task for task in tasks if not task.place.exists()]
+    with unsplit(), counted("simulating", len(indices), show=progress) as step:
+        for _ in range(len(indices) - sum(len(task.indices) for task in left)):
+            step()
+        for done in in_processes(_make, left, workers):
+            for _ in range(done):
+                step()
+    names = [recipe.name(index) for index in indices]
+    table = truth_table(
+        names, [recipe.label] * len(names), map(recipe.lens, indices), recipe.galaxies()
+    )
+    if kind in FOLDERS:
+        place.mkdir(parents=True, exist_ok=True)
+        (beside / "images").rename(place / inside)
+        beside_table = place / f"{inside}.truth.ecsv"
+    else:
+        _join(tasks, names, kind, place)
+        beside_table = place.with_name(f"{place.stem}.truth.ecsv")
+    with whole_file(beside_table) as path:
+        table.write(path, format="ascii.ecsv", overwrite=True)
+    shutil.rmtree(beside)
+    return LensImages.open(place / inside if kind in FOLDERS else place)
+
+
+def _identity(recipe: Recipe, indices: Sequence[int], kind: str) -> str:
+    """Everything that decides what the files hold."""
+    content = repr((recipe.population, recipe.substructure, recipe.seed, recipe.sources,
+                    list(indices), kind, version("lumpylens")))  # fmt: skip
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _resume(beside: Path, identity: str, place: Path) -> None:
+    """Make the hidden folder, or check that it is this run's."""
+    note = beside / "run.json"
+    if beside.exists():
+        try:
+            same = json.loads(note.read_text(encoding="utf-8")) == {"run": identity}
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise DataError(
+                f"{beside} holds a stopped run of other images for {place}: repeat that one, or "
+                "remove the folder"
+            )
+        return
+    beside.mkdir(parents=True)
+    with whole_file(note) as path:
+        path.write_text(json.dumps({"run": identity}), encoding="utf-8")
+
+
+def _make(task: Task) -> int:
+    """Make one part and write it; the last file to appear says that it is whole."""
+    recipe, population = task.recipe, task.recipe.population
+    if task.format in FOLDERS:
+        folder = task.place.parent / "images"
+        folder.mkdir(exist_ok=True)
+        for index, lens, seen in recipe.exposures(task.indices):
+            name = recipe.name(index)
+            with whole_file(folder / f"{name}{FOLDERS[task.format]}") as path:
+                if task.format == "jpeg":
+                    path.write_bytes(jpeg_content(seen, population.jpeg_quality))
+                    continue
+                image = develop(seen, lens, population, name, recipe.label)
+                if task.format == "fits":
+                    _write_fits(path, image, recipe, index)
+                else:
+                    _write_png(path, image)
+        with whole_file(task.place) as path, path.open("wb") as stream:
+            np.savez(stream, indices=np.array(task.indices))
+        return len(task.indices)
+    images = [image for image, _ in recipe.images(task.indices)]
+    arrays: dict[str, Any] = {"images": np.stack([_stored(image) for image in images])}
+    if images[0].noise is not None:
+        arrays["noise"] = np.array([image.noise for image in images])
+    if images[0].psf is not None:
+        kernels = np.array([image.psf for image in images])
+        arrays["psf"] = kernels[:1] if (kernels == kernels[0]).all() else kernels
+    if images[0].jpeg_table is not None:
+        arrays["jpeg_table"] = images[0].jpeg_table
+    with whole_file(task.place) as path, path.open("wb") as stream:
+        np.savez(stream, **arrays)
+    return len(task.indices)
+
+
+def _stored(image: LensImage) -> Any:
+    assert image.image is not None  # an image without pixels was refused when it was made
+    return image.image.astype(np.uint8) if image.stretched else image.image
+
+
+def _write_fits(path: Path, image: LensImage, recipe: Recipe, index: int) -> None:
+    """Image, noise map and point-spread function in one file."""
+    from astropy.io import fits
+
+    population = recipe.population
+    header = fits.Header()
+    header["OBJECT"] = image.id
+    header["PRESET"] = population.name
+    header["SEED"], header["INDEX"] = recipe.seed, index
+    header["SUBSTRUC"] = (recipe.substructure is not None, "substructure beside the halo")
+    if image.pixel_scale_arcsec is not None:
+        header["PIXSCALE"] = (image.pixel_scale_arcsec, "arcsec per pixel")
+    if population.zero_point is not None:
+        header["ZEROPNT"] = (population.zero_point, "magnitude of one electron per second")
+        header["BUNIT"] = "electron/s"
+    lens = recipe.lens(index)
+    if not math.isnan(lens.photons):
+        header["EXPTIME"] = (lens.photons, "photons per unit of brightness")
+    hdus = [fits.PrimaryHDU(_stored(image), header)]
+    for name, plane in (("NOISE", image.noise), ("PSF", image.psf)):
+        if plane is not None:
+            hdus.append(fits.ImageHDU(plane, name=name))
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+
+
+def _write_png(path: Path, image: LensImage) -> None:
+    """Eight bits; linear brightness is stretched from the darkest to the brightest pixel."""
+    pixels = _stored(image)
+    if not image.stretched:
+        low, high = pixels.min(), pixels.max()
+        pixels = np.rint(255 * (pixels - low) / (high - low)).astype(np.uint8)
+    Image.fromarray(pixels).save(path, "PNG")
+
+
+def _join(tasks: Sequence[Task], names: Sequence[str], kind: str, place: Path) -> None:
+    """Parts to one file."""
+    label = tasks[0].recipe.label
+    scale = tasks[0].recipe.population.pixel_scale_arcsec
+    with whole_file(place) as path:
+        if kind == "npz":
+            _join_npz(tasks, names, label, scale, path)
+        elif kind == "npy":
+            _join_npy(tasks, len(names), path)
+        else:
+            _join_hdf5(tasks, names, label, scale, path)
+
+
+def _parts(tasks: Sequence[Task]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """First position and arrays of each part, in order."""
+    first = 0
+    for task in tasks:
+        with np.load(task.place, allow_pickle=False) as archive:
+            yield first, {name: archive[name] for name in archive.files}
+        first += len(task.indices)
+
+
+def _join_npz(
+    tasks: Sequence[Task], names: Sequence[str], label: int, scale: float | None, path: Path
+) -> None:
+    gathered: dict[str, list[Any]] = {}
+    for _, arrays in _parts(tasks):
+        count = len(arrays["images"])
+        if len(arrays.get("psf", ())) == 1:
+            arrays["psf"] = np.repeat(arrays["psf"], count, axis=0)
+        for name, values in arrays.items():
+            gathered.setdefault(name, []).append(values)
+    table = gathered.pop("jpeg_table", [None])[0]
+    joined = {name: np.concatenate(each) for name, each in gathered.items()}
+    stretched = joined["images"].dtype == np.uint8
+    write_npz(
+        LensImages.from_arrays(
+            joined.pop("images"), ids=names, labels=[label] * len(names), jpeg_table=table,
+            stretched=stretched, pixel_scale_arcsec=scale, **joined,
+        ),
+        path,
+    )  # fmt: skip
+
+
+def _join_npy(tasks: Sequence[Task], count: int, path: Path) -> None:
+    stack = None
+    for first, arrays in _parts(tasks):
+        images = arrays["images"]
+        if stack is None:
+            shape = (count, *images.shape[1:])
+            stack = np.lib.format.open_memmap(path, "w+", images.dtype, shape)
+        stack[first : first + len(images)] = images
+    assert stack is not None  # there is no run without an image
+    stack.flush()
+
+
+def _join_hdf5(
+    tasks: Sequence[Task], names: Sequence[str], label: int, scale: float | None, path: Path
+) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["ids"] = np.array(names, dtype=h5py.string_dtype())
+        file["labels"] = np.full(len(names), label)
+        if scale is not None:
+            file.attrs["pixel_scale_arcsec"] = scale
+        for first, arrays in _parts(tasks):
+            count = len(arrays["images"])
+            if "jpeg_table" in arrays and "jpeg_table" not in file:
+                file["jpeg_table"] = arrays["jpeg_table"]
+            for name in ("images", "noise", "psf"):
+                values = arrays.get(name)
+                if values is None:
+                    continue
+                if name not in file:
+                    # 8-bit pictures shrink to a sixth; noise does not shrink.
+                    packing = {"compression": "gzip"} if values.dtype == np.uint8 else {}
+                    shape = (len(names), *values.shape[1:])
+                    chunk = (min(16, len(names)), *values.shape[1:])
+                    file.create_dataset(name, shape, values.dtype, chunks=chunk, **packing)
+                file[name][first : first + count] = values

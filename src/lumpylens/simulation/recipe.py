@@ -1,0 +1,121 @@
+"""From a number to its image: what a process needs to know to make any image of a set."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lumpylens.data.image import ANOMALOUS, NORMAL, LensImage
+from lumpylens.simulation.camera import brightness, brightness_of_many, develop, expose
+from lumpylens.simulation.lens import Lens, add_substructure, draw_lens
+from lumpylens.simulation.populations import Population
+from lumpylens.simulation.sources import Galaxies
+from lumpylens.simulation.substructure import Substructure
+
+__all__ = ["Recipe", "in_processes"]
+
+MACRO, LUMPS, NOISE = range(3)
+"""Streams of random numbers of one image: the smooth lens does not depend on the others."""
+
+BATCH = 64
+"""Lenses rendered at once on a graphics card."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A set of images without end.
+
+    Attributes
+    ----------
+    population : Population
+    substructure : Substructure or None
+    seed : int
+    sources : str or None
+        Folder of images of galaxies.
+    device : str
+        ``cpu`` renders one lens after the other with compiled loops, anything else batches with
+        torch.
+    """
+
+    population: Population
+    substructure: Substructure | None
+    seed: int
+    sources: str | None = None
+    device: str = "cpu"
+
+    @property
+    def label(self) -> int:
+        """Of all images."""
+        return NORMAL if self.substructure is None else ANOMALOUS
+
+    def name(self, index: int) -> str:
+        """Id of an image."""
+        return f"{self.population.name}-{self.seed}-{index}"
+
+    def galaxies(self) -> Galaxies | None:
+        """Sources to look up."""
+        return None if self.sources is None else _galaxies(self.sources)
+
+    def lens(self, index: int) -> Lens:
+        """True numbers of one image."""
+        random = np.random.default_rng((self.seed, index, MACRO))
+        lens = draw_lens(self.population, random, self.galaxies())
+        if self.substructure is not None:
+            random = np.random.default_rng((self.seed, index, LUMPS))
+            lens = add_substructure(lens, self.substructure, random)
+        return lens
+
+    def exposures(self, indices: Iterable[int]) -> Iterator[tuple[int, Lens, NDArray[np.float32]]]:
+        """Index, lens, and image with noise, as the camera reads it out."""
+        camera = self.population
+        size, samples, pitch = camera.size_px, camera.samples, camera.cusp_pitch
+        wanted = list(indices)
+        batch = 1 if self.device == "cpu" else BATCH
+        for first in range(0, len(wanted), batch):
+            part = wanted[first : first + batch]
+            lenses = [self.lens(index) for index in part]
+            if self.device == "cpu":
+                clean = [brightness(one, size, samples, self.galaxies(), pitch) for one in lenses]
+            else:
+                clean = list(brightness_of_many(lenses, size, samples, self.device, pitch))
+            for index, lens, light in zip(part, lenses, clean, strict=True):
+                random = np.random.default_rng((self.seed, index, NOISE))
+                yield index, lens, expose(light, lens, camera, random)
+
+    def images(self, indices: Iterable[int]) -> Iterator[tuple[LensImage, Lens]]:
+        """Images as a reader would give them, and their lenses."""
+        for index, lens, seen in self.exposures(indices):
+            yield develop(seen, lens, self.population, self.name(index), self.label), lens
+
+
+@lru_cache(maxsize=2)
+def _galaxies(folder: str) -> Galaxies:
+    return Galaxies.open(folder)
+
+
+def in_processes(
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
+) -> Iterator[Result]:
+    """Results in order, from one process or several with one thread each."""
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    # Forked processes would inherit torch's threads half alive.
+    context: Any = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
+        yield from pool.map(function, tasks)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

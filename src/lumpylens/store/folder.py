@@ -1,0 +1,424 @@
+"""The model folder: weights and arrays, settings, and a card for people to read.
+
+``model.safetensors``
+    Everything learned: the detector's arrays, the calibration scores, and the digests of the
+    images that the model has seen.
+``config.toml``
+    What kind of model it is, its settings, how it was trained, and the names, shapes and
+    digest of the arrays.
+``card.md``
+    The same in sentences.
+
+Nothing is pickled, so a folder from a stranger can be loaded: it holds numbers and text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from lumpylens.data.checks import size_defect
+from lumpylens.data.splits import DIGEST_BYTES
+from lumpylens.detectors import DETECTORS, Detector, detector_class
+from lumpylens.detectors.base import validated
+from lumpylens.detectors.domain import Domain
+from lumpylens.errors import ModelError
+from lumpylens.files.writing import check_replaceable, whole_folder
+from lumpylens.results.calibration import Calibration
+
+__all__ = [
+    "TrainedModel",
+    "check_place",
+    "load_model",
+    "model_digest",
+    "save_model",
+    "shipped_models",
+]
+
+FORMAT = 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.toml", "card.md"
+SHIPPED = Path(__file__).parents[1] / "models"
+DTYPES = ("uint8", "int64", "float32", "float64")
+
+MAX_WEIGHTS_BYTES = 4 * 2**30
+"""Twenty times the largest published architecture here; more is a mistake or an attack."""
+MAX_TEXT_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A detector and what is needed to use it.
+
+    Attributes
+    ----------
+    detector : Detector
+    calibration : Calibration
+        Scores of normal images that took no part in training.
+    seen : dict of str to ndarray of uint8, shape (n, 16)
+        Content digests of the images of each part (``train``, ``validation``,
+        ``calibration``) that the model was made with.
+    card : str
+        Markdown: what it is, what it was trained on, how good it is on normal images.
+    info : dict
+        Data, split, seed, command, versions and training time, as stored in ``config.toml``.
+    fast_calibration : Calibration or None
+        The same for the detector's faster score, where it has one.
+    """
+
+    detector: Detector
+    calibration: Calibration
+    seen: Mapping[str, NDArray[np.uint8]]
+    card: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    fast_calibration: Calibration | None = None
+
+    def fast(self) -> TrainedModel:
+        """The quicker, coarser detector that came out of the same training.
+
+        Raises
+        ------
+        ModelError
+            If this kind of detector has none.
+        """
+        quick = self.detector.fast()
+        if quick is None or self.fast_calibration is None:
+            raise ModelError(
+                f"{self.detector.name} has no faster score of its own; score without --fast"
+            )
+        return replace(self, detector=quick, calibration=self.fast_calibration)
+
+
+class _Brightness(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    low: tuple[float, float, float, float]
+    high: tuple[float, float, float, float]
+
+
+class _Config(BaseModel):
+    """What ``config.toml`` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    lumpylens: str
+    detector: str
+    image_shape: tuple[PositiveInt, PositiveInt]
+    offset: float | None = None
+    weights_sha256: str
+    settings: dict[str, Any]
+    brightness: _Brightness
+    arrays: dict[str, str]
+    info: dict[str, Any] = {}
+    history: list[dict[str, float]] = []
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package."""
+    if not SHIPPED.is_dir():
+        return []
+    return sorted(entry.name for entry in SHIPPED.iterdir() if (entry / CONFIG).is_file())
+
+
+def check_place(folder: str | Path) -> None:
+    """Refuse a place for a model before the work of making it.
+
+    Raises
+    ------
+    DataError
+        If `folder` is a file or holds files that are not a model's.
+    """
+    place = Path(folder)
+    check_replaceable(place, made_by_us=CONFIG)
+    if not place.is_dir():
+        return
+    others = sorted({entry.name for entry in place.iterdir()} - {WEIGHTS, CONFIG, CARD})
+    if others:
+        raise ModelError(
+            f"{place} holds {others[0]}, which is not part of a model, and is left as it is; "
+            "give a new or an empty folder"
+        )
+
+
+def save_model(model: TrainedModel, folder: str | Path) -> Path:
+    """Write a model folder, in place of an older one if there is one.
+
+    The folder is written beside its place and renamed, so that it is whole or not there.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    folder : str or Path
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    ModelError
+        If the detector is not trained, or `folder` holds other files.
+    """
+    import tomli_w
+    from safetensors.numpy import save
+
+    place = Path(folder)
+    check_place(place)
+    detector = model.detector
+    if detector.image_shape is None or detector.domain is None:
+        raise ModelError(f"{detector.name} has not been trained, so there is nothing to save")
+    arrays = {
+        name: _plain(name, array)
+        for space, group in (
+            ("detector", detector._arrays()),
+            ("calibration", model.calibration.arrays()),
+            ("fast_calibration", model.fast_calibration.arrays() if model.fast_calibration else {}),
+            ("seen", model.seen),
+        )
+        for name, array in ((f"{space}/{key}", value) for key, value in group.items())
+    }
+    weights = save(arrays)
+    offset = {} if detector.offset_ is None else {"offset": detector.offset_}
+    config = {
+        "format": FORMAT,
+        "lumpylens": version("lumpylens"),
+        "detector": detector.name,
+        "image_shape": list(detector.image_shape),
+        **offset,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "settings": _settings(detector),
+        "brightness": {
+            "low": detector.domain.low.tolist(),
+            "high": detector.domain.high.tolist(),
+        },
+        "arrays": {name: _kind(array) for name, array in arrays.items()},
+        "info": _without_none(model.info),
+        "history": [{key: float(value) for key, value in row.items()} for row in detector.history],
+    }
+    with whole_folder(place, made_by_us=CONFIG) as beside:
+        (beside / WEIGHTS).write_bytes(weights)
+        (beside / CONFIG).write_text(tomli_w.dumps(config), encoding="utf-8")
+        (beside / CARD).write_text(model.card, encoding="utf-8")
+    return place
+
+
+def load_model(model: str | Path | TrainedModel) -> TrainedModel:
+    """Load a model folder, or one of the models that come with the package.
+
+    Parameters
+    ----------
+    model : str, Path or TrainedModel
+        A folder, a safetensors file that `lumpylens.export` wrote, or a name as listed by
+        ``lumpylens info``. A loaded model is returned as it is.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it is damaged or was made by an incompatible version; in one
+        line that says what differs.
+    """
+    if isinstance(model, TrainedModel):
+        return model
+    folder = _find(model)
+    if folder.is_file():
+        from lumpylens.store.packed import unpacked
+
+        with unpacked(folder) as folder:
+            return load_model(folder)
+    config = _read_config(folder)
+    try:
+        detector = detector_class(config.detector)(**config.settings)
+    except (ModelError, TypeError, AttributeError) as problem:
+        raise ModelError(f"{folder / CONFIG}: {problem}") from None
+    arrays = _read_arrays(folder, config)
+    spaces: dict[str, dict[str, NDArray[Any]]] = {
+        "detector": {}, "calibration": {}, "fast_calibration": {}, "seen": {}
+    }  # fmt: skip
+    for name, array in arrays.items():
+        space, _, key = name.partition("/")
+        if space not in spaces or not key:
+            raise ModelError(f"{folder / WEIGHTS} holds an unknown array {name!r}")
+        spaces[space][key] = array
+    for part, digests in spaces["seen"].items():
+        if digests.dtype != np.uint8 or digests.shape[1:] != (DIGEST_BYTES,):
+            raise ModelError(f"{folder / WEIGHTS}: seen/{part} is {_kind(digests)}, no digests")
+    detector.image_shape = config.image_shape
+    detector.domain = Domain(np.array(config.brightness.low), np.array(config.brightness.high))
+    detector.history = config.history
+    detector.offset_ = config.offset
+    try:
+        detector._restore(spaces["detector"])
+        calibration = Calibration.from_arrays(spaces["calibration"])
+        fast = spaces["fast_calibration"]
+        fast_calibration = Calibration.from_arrays(fast) if fast else None
+        quick = detector.fast()
+        if quick is not None and fast_calibration is not None:
+            quick.calibrate(fast_calibration)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as problem:
+        reason = " ".join(str(problem).split())[:300]
+        raise ModelError(
+            f"the arrays of {folder} do not fit a {config.detector} detector with its settings: "
+            f"{type(problem).__name__} {reason}"
+        ) from problem
+    card = _read_text(folder / CARD) if (folder / CARD).is_file() else ""
+    return TrainedModel(detector, calibration, spaces["seen"], card, config.info, fast_calibration)
+
+
+def model_digest(model: str | Path) -> str:
+    """Digest that tells models apart.
+
+    Of the settings, which hold the digest of the weights; `load_model` compares that one.
+
+    Parameters
+    ----------
+    model : str or Path
+        A model folder or the name of a shipped model.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    folder = _find(model)
+    _read_config(folder)
+    return hashlib.sha256(_read_text(folder / CONFIG).encode()).hexdigest()
+
+
+def _find(model: str | Path) -> Path:
+    folder = Path(model)
+    if folder.is_dir() or (folder.is_file() and folder.suffix == ".safetensors"):
+        return folder
+    names = shipped_models()
+    # Names are compared, never joined to a path, so that no name leads out of the package.
+    if str(model) in names:
+        return SHIPPED / str(model)
+    shipped = f"models that come with lumpylens: {', '.join(names)}" if names else ""
+    if folder.exists():
+        raise ModelError(f"{folder} is a file; give the model's folder")
+    raise ModelError(f"no model folder {model}" + (f" ({shipped})" if shipped else ""))
+
+
+def _within(path: Path) -> Path:
+    """The same path, if it is no link that leads out of its folder.
+
+    Who gives a folder away does not decide which other files of its user are read or shown.
+    """
+    if path.resolve().parent != path.parent.resolve():
+        raise ModelError(f"{path} is a link that leads out of its folder; put the file there")
+    return path
+
+
+def _read_text(path: Path) -> str:
+    try:
+        _within(path)
+        size = path.stat().st_size
+        if size > MAX_TEXT_BYTES:
+            raise ModelError(f"{path} has {size} bytes, more than any model's ({MAX_TEXT_BYTES})")
+        return path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise ModelError(f"cannot read {path}: {problem.strerror or problem}") from None
+    except UnicodeDecodeError:
+        raise ModelError(f"{path} is not text") from None
+
+
+def _read_config(folder: Path) -> _Config:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ModelError(f"{folder} is not a model folder: it has no {CONFIG}")
+    try:
+        values = tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as problem:
+        raise ModelError(f"{path} is not valid TOML: {problem}") from None
+    except RecursionError:
+        raise ModelError(f"{path} is nested more deeply than any settings") from None
+    written = values.get("format")
+    if written != FORMAT:
+        raise ModelError(
+            f"{folder} was written by lumpylens {values.get('lumpylens', '(unknown)')} in format "
+            f"{written}, and lumpylens {version('lumpylens')} reads format {FORMAT}"
+        )
+    try:
+        config: _Config = validated(_Config, values)
+    except ModelError as problem:
+        raise ModelError(f"{path}: {problem}") from None
+    if config.detector not in DETECTORS:
+        raise ModelError(
+            f"{path} names the detector {config.detector!r}, which lumpylens "
+            f"{version('lumpylens')} does not have (it has {', '.join(DETECTORS)})"
+        )
+    if reason := size_defect(*config.image_shape):
+        raise ModelError(f"{path}: image_shape: {reason}")
+    return config
+
+
+def _read_arrays(folder: Path, config: _Config) -> dict[str, NDArray[Any]]:
+    """Read the arrays after checking that they are the ones that `config` lists."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"{folder} is not a whole model folder: it has no {WEIGHTS}")
+    try:
+        size = _within(path).stat().st_size
+        if size > MAX_WEIGHTS_BYTES:
+            raise ModelError(f"{path} has {size} bytes, more than any model's")
+        content = path.read_bytes()
+        # Read-only views of the file's bytes would make torch warn, so each is copied.
+        arrays = {name: np.array(array) for name, array in load(content).items()}
+    except OSError as problem:
+        raise ModelError(f"cannot read {path}: {problem.strerror or problem}") from None
+    except (SafetensorError, KeyError, ValueError, TypeError) as problem:
+        raise ModelError(f"{path} is damaged: {' '.join(str(problem).split())[:200]}") from None
+    for name in {**config.arrays, **arrays}:
+        listed = config.arrays.get(name, "nothing")
+        found = _kind(arrays[name]) if name in arrays else "nothing"
+        if listed != found:
+            raise ModelError(f"{folder}: array {name} is {found}, but {CONFIG} lists {listed}")
+    if hashlib.sha256(content).hexdigest() != config.weights_sha256:
+        raise ModelError(f"{path} is not the file that {CONFIG} was written with: digests differ")
+    return arrays
+
+
+def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Contiguous copy in native byte order, since the file stores raw bytes."""
+    values = np.asarray(array)
+    if values.dtype.name not in DTYPES or not re.fullmatch(r"[\w./-]+", name):
+        raise TypeError(f"array {name!r} has dtype {values.dtype}; store one of {DTYPES}")
+    return np.array(values, dtype=values.dtype.newbyteorder("="), order="C", copy=True)
+
+
+def _kind(array: NDArray[Any]) -> str:
+    """Dtype and shape in one word, such as ``float32[150,150]``."""
+    return f"{array.dtype.name}[{','.join(map(str, array.shape))}]"
+
+
+def _settings(detector: Detector) -> dict[str, Any]:
+    """Settings as TOML can hold them: None, which it cannot, must be the default."""
+    settings = _without_none(detector.config.model_dump(mode="json"))
+    again = type(detector.config)(**settings).model_dump()
+    for key, value in detector.config.model_dump().items():
+        if again[key] != value:
+            raise ModelError(f"setting {key}={value!r} of {detector.name} cannot be stored")
+    return settings
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,205 @@
+"""The one training loop, on Lightning. It does not know which detector it trains.
+
+A network says what its losses and optimisers are (`TrainableNetwork`); `train_network` does the
+rest: data order, early stopping on normal images, best weights, checkpoints, resuming, devices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lumpylens.errors import ModelError
+
+if TYPE_CHECKING:
+    from lumpylens.detectors.base import Run
+
+__all__ = ["TrainableNetwork", "seeded", "torch_device", "train_network"]
+
+CHECKPOINT = "last.ckpt"
+
+
+class TrainableNetwork(nn.Module, ABC):
+    """A network that says how it learns."""
+
+    @abstractmethod
+    def optimisers(self, total_steps: int) -> list[tuple[Optimizer, LRScheduler | None]]:
+        """Optimisers in the order of `losses`, each with a schedule stepped once per batch."""
+
+    @abstractmethod
+    def losses(self, batch: Any) -> Iterator[Tensor]:
+        """Yield one scalar loss per optimiser.
+
+        The weights are updated before the generator goes on, so an adversarial network computes
+        its second loss with the outcome of its first step. The first loss is the one reported.
+        """
+
+    @abstractmethod
+    def validation_loss(self, batch: Any) -> Tensor:
+        """Mean loss of a batch of normal images, without randomness; decides when to stop."""
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block with torch's generators seeded, and put their state back afterwards.
+
+    Examples
+    --------
+    >>> with seeded(3):
+    ...     first = torch.rand(1)
+    >>> with seeded(3):
+    ...     bool(torch.rand(1) == first)
+    True
+    """
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def torch_device(name: str) -> torch.device:
+    """Device of that name: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such device.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"no device called {name!r} (known: auto, cpu, cuda)")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device 'cuda' was asked for, but torch finds no GPU; use 'auto' or 'cpu'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def train_network(
+    network: TrainableNetwork,
+    train: Tensor | NDArray[Any] | tuple[Tensor | NDArray[Any], ...],
+    validation: Tensor | NDArray[Any] | tuple[Tensor | NDArray[Any], ...],
+    *,
+    run: Run,
+    max_epochs: int,
+    batch_size: int,
+    patience: int,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    augment: Callable[[Any], Any] | None = None,
+) -> list[dict[str, float]]:
+    """Train `network` in place and leave it with its best weights, on the CPU, in eval mode.
+
+    Everything random is a function of `seed` and the epoch, so that a resumed run repeats an
+    unbroken one exactly on one CPU thread. Torch's global generator is left as it was.
+
+    Parameters
+    ----------
+    network : TrainableNetwork
+    train, validation : array or tuple of arrays, first axis = examples
+        float32 is used as it is; uint8 is divided by 255 batch by batch. A tuple gives
+        batches that are tuples.
+    run : Run
+        Device, progress, and the folder for ``last.ckpt`` and ``metrics.jsonl``.
+    max_epochs : int
+    batch_size : int
+        Examples per step, over all devices. Steps of an epoch are of equal size within one.
+    patience : int
+        Stop after this many epochs without a lower validation loss.
+    seed : int
+    settings : mapping, optional
+        Whatever else decides what is learned; a checkpoint of other settings is refused.
+    augment : callable, optional
+        Batch -> batch, on the device, for training batches only. It draws from torch's
+        global generator.
+
+    Returns
+    -------
+    list of dict
+        One per epoch: ``epoch`` (from 1), ``train_loss``, ``val_loss``, ``seconds``.
+
+    Raises
+    ------
+    ModelError
+        If the loss is not finite, or a checkpoint belongs to another run.
+    """
+    data, check = _as_tensors(train), _as_tensors(validation)
+    identity = {
+        **(settings or {}),
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "patience": patience,
+        "seed": seed,
+        "images": _digest(*data, *check),
+    }
+    from lumpylens.training.lightning import EpochRecord, fit
+
+    record = EpochRecord(
+        network, identity, folder=run.folder, max_epochs=max_epochs, patience=patience, seed=seed,
+        progress=run.progress,
+    )  # fmt: skip
+    checkpoint = None
+    if run.folder is not None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if run.resume and (run.folder / CHECKPOINT).exists():
+            checkpoint = run.folder / CHECKPOINT
+            _resume(record, checkpoint)
+    if not record.finished:
+        on_gpu = torch_device(run.device).type == "cuda"
+        try:
+            with seeded(seed):
+                fit(
+                    network, data, check, record, run, on_gpu=on_gpu, max_epochs=max_epochs,
+                    batch_size=batch_size, seed=seed, augment=augment, checkpoint=checkpoint,
+                )  # fmt: skip
+        except SystemExit as stop:
+            # Lightning turns Ctrl-C into an exit.
+            if not record.interrupted:
+                raise
+            raise KeyboardInterrupt from stop
+    network.load_state_dict(record.best_weights)
+    network.cpu().eval()
+    return record.history
+
+
+def _resume(record: Any, checkpoint: Path) -> None:
+    """Take the record of the run that wrote `checkpoint`, if it is this one."""
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = content["callbacks"][record.state_key]
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as problem:
+        raise ModelError(
+            f"the checkpoint {checkpoint} cannot be read; delete it or start without resuming"
+        ) from problem
+    for key, value in record.identity.items():
+        before = state["identity"].get(key)
+        if before != value:
+            shown = "other images" if key == "images" else f"{key}={before!r}, not {value!r}"
+            raise ModelError(
+                f"the checkpoint in {checkpoint.parent} was made with {shown}; "
+                "resume with the same, or start afresh in another folder"
+            )
+    record.load_state_dict(state)
+
+
+def _as_tensors(data: Any) -> tuple[Tensor, ...]:
+    parts = data if isinstance(data, tuple) else (data,)
+    return tuple(torch.as_tensor(part) for part in parts)
+
+
+def _digest(*tensors: Tensor) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        array = np.ascontiguousarray(tensor.numpy())
+        total.update(f"{array.dtype}{array.shape}".encode())
+        total.update(array.data)
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""The public functions, one module each; `lumpylens` re-exports them."""

@@ -1,0 +1,161 @@
+"""What `lumpylens info` says: of the program, of a model, of images."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
+from lumpylens.detectors import DETECTORS
+from lumpylens.errors import DataError
+from lumpylens.files.progress import counted
+from lumpylens.store.folder import CONFIG, TrainedModel, load_model, shipped_models
+from lumpylens.verbs.train import installed_versions
+
+__all__ = ["describe", "lines"]
+
+SHOWN = 10
+"""Failed images named one by one."""
+
+
+def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
+    """Describe a model, images, or the program itself.
+
+    Parameters
+    ----------
+    what : str or Path, optional
+        A model folder or file, the name of a shipped model, or anything `LensImages.open` reads.
+        Default: the program.
+    progress : bool
+        Show a bar on standard error while images are read.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of that name.
+    ModelError
+        If it is a damaged model.
+    """
+    if what is None:
+        return _program()
+    path = Path(what)
+    packed = path.is_file() and path.suffix == ".safetensors"
+    if str(what) in shipped_models() or (path / CONFIG).is_file() or packed:
+        return _model(what)
+    if not path.exists():
+        known = ", ".join(shipped_models()) or "none"
+        raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
+    return _images(path, progress)
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same for a person to read, one string per line or paragraph."""
+    if found["kind"] == "model":
+        return [found["card"] or f"{found['detector']} model without a card"]
+    if found["kind"] == "images":
+        counts = [f"{found[key]} {key}" for key in ("normal", "anomalous", "unlabelled")]
+        shapes = [f"{count} of {shape} pixels" for shape, count in found["shapes"].items()]
+        with_parts = [
+            f"{found[key]} {text}"
+            for key, text in (
+                ("with_noise", "with a noise map"),
+                ("with_psf", "with a PSF"),
+                ("stretched", "8-bit pictures, not linear in flux"),
+            )
+            if found[key]
+        ]
+        scales = [f'{scale}"/pixel' for scale in found["pixel_scales_arcsec"]]
+        failed = [f"  {name}: {why}" for name, why in list(found["failed"].items())[:SHOWN]]
+        rest = len(found["failed"]) - SHOWN
+        return [
+            f"{found['images']} images in {found['location']}: {', '.join(counts)}",
+            ", ".join([*shapes, *with_parts, *scales]) or "none can be read",
+            *([f"{len(found['failed'])} cannot be used:"] if failed else []),
+            *failed,
+            *([f"  and {rest} more"] if rest > 0 else []),
+        ]
+    width = max(len(name) for name in found["detectors"])
+    return [
+        f"lumpylens {found['lumpylens']}",
+        "",
+        "detectors",
+        *(f"  {name:<{width}}  {text}" for name, text in found["detectors"].items()),
+        "",
+        f"models that come with it: {', '.join(found['models']) or 'none'}",
+        "versions: " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
+    ]
+
+
+def _program() -> dict[str, Any]:
+    return {
+        "kind": "program",
+        "lumpylens": version("lumpylens"),
+        "detectors": {name: _headline(module) for name, (module, _) in DETECTORS.items()},
+        "models": shipped_models(),
+        "versions": installed_versions(),
+    }
+
+
+def _headline(module: str) -> str:
+    """First line of a module's docstring, unread by Python: torch takes seconds to load."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return "not installed"
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0]
+
+
+def _model(what: str | Path) -> dict[str, Any]:
+    model: TrainedModel = load_model(what)
+    detector = model.detector
+    return {
+        "kind": "model",
+        "detector": detector.name,
+        "image_shape": detector.image_shape,
+        "settings": detector.config.model_dump(mode="json"),
+        "calibration_images": len(model.calibration),
+        "smallest_p_value": model.calibration.smallest_p_value,
+        "seen": {part: len(digests) for part, digests in model.seen.items()},
+        "epochs": len(detector.history),
+        "info": dict(model.info),
+        "card": model.card,
+    }
+
+
+def _images(path: Path, progress: bool) -> dict[str, Any]:
+    images = LensImages.open(path)
+    counts = Counter(images.labels.tolist())
+    shapes: Counter[str] = Counter()
+    failed: dict[str, str] = {}
+    scales: set[float] = set()
+    parts: Counter[str] = Counter()
+    with counted("reading", len(images), show=progress) as step:
+        for item in images:
+            step()
+            if item.error or item.image is None:
+                failed[item.id] = item.error
+                continue
+            shapes["{}x{}".format(*item.image.shape)] += 1
+            parts["noise"] += item.noise is not None
+            parts["psf"] += item.psf is not None
+            parts["stretched"] += item.stretched
+            if item.pixel_scale_arcsec is not None:
+                scales.add(item.pixel_scale_arcsec)
+    return {
+        "kind": "images",
+        "location": images.location,
+        "images": len(images),
+        "normal": counts[NORMAL],
+        "anomalous": counts[ANOMALOUS],
+        "unlabelled": counts[UNKNOWN],
+        "shapes": dict(shapes),
+        "with_noise": parts["noise"],
+        "with_psf": parts["psf"],
+        "stretched": parts["stretched"],
+        "pixel_scales_arcsec": sorted(scales),
+        "failed": failed,
+    }
