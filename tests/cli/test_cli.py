@@ -288,7 +288,7 @@ def stand_in(monkeypatch, problem: BaseException | Warning) -> None:
             raise KeyboardInterrupt
         raise problem
 
-    monkeypatch.setattr(importlib.import_module("lumpylens.train"), "train", train)
+    monkeypatch.setattr(importlib.import_module("lumpylens.verbs.train"), "train", train)
 
 
 def test_ctrl_c_is_one_line_and_status_130(call, monkeypatch):

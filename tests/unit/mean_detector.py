@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lumpylens.data.images import ImageBatch
-from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig
+from lumpylens.detectors.base import Detector
+from lumpylens.detectors.outcome import BatchScores
+from lumpylens.detectors.settings import DetectorConfig
 
 
 class MeanConfig(DetectorConfig):

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import BatchScores, Detector, Run
+from lumpylens.detectors.base import Detector
+from lumpylens.detectors.outcome import BatchScores
+from lumpylens.training.run import Run
 
 
 class MeanImage(Detector):

@@ -10,12 +10,12 @@ import pytest
 from astropy.table import Table
 
 from lumpylens import LensImages
-from lumpylens import benchmark as run_benchmark
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.metrics import separation
+from lumpylens.verbs.benchmark.compare import benchmark as run_benchmark
 from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class, main, run
 
-benchmark_module = sys.modules["lumpylens.benchmark"]
+benchmark_module = sys.modules["lumpylens.verbs.benchmark.compare"]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_population_is_simulated_as_it_is_and_compensated(made, tmp_path, monk
     ]
     assert (radii[1] < radii[0]).all()
 
-    monkeypatch.setattr(sys.modules["lumpylens.simulate"], "simulate", None)
+    monkeypatch.setattr(sys.modules["lumpylens.simulation"], "simulate", None)
     call("lsst", tmp_path, "pca", **options)
     assert made == [("pca", 0)]
     with pytest.raises(DataError, match="images of both classes"):

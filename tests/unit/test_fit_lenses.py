@@ -30,7 +30,7 @@ from lumpylens.simulation import POPULATIONS
 from lumpylens.simulation.lens import draw_lens
 from lumpylens.verbs.fit import cutout_of, fit
 
-FIT = importlib.import_module("lumpylens.fit")
+FIT = importlib.import_module("lumpylens.verbs.fit")
 
 
 def row(name: str, log_evidence: float = 5.0, **changes) -> LensRow:

@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.stats import betabinom, binomtest, ks_2samp
 
+from lumpylens.data.shortcuts import TRIVIAL_STATISTICS
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.evaluation_numbers import (
     audit,
@@ -18,7 +19,7 @@ from lumpylens.results.evaluation_numbers import (
     operating_point,
     without_nan,
 )
-from lumpylens.results.metrics import TRIVIAL_STATISTICS, auc, separation, wasserstein
+from lumpylens.results.metrics import auc, separation, wasserstein
 from lumpylens.results.score_table import ScoreTable
 
 CALIBRATION = Calibration(np.arange(1.0, 100.0))

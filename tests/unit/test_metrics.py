@@ -12,17 +12,16 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from lumpylens.data.images import LensImage
+from lumpylens.data.shortcuts import TRIVIAL_STATISTICS, trivial_statistics
 from lumpylens.errors import DataError
 from lumpylens.results.metrics import (
     FPRS,
-    TRIVIAL_STATISTICS,
     auc,
     auc_interval,
     binomial_interval,
     roc_curve,
     separation,
     standardised_wasserstein,
-    trivial_statistics,
     wasserstein,
 )
 

@@ -7,9 +7,9 @@ import pytest
 
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS
-from lumpylens.detectors.base import Run
 from lumpylens.errors import DataError
 from lumpylens.results.metrics import auc
+from lumpylens.training.run import Run
 from lumpylens.verbs.benchmark.supervised import supervised_reference
 
 

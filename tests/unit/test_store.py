@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from mean_detector import MeanDetector
 
-from lumpylens import store
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, LumpylensError, ModelError
 from lumpylens.results.calibration import Calibration
+from lumpylens.store import folder as store
 from lumpylens.store.folder import TrainedModel, load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("mean_detector")

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from lumpylens.detectors.base import Run
 from lumpylens.errors import ModelError
-from lumpylens.training.loop import TrainableNetwork, seeded, torch_device, train_network
+from lumpylens.training.device import torch_device
+from lumpylens.training.loop import seeded, train_network
+from lumpylens.training.network import TrainableNetwork
+from lumpylens.training.run import Run
 
 
 class Line(TrainableNetwork):

@@ -6,13 +6,12 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.image import LensImage
-
-__all__ = ["SHOWN", "gallery_html"]
+__all__ = ["SHOWN", "Thumbnail", "gallery_html"]
 
 SHOWN = 8
 """Thumbnails in one row of a notebook."""
@@ -20,12 +19,31 @@ SHOWN = 8
 SIDE_PX = 96
 
 
-def gallery_html(images: Sequence[LensImage], title: str) -> str:
+class Thumbnail(Protocol):
+    """What is drawn: a `LensImage`, or whatever has these three."""
+
+    @property
+    def id(self) -> str:
+        """Name below the picture."""
+        ...
+
+    @property
+    def image(self) -> NDArray[np.float32] | None:
+        """Pixels, shape (H, W)."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """What is wrong with it; empty if nothing is."""
+        ...
+
+
+def gallery_html(images: Sequence[Thumbnail], title: str) -> str:
     """Draw images beside each other, with their ids and what is wrong with them.
 
     Parameters
     ----------
-    images : sequence of LensImage
+    images : sequence of Thumbnail
     title : str
     """
     figures = "".join(
@@ -38,7 +56,7 @@ def gallery_html(images: Sequence[LensImage], title: str) -> str:
     return f"<div><div>{html.escape(title)}</div>{figures}</div>"
 
 
-def _picture(item: LensImage) -> str:
+def _picture(item: Thumbnail) -> str:
     if item.error or item.image is None:
         return ""
     encoded = base64.b64encode(_png(item.image)).decode("ascii")

@@ -7,13 +7,14 @@ import operator
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.checks import as_float32, memory_defect, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
+from lumpylens.data.source import ArraySource, ImageSource
 from lumpylens.errors import DataError
 
 __all__ = [
@@ -50,56 +51,6 @@ class ImageBatch:
 
     def __len__(self) -> int:
         return len(self.positions)
-
-
-class ImageSource(Protocol):
-    """What a reader provides: names and labels at once, pixels when asked for."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """Stable name of each image."""
-        ...
-
-    @property
-    def labels(self) -> Sequence[int]:
-        """0 normal, 1 anomalous, -1 unknown."""
-        ...
-
-    @property
-    def location(self) -> str:
-        """Where the images come from, for messages."""
-        ...
-
-    def load(self, position: int) -> LensImage:
-        """Read one image; a defect is returned as its `error`, never raised."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class ArraySource:
-    """Images already in memory, shape (n, H, W)."""
-
-    pixels: NDArray[np.float32]
-    ids: Sequence[str]
-    labels: Sequence[int]
-    noise: NDArray[np.float32] | None = None
-    psf: NDArray[np.float32] | None = None
-    pixel_scale_arcsec: float | None = None
-    stretched: bool = False
-    jpeg_table: NDArray[np.int_] | None = None
-    location: str = "memory"
-
-    def load(self, position: int) -> LensImage:
-        return LensImage.checked(
-            self.ids[position],
-            self.pixels[position],
-            noise=None if self.noise is None else self.noise[position],
-            psf=None if self.psf is None else self.psf[position % len(self.psf)],
-            pixel_scale_arcsec=self.pixel_scale_arcsec,
-            label=int(self.labels[position]),
-            stretched=self.stretched,
-            jpeg_table=self.jpeg_table,
-        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

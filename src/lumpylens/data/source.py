@@ -1,4 +1,4 @@
-"""Sources that are made of others, or of reasons."""
+"""Where images come from: what a reader gives, arrays in memory, several sources as one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,65 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lumpylens.data.image import LensImage
-from lumpylens.data.images import ImageSource
 
-__all__ = ["FailedSource", "JoinedSource", "joined"]
+__all__ = ["ArraySource", "FailedSource", "ImageSource", "JoinedSource", "joined"]
+
+
+class ImageSource(Protocol):
+    """What a reader provides: names and labels at once, pixels when asked for."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Stable name of each image."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """0 normal, 1 anomalous, -1 unknown."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the images come from, for messages."""
+        ...
+
+    def load(self, position: int) -> LensImage:
+        """Read one image; a defect is returned as its `error`, never raised."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Images already in memory, shape (n, H, W)."""
+
+    pixels: NDArray[np.float32]
+    ids: Sequence[str]
+    labels: Sequence[int]
+    noise: NDArray[np.float32] | None = None
+    psf: NDArray[np.float32] | None = None
+    pixel_scale_arcsec: float | None = None
+    stretched: bool = False
+    jpeg_table: NDArray[np.int_] | None = None
+    location: str = "memory"
+
+    def load(self, position: int) -> LensImage:
+        """Take one image out of the array."""
+        return LensImage.checked(
+            self.ids[position],
+            self.pixels[position],
+            noise=None if self.noise is None else self.noise[position],
+            psf=None if self.psf is None else self.psf[position % len(self.psf)],
+            pixel_scale_arcsec=self.pixel_scale_arcsec,
+            label=int(self.labels[position]),
+            stretched=self.stretched,
+            jpeg_table=self.jpeg_table,
+        )
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ import difflib
 import importlib
 from typing import Any
 
-from lumpylens.detectors.base import Detector, DetectorConfig, Run, Scores
+from lumpylens.detectors.base import Detector
+from lumpylens.detectors.outcome import Scores
+from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.errors import ModelError
+from lumpylens.training.run import Run
 
 __all__ = ["DETECTORS", "Detector", "DetectorConfig", "Run", "Scores", "create", "detector_class"]
 

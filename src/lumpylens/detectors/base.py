@@ -5,113 +5,27 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 
 from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
+from lumpylens.detectors.outcome import BatchScores, Scores
 from lumpylens.detectors.scikit import OutlierDetector
+from lumpylens.detectors.settings import DetectorConfig, validated
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.explanation import Explanation
+from lumpylens.training.device import check_device
+from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["BatchScores", "Detector", "DetectorConfig", "Run", "Scores", "to_unit_range"]
-
-
-class DetectorConfig(BaseModel):
-    """Settings of a detector: one schema for flags, TOML files and error messages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where and how a training runs; nothing in here changes what is learned.
-
-    Attributes
-    ----------
-    folder : Path or None
-        Private folder for checkpoints and ``metrics.jsonl``; None keeps nothing.
-    resume : bool
-        Go on from the last finished epoch found in `folder`.
-    progress : bool
-        Show a progress bar.
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    devices, nodes : int
-        Processes per machine, and machines.
-    precision : str
-        Lightning's name for the number format.
-    """
-
-    folder: Path | None = None
-    resume: bool = False
-    progress: bool = False
-    device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    precision: str = "32-true"
-
-
-@dataclass(frozen=True)
-class BatchScores:
-    """What a detector says of one batch; arrays of shape (n,) in the batch's order.
-
-    Attributes
-    ----------
-    anomaly_score : ndarray of float64
-    components : dict of str to ndarray
-    reconstruction : ndarray of float32, shape (n, H, W), or None
-        On the scale of the input pixels.
-    warning : list of str or None
-        Per image: why its score should not be trusted; empty if it can.
-    error : list of str or None
-        Per image: why it has no score; empty if it has one.
-    """
-
-    anomaly_score: NDArray[np.float64]
-    components: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    reconstruction: NDArray[np.float32] | None = None
-    warning: list[str] | None = None
-    error: list[str] | None = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a detector says of a collection, before calibration.
-
-    Attributes
-    ----------
-    anomaly_score : ndarray of float64, shape (n,)
-        NaN where `error` is set.
-    components : dict of str to ndarray of float64, shape (n,)
-    reconstruction_mse : ndarray of float64, shape (n,)
-        Mean squared error per pixel with image and reconstruction on the image's [0, 1] scale.
-    error, warning : list of str, length n
-    """
-
-    anomaly_score: NDArray[np.float64]
-    components: dict[str, NDArray[np.float64]]
-    reconstruction_mse: NDArray[np.float64]
-    error: list[str]
-    warning: list[str]
-
-    @property
-    def trusted(self) -> NDArray[np.bool_]:
-        """Which images get p-values: scored, and like the training images; shape (n,)."""
-        strange = np.array([bool(text) for text in self.warning], dtype=bool)
-        trusted: NDArray[np.bool_] = np.isfinite(self.anomaly_score) & ~strange
-        return trusted
+__all__ = ["Detector", "to_unit_range"]
 
 
 def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -288,7 +202,14 @@ class Detector(OutlierDetector):
 
     @contextmanager
     def on(self, device: str) -> Iterator[None]:
-        """Compute scores on a device for a while."""
+        """Compute scores on a device for a while.
+
+        Raises
+        ------
+        ModelError
+            If `device` is no name of one.
+        """
+        check_device(device)
         before, self.device = self.device, device
         try:
             yield
@@ -396,25 +317,6 @@ class Detector(OutlierDetector):
     def card_notes(self) -> list[str]:
         """Sentences for the model card: source, departures from it, what was learned."""
         return []
-
-
-def validated(schema: type[BaseModel], settings: Mapping[str, Any]) -> Any:
-    """Build a config, or say in one line which setting is wrong."""
-    import difflib
-
-    from pydantic import ValidationError
-
-    try:
-        return schema(**settings)
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, schema.model_fields, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            known = ", ".join(schema.model_fields)
-            raise ModelError(f"unknown setting {key!r}{hint} (known: {known})") from None
-        raise ModelError(f"setting {key}: {first['msg']} (got {first['input']!r})") from None
 
 
 def refuse_anomalies(images: LensImages) -> LensImages:

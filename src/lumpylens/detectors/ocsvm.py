@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run, to_unit_range
+from lumpylens.detectors.base import Detector, to_unit_range
+from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.pca import principal_components
+from lumpylens.detectors.settings import DetectorConfig
+from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
     from torch import nn

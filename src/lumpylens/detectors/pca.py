@@ -10,15 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import (
-    BatchScores,
-    Detector,
-    DetectorConfig,
-    Run,
-    reconstruction_mse,
-    to_unit_range,
-)
+from lumpylens.detectors.base import Detector, reconstruction_mse, to_unit_range
+from lumpylens.detectors.outcome import BatchScores
+from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.errors import DataError
+from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.images import LensImages
+from lumpylens.detectors.outcome import Scores
+from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.calibration import Calibration
-
-if TYPE_CHECKING:
-    from lumpylens.detectors.base import DetectorConfig, Scores
 
 __all__ = ["FALSE_ALARM_RATE", "OutlierDetector", "nominal_rate"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,9 +19,6 @@ from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
 from lumpylens.physics.render import Scene
-
-if TYPE_CHECKING:
-    from lumpylens.physics.inference import Fit
 
 __all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
 
@@ -228,15 +224,25 @@ class SmoothModel:
         variance = variance + measurement.rounding_variance(predicted, variance)
         return measurement.select(variance).sqrt()
 
-    def picture(self, scene: Scene, fitted: Fit, psf: Tensor | None = None) -> Tensor:
-        """Fitted images (n, H, W) as they would be seen on another grid, without noise."""
+    def picture(
+        self, scene: Scene, values: Tensor, amplitudes: Tensor, psf: Tensor | None = None
+    ) -> Tensor:
+        """Images (n, H, W) as they would be seen on another grid, without noise.
+
+        Parameters
+        ----------
+        scene : Scene
+        values : Tensor, shape (n, k)
+        amplitudes : Tensor, shape (n, 3)
+        psf : Tensor, shape (n, p, p), optional
+        """
         side = max(scene.height, scene.width)
         whole = replace(
             self,
             scene=replace(scene, height=side, width=side, cusp_samples=self.scene.cusp_samples),
             measurement=Measurement(0, 0, side),
         )
-        drawn = whole.predict(fitted.values, fitted.amplitudes, psf)
+        drawn = whole.predict(values, amplitudes, psf)
         return drawn[:, : scene.height, : scene.width]
 
     # -- derivatives ------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from lumpylens.data.shortcuts import TRIVIAL_STATISTICS
 from lumpylens.report import figures
 from lumpylens.report.listing import write_listing
 from lumpylens.report.strips import residual_range, write_strip
 from lumpylens.report.style import save_both
-from lumpylens.results.metrics import TRIVIAL_STATISTICS, RocCurve, roc_curve
+from lumpylens.results.metrics import RocCurve, roc_curve
 from lumpylens.results.score_table import FIRST_COMPONENT
 
 if TYPE_CHECKING:

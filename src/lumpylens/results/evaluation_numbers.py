@@ -10,17 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.shortcuts import TRIVIAL_STATISTICS
 from lumpylens.data.splits import PARTS
 from lumpylens.errors import ModelError
 from lumpylens.results.calibration import Calibration
-from lumpylens.results.metrics import (
-    FPRS,
-    TRIVIAL_STATISTICS,
-    auc,
-    binomial_interval,
-    separation,
-    wasserstein,
-)
+from lumpylens.results.metrics import FPRS, auc, binomial_interval, separation, wasserstein
 from lumpylens.results.score_table import FIRST_COMPONENT, ScoreTable
 
 __all__ = [

@@ -30,8 +30,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from lumpylens.data.checks import size_defect
 from lumpylens.data.splits import DIGEST_BYTES
 from lumpylens.detectors import DETECTORS, Detector, detector_class
-from lumpylens.detectors.base import validated
 from lumpylens.detectors.domain import Domain
+from lumpylens.detectors.settings import validated
 from lumpylens.errors import ModelError
 from lumpylens.files.writing import check_replaceable, whole_folder
 from lumpylens.results.calibration import Calibration

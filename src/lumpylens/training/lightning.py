@@ -24,10 +24,10 @@ from torch import Tensor
 
 from lumpylens.errors import ModelError
 from lumpylens.training.batches import Batches, loader
-from lumpylens.training.loop import CHECKPOINT, TrainableNetwork
+from lumpylens.training.network import CHECKPOINT, TrainableNetwork
 
 if TYPE_CHECKING:
-    from lumpylens.detectors.base import Run
+    from lumpylens.training.run import Run
 
 
 class Loop(pl.LightningModule):

@@ -8,47 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
 from lumpylens.errors import ModelError
+from lumpylens.training.device import torch_device
+from lumpylens.training.network import CHECKPOINT, TrainableNetwork
+from lumpylens.training.run import Run
 
-if TYPE_CHECKING:
-    from lumpylens.detectors.base import Run
-
-__all__ = ["TrainableNetwork", "seeded", "torch_device", "train_network"]
-
-CHECKPOINT = "last.ckpt"
-
-
-class TrainableNetwork(nn.Module, ABC):
-    """A network that says how it learns."""
-
-    @abstractmethod
-    def optimisers(self, total_steps: int) -> list[tuple[Optimizer, LRScheduler | None]]:
-        """Optimisers in the order of `losses`, each with a schedule stepped once per batch."""
-
-    @abstractmethod
-    def losses(self, batch: Any) -> Iterator[Tensor]:
-        """Yield one scalar loss per optimiser.
-
-        The weights are updated before the generator goes on, so an adversarial network computes
-        its second loss with the outcome of its first step. The first loss is the one reported.
-        """
-
-    @abstractmethod
-    def validation_loss(self, batch: Any) -> Tensor:
-        """Mean loss of a batch of normal images, without randomness; decides when to stop."""
+__all__ = ["seeded", "train_network"]
 
 
 @contextmanager
@@ -67,21 +42,6 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
-
-
-def torch_device(name: str) -> torch.device:
-    """Device of that name: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    ModelError
-        If there is no such device.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"no device called {name!r} (known: auto, cpu, cuda)")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device 'cuda' was asked for, but torch finds no GPU; use 'auto' or 'cpu'")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def train_network(

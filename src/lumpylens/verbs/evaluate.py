@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.images import ANOMALOUS, NORMAL, LensImages
+from lumpylens.data.shortcuts import TRIVIAL_STATISTICS, trivial_statistics
 from lumpylens.data.splits import PARTS, part_of, pixel_digest
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.progress import counted, note
@@ -28,7 +29,7 @@ from lumpylens.results.evaluation_numbers import (
     measure,
     without_nan,
 )
-from lumpylens.results.metrics import FPRS, TRIVIAL_STATISTICS, trivial_statistics
+from lumpylens.results.metrics import FPRS
 from lumpylens.results.ranking import Ranking, about, joined, short
 from lumpylens.results.score_table import ScoreTable
 

@@ -16,7 +16,7 @@ from lumpylens.results.calibration import Calibration, benjamini_hochberg
 from lumpylens.results.score_table import ScoreTable
 
 if TYPE_CHECKING:
-    from lumpylens.detectors.base import Scores
+    from lumpylens.detectors.outcome import Scores
     from lumpylens.store.folder import TrainedModel
 
 __all__ = ["calibrated", "check_device", "score"]

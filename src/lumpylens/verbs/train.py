@@ -91,7 +91,7 @@ def train(
     started = time.perf_counter()
     learner = create(detector, **{"seed": seed, **(settings or {})})
     if device not in ("auto", "cpu"):
-        from lumpylens.training.loop import torch_device
+        from lumpylens.training.device import torch_device
 
         torch_device(device)
     learner.device = device

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lumpylens.data.images import ImageSource
 from lumpylens.data.readers.files import (
     DataFiles,
     find_files,
@@ -24,7 +23,7 @@ from lumpylens.data.readers.fits import open_fits
 from lumpylens.data.readers.hdf5 import open_hdf5
 from lumpylens.data.readers.npy import open_numpy
 from lumpylens.data.readers.pictures import open_pictures
-from lumpylens.data.source import FailedSource, joined
+from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
 __all__ = ["READERS", "Reader", "open_path"]

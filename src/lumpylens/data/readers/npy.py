@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.images import ImageSource
 from lumpylens.data.readers.files import DataFiles
 from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
+from lumpylens.data.source import ImageSource
 from lumpylens.errors import DataError
 
 __all__ = ["open_numpy"]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from lumpylens.data.checks import stack_defect
 from lumpylens.data.image import UNKNOWN, LensImage
-from lumpylens.data.images import ImageSource
 from lumpylens.data.readers.files import (
     CLASS_LABELS,
     DataFiles,
@@ -26,7 +25,7 @@ from lumpylens.data.readers.files import (
     one_line,
     system_reason,
 )
-from lumpylens.data.source import FailedSource, joined
+from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
 __all__ = ["Stack", "StackSource", "checked_table", "choose_images", "open_stacks"]

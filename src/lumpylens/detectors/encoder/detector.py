@@ -13,11 +13,14 @@ from pydantic import Field
 from torch import Tensor
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
+from lumpylens.detectors.base import Detector
+from lumpylens.detectors.outcome import BatchScores
+from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.errors import ModelError
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.population import robust_gaussian
 from lumpylens.physics.scores import squared_distance
+from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from lumpylens.detectors.base import Run
 from lumpylens.physics.encoder import (
     BroadPrior,
     Encoder,
@@ -21,7 +20,9 @@ from lumpylens.physics.encoder import (
     render_examples,
     turn_examples,
 )
-from lumpylens.training.loop import TrainableNetwork, train_network
+from lumpylens.training.loop import train_network
+from lumpylens.training.network import TrainableNetwork
+from lumpylens.training.run import Run
 
 __all__ = ["specialise_encoder", "train_encoder"]
 

@@ -15,16 +15,14 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import (
-    BatchScores,
-    Detector,
-    DetectorConfig,
-    Run,
-    reconstruction_mse,
-    to_unit_range,
-)
+from lumpylens.detectors.base import Detector, reconstruction_mse, to_unit_range
+from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.scorers import ReconstructionError
-from lumpylens.training.loop import TrainableNetwork, seeded, torch_device, train_network
+from lumpylens.detectors.settings import DetectorConfig
+from lumpylens.training.device import torch_device
+from lumpylens.training.loop import seeded, train_network
+from lumpylens.training.network import TrainableNetwork
+from lumpylens.training.run import Run
 
 __all__ = ["ReconstructionConfig", "ReconstructionDetector", "ReconstructionNetwork"]
 

@@ -18,8 +18,9 @@ from pydantic import Field
 from torch import Tensor
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import BatchScores, Detector, DetectorConfig, Run
+from lumpylens.detectors.base import Detector
 from lumpylens.detectors.encoder.detector import EncoderConfig, EncoderDetector, obtain_encoder
+from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.physics.examination import (
     Examination,
     Examiner,
@@ -29,6 +30,7 @@ from lumpylens.detectors.physics.examination import (
 )
 from lumpylens.detectors.physics.explain import explain_one
 from lumpylens.detectors.physics.state import Learned
+from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece, NearPrior
 from lumpylens.physics.inference import MOST_STEPS
@@ -38,6 +40,7 @@ from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
 from lumpylens.physics.population import central
 from lumpylens.physics.region import choose_region, scene_of
 from lumpylens.results.explanation import Explanation
+from lumpylens.training.run import Run
 
 __all__ = ["PhysicsConfig", "PhysicsDetector"]
 

@@ -183,7 +183,9 @@ class Examiner:
         """What fitted images say, with the signals of perturbers at `positions`."""
         field, fitted = seen.field(signals), seen.solved.fitted
         observed, expected = lit_deviance(self.model, seen.solved.line, seen.solved.seen)
-        picture = self.model.picture(Scene(*self.shape), fitted, seen.data.psf)
+        picture = self.model.picture(
+            Scene(*self.shape), fitted.values, fitted.amplitudes, seen.data.psf
+        )
         return Examination(fitted, field.spectrum(), field.information, observed, expected, picture)
 
 

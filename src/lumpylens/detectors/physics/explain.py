@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageBatch
-from lumpylens.detectors.base import BatchScores
+from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.physics.examination import REACH, SPACING, Examination, Examiner
 from lumpylens.detectors.physics.state import Learned
 from lumpylens.physics.batches import unsplit

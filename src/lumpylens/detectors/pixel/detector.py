@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import BatchScores, Detector, Run, to_unit_range
+from lumpylens.detectors.base import Detector, to_unit_range
+from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.pixel.network import FEATURES, PixelConfig, PixelNetwork
-from lumpylens.training.loop import seeded, torch_device, train_network
+from lumpylens.training.device import torch_device
+from lumpylens.training.loop import seeded, train_network
+from lumpylens.training.run import Run
 
 __all__ = ["PixelDetector"]
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
-from lumpylens.detectors.base import DetectorConfig
 from lumpylens.detectors.pixel.views import Window, blots, spots, stretched
-from lumpylens.training.loop import TrainableNetwork
+from lumpylens.detectors.settings import DetectorConfig
+from lumpylens.training.network import TrainableNetwork
 
 __all__ = ["FEATURES", "PixelConfig", "PixelNetwork"]
 

@@ -19,8 +19,11 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from lumpylens.data.images import LensImages
-from lumpylens.detectors.base import Run, to_unit_range
-from lumpylens.training.loop import TrainableNetwork, seeded, torch_device, train_network
+from lumpylens.detectors.base import to_unit_range
+from lumpylens.training.device import torch_device
+from lumpylens.training.loop import seeded, train_network
+from lumpylens.training.network import TrainableNetwork
+from lumpylens.training.run import Run
 
 __all__ = ["SupervisedReference", "supervised_reference"]
 

@@ -1,0 +1,62 @@
+"""What a detector says of images, before calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BatchScores", "Scores"]
+
+
+@dataclass(frozen=True)
+class BatchScores:
+    """What a detector says of one batch; arrays of shape (n,) in the batch's order.
+
+    Attributes
+    ----------
+    anomaly_score : ndarray of float64
+    components : dict of str to ndarray
+    reconstruction : ndarray of float32, shape (n, H, W), or None
+        On the scale of the input pixels.
+    warning : list of str or None
+        Per image: why its score should not be trusted; empty if it can.
+    error : list of str or None
+        Per image: why it has no score; empty if it has one.
+    """
+
+    anomaly_score: NDArray[np.float64]
+    components: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    reconstruction: NDArray[np.float32] | None = None
+    warning: list[str] | None = None
+    error: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says of a collection, before calibration.
+
+    Attributes
+    ----------
+    anomaly_score : ndarray of float64, shape (n,)
+        NaN where `error` is set.
+    components : dict of str to ndarray of float64, shape (n,)
+    reconstruction_mse : ndarray of float64, shape (n,)
+        Mean squared error per pixel with image and reconstruction on the image's [0, 1] scale.
+    error, warning : list of str, length n
+    """
+
+    anomaly_score: NDArray[np.float64]
+    components: dict[str, NDArray[np.float64]]
+    reconstruction_mse: NDArray[np.float64]
+    error: list[str]
+    warning: list[str]
+
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """Which images get p-values: scored, and like the training images; shape (n,)."""
+        strange = np.array([bool(text) for text in self.warning], dtype=bool)
+        trusted: NDArray[np.bool_] = np.isfinite(self.anomaly_score) & ~strange
+        return trusted
