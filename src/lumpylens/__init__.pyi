@@ -7,9 +7,10 @@ from .errors import LumpylensError as LumpylensError
 from .errors import ModelError as ModelError
 from .results.score_table import ScoreTable as ScoreTable
 from .simulation import simulate as simulate
-from .store.folder import TrainedModel as TrainedModel
 from .store.folder import load_model as load_model
 from .store.folder import save_model as save_model
+from .store.layout import list_models as list_models
+from .store.trained import TrainedModel as TrainedModel
 from .verbs.benchmark.compare import benchmark as benchmark
 from .verbs.demo import demo as demo
 from .verbs.evaluate import evaluate as evaluate

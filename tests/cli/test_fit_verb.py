@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
             if (name, kind) != ("two", "psf"):
                 fits.writeto(tmp_path / "lenses" / name / f"{kind}.fits", values.astype("f4"))
     monkeypatch.setattr(
-        importlib.import_module("lumpylens.fit"),
+        importlib.import_module("lumpylens.verbs.fit"),
         "_fitted",
         lambda job, cutout, digest: LensRow(
             id=cutout.id, einstein_radius_arcsec=cutout.pixel_scale_arcsec, digest=digest,

@@ -13,8 +13,10 @@ from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
-from lumpylens.store.folder import CONFIG, TrainedModel, load_model, shipped_models
-from lumpylens.verbs.train import installed_versions
+from lumpylens.files.versions import installed_versions
+from lumpylens.store.folder import load_model
+from lumpylens.store.layout import CONFIG, list_models
+from lumpylens.store.trained import TrainedModel
 
 __all__ = ["describe", "lines"]
 
@@ -44,10 +46,10 @@ def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[s
         return _program()
     path = Path(what)
     packed = path.is_file() and path.suffix == ".safetensors"
-    if str(what) in shipped_models() or (path / CONFIG).is_file() or packed:
+    if str(what) in list_models() or (path / CONFIG).is_file() or packed:
         return _model(what)
     if not path.exists():
-        known = ", ".join(shipped_models()) or "none"
+        known = ", ".join(list_models()) or "none"
         raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
     return _images(path, progress)
 
@@ -95,7 +97,7 @@ def _program() -> dict[str, Any]:
         "kind": "program",
         "lumpylens": version("lumpylens"),
         "detectors": {name: _headline(module) for name, (module, _) in DETECTORS.items()},
-        "models": shipped_models(),
+        "models": list_models(),
         "versions": installed_versions(),
     }
 

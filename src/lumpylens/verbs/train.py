@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,14 @@ from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.base import refuse_anomalies
 from lumpylens.detectors.scikit import nominal_rate
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted, note
+from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_replaceable
 from lumpylens.results.calibration import Calibration, calibration_images_for
-from lumpylens.store.folder import TrainedModel, check_place, save_model
+from lumpylens.store.folder import save_model
+from lumpylens.store.layout import check_place
+from lumpylens.store.trained import TrainedModel
 
 __all__ = ["train"]
 
@@ -34,7 +36,6 @@ LEAST_IMAGES = 100
 WANTED = {"a false-discovery rate": 0.05, "a false-positive rate": 0.01}
 """What most users ask of a calibration: the default of `score`, the strictest of `evaluate`."""
 RUN_NOTE = "command.txt"
-VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustics")
 
 
 def train(
@@ -243,22 +244,6 @@ def _command(images: LensImages, detector: Detector, out: str | Path | None) -> 
     if out is not None:
         words += ["--out", Path(out).name]
     return shlex.join(words)
-
-
-def short_path(location: str | Path) -> str:
-    """Last two parts of a path: a model that is given away names no home folder."""
-    return "/".join(Path(location).parts[-2:]).lstrip("/")
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of what decides results, where installed."""
-    found = {"python": platform.python_version()}
-    for package in VERSIONS:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def is_first_process(processes: int) -> bool:

@@ -19,13 +19,14 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
 from lumpylens.detectors import DETECTORS, create
 from lumpylens.errors import ModelError
+from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted
+from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.results.metrics import FPRS, auc_interval
 from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class
 from lumpylens.verbs.benchmark.sets import simulated_set
 from lumpylens.verbs.benchmark.table import PUBLISHED, markdown
-from lumpylens.verbs.train import installed_versions, short_path
 
 __all__ = ["benchmark"]
 
