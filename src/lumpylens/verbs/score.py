@@ -23,6 +23,7 @@ def score(
     model: TrainedModel | str | Path,
     data: Any,
     *,
+    band: str | None = None,
     out: str | Path | None = None,
     report: str | Path | None = None,
     explain: int = 50,
@@ -39,6 +40,8 @@ def score(
         A model, its folder, or the name of one that comes with the package.
     data : str, Path, array_like of shape (..., H, W), or LensImages
         Whatever `LensImages.open` understands.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Table to write: CSV, ECSV or Parquet by suffix.
     report : str or Path, optional
@@ -77,7 +80,7 @@ def score(
     trained = load_model(model)
     if fast:
         trained = trained.fast()
-    images = LensImages.open(data)
+    images = LensImages.open(data, band=band).warned()
     note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
     with counted("scoring", len(images), show=progress) as step:
         table = trained.score(images, fdr=fdr, device=device, on_image=step)
