@@ -5,7 +5,10 @@ from .detectors import create as create
 from .errors import DataError as DataError
 from .errors import LumpylensError as LumpylensError
 from .errors import ModelError as ModelError
+from .lenses.catalogue import LensCatalogue as LensCatalogue
 from .results.score_table import ScoreTable as ScoreTable
+from .scale import score_shards as score_shards
+from .scale import simulate_shards as simulate_shards
 from .simulation import simulate as simulate
 from .store.folder import load_model as load_model
 from .store.folder import save_model as save_model

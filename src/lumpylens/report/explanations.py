@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
+from lumpylens.files.tables import pandas_frame
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.results.explanation import Explanation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Explanations", "check_figures_place"]
 
@@ -30,41 +35,64 @@ class Explanations(Sequence[Explanation]):
 
     Attributes
     ----------
-    found : tuple of Explanation
+    members : tuple of Explanation
     """
 
-    found: tuple[Explanation, ...]
+    members: tuple[Explanation, ...]
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.members)
 
     @overload
     def __getitem__(self, index: int) -> Explanation: ...
     @overload
     def __getitem__(self, index: slice) -> Explanations: ...
     def __getitem__(self, index: int | slice) -> Explanation | Explanations:
-        chosen = self.found[index]
+        chosen = self.members[index]
         return chosen if isinstance(chosen, Explanation) else Explanations(chosen)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{one.id}: {one.error or one.sentence}" for one in self.found)
+        return "\n".join(f"{found.id}: {found.error or found.sentence}" for found in self)
 
     def _repr_html_(self) -> str:
         from lumpylens.report.explained import figure_png
 
         parts = []
-        for one in self.found[:SHOWN]:
-            text = html.escape(f"{one.id}: {one.error or one.sentence}", quote=True)
-            if one.image is None:
+        for found in self[:SHOWN]:
+            text = html.escape(f"{found.id}: {found.error or found.sentence}", quote=True)
+            if found.image is None:
                 parts.append(f"<p>{text}</p>")
                 continue
-            encoded = base64.b64encode(figure_png(one)).decode("ascii")
+            encoded = base64.b64encode(figure_png(found)).decode("ascii")
             parts.append(
                 f'<p><img style="max-width:60em;width:100%" alt="{text}" '
                 f'src="data:image/png;base64,{encoded}"></p>'
             )
-        rest = len(self.found) - SHOWN
+        rest = len(self.members) - SHOWN
         return "".join(parts) + (f"<p>and {rest} more</p>" if rest > 0 else "")
+
+    def columns(self) -> dict[str, list[Any]]:
+        """One row per image: what is said of it, then each part of its score and its p-value."""
+        names = dict.fromkeys(part.name for found in self for part in found.scores)
+        parts = [{part.name: part for part in found.scores} for found in self]
+        return {
+            "id": [found.id for found in self],
+            "sentence": [found.sentence for found in self],
+            **{n: [p[n].value if n in p else math.nan for p in parts] for n in names},
+            **{f"p_{n}": [p[n].p_value if n in p else math.nan for p in parts] for n in names},
+            "warning": [found.warning for found in self],
+            "error": [found.error for found in self],
+        }
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame` of `columns`.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        return pandas_frame(self.columns())
 
     def write(self, folder: str | Path, *, progress: bool = False) -> list[Path]:
         """Write ``NAME.png`` of each explanation that has an image.
@@ -81,13 +109,13 @@ class Explanations(Sequence[Explanation]):
         check_figures_place(place)
         written: list[Path] = []
         with counted("drawing", len(self), show=progress) as step:
-            for one in self:
+            for found in self:
                 step()
-                if one.image is None:
+                if found.image is None:
                     continue
-                path = place / f"{file_name(one.id, taken={path.stem for path in written})}.png"
+                path = place / f"{file_name(found.id, taken={path.stem for path in written})}.png"
                 with whole_file(path) as beside:
-                    beside.write_bytes(figure_png(one))
+                    beside.write_bytes(figure_png(found))
                 written.append(path)
         return written
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lumpylens.files.tables import html_table
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.evaluation_numbers import counted_rows
 from lumpylens.results.examples import Example
 from lumpylens.results.ranking import Ranking
 from lumpylens.results.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["EvaluationData"]
 
@@ -51,6 +55,26 @@ class EvaluationData:
     def rows(self, part: str | None = None) -> dict[str, ScoreTable]:
         """Rows of the headline by class, or those of one part of the split."""
         return counted_rows(self.tables, part)
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame`: the images of the headline and those that failed, with ``class``.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        return self.ranking.table.to_pandas()
+
+    def _repr_html_(self) -> str:
+        area = (self.metrics["auc"], self.metrics["auc_low"], self.metrics["auc_high"])
+        parts = {"anomaly_score": area} | {
+            name: (part["auc"], part["auc_low"], part["auc_high"])
+            for name, part in self.metrics["components"].items()
+        }
+        low, middle, high = ([row[k] for row in parts.values()] for k in (1, 0, 2))
+        columns = {"score": list(parts), "AUC": middle, "from": low, "to": high}
+        return html_table(columns, repr(self).splitlines()[0])
 
     def __repr__(self) -> str:
         m = self.metrics

@@ -91,7 +91,7 @@ def score_shards(
     fdr: float = 0.05,
     top: int = 100,
     fast: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     progress: bool = True,
 ) -> Campaign:
     """Score shards of images, each once, wherever they are done.

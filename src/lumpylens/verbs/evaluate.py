@@ -40,8 +40,8 @@ from lumpylens.verbs.explain import check_explain, explain_highest
 
 __all__ = ["evaluate"]
 
-EXPLAINED, FDR = 50, 0.05
-"""Ranks that a report explains, and the false-discovery rate of its flags, unless told."""
+FDR = 0.05
+"""False-discovery rate of the flags."""
 
 
 def evaluate(
@@ -51,7 +51,7 @@ def evaluate(
     anomalous: Any,
     band: str | None = None,
     out: str | Path | None = None,
-    explain: int | None = None,
+    explain: int = 50,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
@@ -73,8 +73,8 @@ def evaluate(
         Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Folder to write: ``metrics.json``, score tables, ``report.html``.
-    explain : int, optional
-        How many of the highest ranks the report explains. Default: 50 if there is a report.
+    explain : int
+        How many of the highest ranks the report explains; without `out` none is.
     seed : int
         For the images that the report draws at random; no number depends on it.
     device : str
@@ -92,8 +92,8 @@ def evaluate(
     """
     if out is not None:
         check_evaluation_place(Path(out))
-    wanted = explain if explain is not None else EXPLAINED if out is not None else 0
-    check_explain(wanted)
+    check_explain(explain)
+    n_explained = 0 if out is None else explain
     trained = load_model(model)
     images = {
         name: LensImages.open(data, band=band).warned()
@@ -132,7 +132,14 @@ def evaluate(
         one_list,
         both,
         trained.calibration,
-        explain_highest(trained, both, one_list, wanted, device=device, progress=progress),
+        explain_highest(
+            trained,
+            both,
+            one_list,
+            n_explained,
+            device=device,
+            progress=progress,
+        ),
         FDR,
         about(model, trained.detector.name, both.location),
     )

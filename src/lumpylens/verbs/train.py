@@ -19,6 +19,7 @@ from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.base import refuse_anomalies
 from lumpylens.detectors.scikit import nominal_rate
+from lumpylens.detectors.settings import read_settings
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted, note
@@ -46,6 +47,7 @@ def train(
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
     devices: int = 1,
@@ -71,6 +73,9 @@ def train(
     seed : int
     settings : mapping, optional
         Settings of the detector, instead of its defaults.
+    config : str or Path, optional
+        TOML file of settings, or a model's ``config.toml``; `settings` come before it, and it
+        before `seed`.
     resume : bool
         Go on from the last finished epoch in ``OUT.run``, if there is one.
     device : {"auto", "cpu", "cuda"}
@@ -93,7 +98,8 @@ def train(
         If the detector, a setting or the device does not exist, or `out` is another folder.
     """
     started = time.perf_counter()
-    learner = create(detector, **{"seed": seed, **(settings or {})})
+    of_file = {} if config is None else read_settings(config)
+    learner = create(detector, **{"seed": seed, **of_file, **(settings or {})})
     if device not in ("auto", "cpu"):
         from lumpylens.training.device import torch_device
 
