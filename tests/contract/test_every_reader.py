@@ -171,6 +171,14 @@ def test_ids_are_unique_and_stable(reader, kind, pixels, tmp_path):
 
 
 @pytest.mark.parametrize(("reader", "kind"), CASES)
+def test_a_band_is_refused_where_there_are_none(reader, kind, pixels, tmp_path):
+    path = WRITERS[reader][kind](tmp_path, pixels)
+    with pytest.raises(DataError, match=r"no bands to choose 'VIS' from: it holds \w+") as caught:
+        LensImages.open(path, band="VIS")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("reader", "kind"), CASES)
 def test_class_folders_give_labels(reader, kind, pixels, tmp_path):
     for name in ("no_sub", "sub", "other"):
         (tmp_path / name).mkdir()

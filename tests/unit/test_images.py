@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lumpylens.data import LensImage, LensImages
-from lumpylens.errors import DataError
+from lumpylens.data.source import ArraySource, joined
+from lumpylens.errors import DataError, DataWarning
 
 
 @pytest.fixture
@@ -225,3 +227,36 @@ def test_no_image_loses_its_noise_or_psf_to_its_neighbours():
     assert both.stack().positions.tolist() == list(range(6))
     assert both.stack().noise is None
     assert both[[1, 2]].stack().noise.shape == (2, 8, 8)
+
+
+class SourceWithRemarks(ArraySource):
+    def load(self, position):
+        return replace(super().load(position), remarks=(f"image {position % 2} has a mask",))
+
+
+def test_remarks_of_sources_and_of_images_are_said_once_and_together(pixels):
+    parts = [
+        SourceWithRemarks(pixels, list("abcde")[: len(pixels)], [-1] * len(pixels), remarks=[text])
+        for text in ("b.csv is not used", "mask.fits is not used")
+    ]
+    images = LensImages.from_source(joined(parts, "here"))
+    expected = [
+        "b.csv is not used", "mask.fits is not used", "image 0 has a mask", "image 1 has a mask",
+    ]  # fmt: skip
+    assert images.remarks() == images.notes() == expected
+    with pytest.warns(DataWarning, match="^here: b.csv is not used; mask.fits is not used; image"):
+        assert images.warned() is images
+    assert (images[:0]).remarks() == []
+    both = LensImages.from_source(parts[0]) + LensImages.from_source(parts[1])
+    assert both[:1].remarks() == ["b.csv is not used", "image 0 has a mask"]
+
+
+def test_images_without_remarks_warn_of_nothing(pixels, recwarn):
+    LensImages.from_arrays(pixels).warned()
+    assert not recwarn.list
+
+
+def test_a_band_is_chosen_of_files_alone(pixels):
+    for data in (pixels, LensImages.from_arrays(pixels)):
+        with pytest.raises(DataError, match="band='VIS' was given for images that are read"):
+            LensImages.open(data, band="VIS")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Data, Debug, Device, Json, Model, Quiet, app, say
+from lumpylens.cli.shell import SOME_FAILED, Band, Data, Debug, Device, Json, Model, Quiet, app, say
 
 
 @app.command()
@@ -17,6 +17,7 @@ def explain(
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="Name of an image; repeatable. All if none.")
     ] = None,
+    band: Band = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for one figure per image.")] = (
         Path("explained")
     ),
@@ -28,7 +29,7 @@ def explain(
     """Draw what is behind the scores of single images."""
     from lumpylens.verbs.explain import explain
 
-    found = explain(model, data, ids or None, out=out, device=device, progress=not quiet)
+    found = explain(model, data, ids or None, band=band, out=out, device=device, progress=not quiet)
     failed = [one for one in found if one.error]
     rows = [
         {

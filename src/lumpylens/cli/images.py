@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Debug, Json, Out, Quiet, Seed, app, say, settings_of
+from lumpylens.cli.shell import (
+    SOME_FAILED,
+    Band,
+    Debug,
+    Json,
+    Out,
+    Quiet,
+    Seed,
+    app,
+    say,
+    settings_of,
+)
 from lumpylens.errors import DataError
 
 
@@ -137,6 +148,7 @@ def _numbers(text: str) -> list[int]:
 @app.command()
 def info(
     what: Annotated[str | None, typer.Argument(help="A model, or images.")] = None,
+    band: Band = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -144,7 +156,7 @@ def info(
     """Describe a model, images, or lumpylens itself."""
     from lumpylens.verbs import info as describe
 
-    found = describe.describe(what, progress=not quiet)
+    found = describe.describe(what, band=band, progress=not quiet)
     say(found, as_json, describe.lines(found))
     return 0
 

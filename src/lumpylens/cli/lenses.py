@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Debug, Json, Quiet, Seed, app, say
+from lumpylens.cli.shell import SOME_FAILED, Band, Debug, Json, Quiet, Seed, app, say
 
 
 @app.command()
 def fit(
     data: Annotated[str, typer.Argument(help="Folder of lenses with noise map and PSF.")],
+    band: Band = None,
     out: Annotated[Path, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")] = Path(
         "fits.csv"
     ),
@@ -39,6 +40,7 @@ def fit(
 
     rows = fit(
         data,
+        band=band,
         out=out,
         pixel_scale_arcsec=pixel_scale,
         redshifts=redshifts,

@@ -10,6 +10,7 @@ import typer
 
 from lumpylens.cli.shell import (
     SOME_FAILED,
+    Band,
     Debug,
     Device,
     Json,
@@ -26,6 +27,7 @@ from lumpylens.errors import DataError, ModelError
 @app.command()
 def train(
     data: Annotated[str, typer.Argument(help="Images without substructure.")],
+    band: Band = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     detector: Annotated[
         str, typer.Option("--detector", help="Name listed by `lumpylens info`.")
@@ -57,6 +59,7 @@ def train(
     model = train(
         data,
         detector,
+        band=band,
         out=out,
         seed=seed,
         settings=settings_of(config, settings or []),
@@ -92,6 +95,7 @@ def score(
         list[str],
         typer.Argument(help="Folder or file of images; with --cluster several, or @LIST-OF-THEM."),
     ],
+    band: Band = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Table: .csv, .ecsv or .parquet; with --cluster a folder."),
@@ -124,6 +128,8 @@ def score(
     if cluster is not None:
         if report is not None:
             raise DataError("--report shows one list; leave out --report or --cluster")
+        if band is not None:
+            raise DataError("--cluster scores shards of one band; leave out --band or --cluster")
         return _score_shards(model, data, out, cluster, fdr, top, fast, device, as_json, quiet)
     if len(data) > 1:
         raise DataError(
@@ -133,7 +139,7 @@ def score(
     from lumpylens.verbs.score import score
 
     table = score(
-        model, data[0], out=out, report=report, explain=explain, fdr=fdr, fast=fast,
+        model, data[0], band=band, out=out, report=report, explain=explain, fdr=fdr, fast=fast,
         device=device, progress=not quiet,
     )  # fmt: skip
     counts = {
@@ -188,6 +194,7 @@ def evaluate(
     model: Model,
     normal: Annotated[str, typer.Option("--normal", help="Images without substructure.")],
     anomalous: Annotated[str, typer.Option("--anomalous", help="Images with substructure.")],
+    band: Band = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for report, metrics and scores.")] = (
         Path("results")
     ),
@@ -203,8 +210,8 @@ def evaluate(
     from lumpylens.verbs.evaluate import evaluate
 
     evaluation = evaluate(
-        model, normal=normal, anomalous=anomalous, out=out, explain=explain, device=device,
-        progress=not quiet,
+        model, normal=normal, anomalous=anomalous, band=band, out=out, explain=explain,
+        device=device, progress=not quiet,
     )  # fmt: skip
     metrics = evaluation.metrics
     say(metrics, as_json, [repr(evaluation), f"report: {out / 'report.html'}"])
@@ -217,6 +224,7 @@ def benchmark(
         str,
         typer.Argument(help="Folder with one sub-folder per class, or a population to simulate."),
     ],
+    band: Band = None,
     detectors: Annotated[
         str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
     ] = None,
@@ -256,6 +264,7 @@ def benchmark(
     result = benchmark(
         data,
         None if detectors is None else _words(detectors),
+        band=band,
         seeds=numbers,
         once=_words(once or ""),
         out=out,

@@ -18,8 +18,8 @@ import typer
 from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
 
 __all__ = [
-    "SOME_FAILED", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed", "app",
-    "run", "say", "settings_of",
+    "SOME_FAILED", "Band", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed",
+    "app", "run", "say", "settings_of",
 ]  # fmt: skip
 
 SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
@@ -34,6 +34,9 @@ app = typer.Typer(
 )
 
 Data = Annotated[str, typer.Argument(help="Folder or file of images.")]
+Band = Annotated[
+    str | None, typer.Option("--band", help="Which of the bands to take, such as VIS.")
+]
 Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `lumpylens info`.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]

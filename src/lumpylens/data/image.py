@@ -43,6 +43,8 @@ class LensImage:
         Size of the file, for the audit of trivial statistics.
     error : str
         Why the image cannot be used; empty if it can.
+    remarks : tuple of str
+        What its file holds that is not used, and why; what was assumed.
     """
 
     id: str
@@ -55,6 +57,7 @@ class LensImage:
     jpeg_table: NDArray[np.int_] | None = None
     file_bytes: int | None = None
     error: str = ""
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def checked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from lumpylens.data.checks import as_float32, memory_defect, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.data.source import ArraySource, ImageSource
-from lumpylens.errors import DataError
+from lumpylens.errors import DataError, DataWarning
 
 __all__ = [
     "ANOMALOUS",
@@ -79,7 +80,9 @@ class LensImages(Sequence[LensImage]):
     positions: NDArray[np.int_]
 
     @classmethod
-    def open(cls, data: Any, *, pixel_scale_arcsec: float | None = None) -> LensImages:
+    def open(
+        cls, data: Any, *, pixel_scale_arcsec: float | None = None, band: str | None = None
+    ) -> LensImages:
         """Open anything a reader understands.
 
         Parameters
@@ -89,21 +92,28 @@ class LensImages(Sequence[LensImage]):
             (..., H, W), or a collection, which is returned as it is.
         pixel_scale_arcsec : float, optional
             Used where the data do not say.
+        band : str, optional
+            Which of the bands to take, such as ``VIS``, where files hold several.
 
         Raises
         ------
         DataError
-            If nothing there is an image, in one line with what was looked for, or if the
-            pixel scale is not a positive number.
+            If nothing there is an image, in one line with what was looked for, if the pixel
+            scale is not a positive number, or if `band` is given for data without bands.
         """
         if pixel_scale_arcsec is not None and not 0 < pixel_scale_arcsec < math.inf:
             raise DataError(f"a pixel scale is a positive number, got {pixel_scale_arcsec:g}")
-        if isinstance(data, LensImages):
-            return data
         if isinstance(data, (str, Path)):
             from lumpylens.data.readers import open_path
 
-            return cls.from_source(open_path(Path(data), pixel_scale_arcsec=pixel_scale_arcsec))
+            return cls.from_source(
+                open_path(Path(data), pixel_scale_arcsec=pixel_scale_arcsec, band=band)
+            )
+        if band is not None:
+            raise DataError(f"a band is chosen of files; band={band!r} was given for images "
+                            "that are read already")  # fmt: skip
+        if isinstance(data, LensImages):
+            return data
         return cls.from_arrays(data, pixel_scale_arcsec=pixel_scale_arcsec)
 
     @classmethod
@@ -226,14 +236,34 @@ class LensImages(Sequence[LensImage]):
         return ", ".join(dict.fromkeys(source.location for source in self.sources))
 
     def notes(self) -> list[str]:
-        """Sentences about the pixel values that a user should know; reads at most 8 images."""
-        sample = self[np.unique(np.linspace(0, len(self) - 1, 8).astype(int))] if len(self) else []
-        if any(item.stretched for item in sample):
-            return [
+        """Sentences about the images that a user should know; reads at most 8 of them."""
+        stretched = any(item.stretched for item in self._sample())
+        return (
+            self.remarks()
+            + [
                 f"{self.location} holds 8-bit pictures: their values are stretched, not linear "
                 "flux, and have no unit"
             ]
-        return []
+            * stretched
+        )
+
+    def remarks(self) -> list[str]:
+        """What files hold that is not used, and what was assumed; reads at most 8 images."""
+        used = dict.fromkeys(source for source, _ in self.positions.tolist())
+        of_sources = [text for source in used for text in self.sources[source].remarks]
+        of_images = [text for item in self._sample() for text in item.remarks]
+        return list(dict.fromkeys(of_sources + of_images))
+
+    def warned(self) -> LensImages:
+        """The same collection, after a `DataWarning` of its `remarks`, if there are any."""
+        if remarks := self.remarks():
+            warnings.warn(f"{self.location}: {'; '.join(remarks)}", DataWarning, stacklevel=3)
+        return self
+
+    def _sample(self) -> Iterator[LensImage]:
+        """At most 8 images, evenly spread."""
+        if len(self):
+            yield from self[np.unique(np.linspace(0, len(self) - 1, 8).astype(int))]
 
     def batches(
         self,

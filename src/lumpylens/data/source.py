@@ -35,6 +35,11 @@ class ImageSource(Protocol):
         """Where the images come from, for messages."""
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What lies there and is not used, and why; what was assumed. One sentence each."""
+        ...
+
     def load(self, position: int) -> LensImage:
         """Read one image; a defect is returned as its `error`, never raised."""
         ...
@@ -53,6 +58,7 @@ class ArraySource:
     stretched: bool = False
     jpeg_table: NDArray[np.int_] | None = None
     location: str = "memory"
+    remarks: Sequence[str] = ()
 
     def load(self, position: int) -> LensImage:
         """Take one image out of the array."""
@@ -76,6 +82,7 @@ class FailedSource:
     labels: Sequence[int]
     reasons: Sequence[str]
     location: str
+    remarks: Sequence[str] = ()
 
     def load(self, position: int) -> LensImage:
         """Give the reason."""
@@ -100,6 +107,11 @@ class JoinedSource:
     def labels(self) -> Sequence[int]:
         """Labels of all parts."""
         return [label for part in self.parts for label in part.labels]
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Remarks of all parts, each once."""
+        return list(dict.fromkeys(remark for part in self.parts for remark in part.remarks))
 
     @cached_property
     def _starts(self) -> list[int]:

@@ -39,6 +39,7 @@ class SimulatedSource:
     ids: Sequence[str]
     labels: Sequence[int]
     location: str
+    remarks: Sequence[str] = ()
 
     def load(self, position: int) -> LensImage:
         """One image."""

@@ -120,6 +120,7 @@ def evaluate(
     *,
     normal: Any,
     anomalous: Any,
+    band: str | None = None,
     out: str | Path | None = None,
     explain: int | None = None,
     seed: int = 0,
@@ -139,6 +140,8 @@ def evaluate(
         A model, its folder, or the name of one that comes with the package.
     normal, anomalous : str, Path, array_like of shape (..., H, W), or LensImages
         Whatever `LensImages.open` understands.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Folder to write: ``metrics.json``, score tables, ``report.html``.
     explain : int, optional
@@ -168,7 +171,10 @@ def evaluate(
     wanted = explain if explain is not None else EXPLAINED if out is not None else 0
     check_explain(wanted)
     trained = load_model(model)
-    images = {"normal": LensImages.open(normal), "anomalous": LensImages.open(anomalous)}
+    images = {
+        name: LensImages.open(data, band=band).warned()
+        for name, data in (("normal", normal), ("anomalous", anomalous))
+    }
     refuse_label(images["normal"], ANOMALOUS, "normal")
     refuse_label(images["anomalous"], NORMAL, "anomalous")
 

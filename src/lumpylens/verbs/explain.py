@@ -35,6 +35,7 @@ def explain(
     data: Any,
     ids: Sequence[str] | str | None = None,
     *,
+    band: str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -49,6 +50,8 @@ def explain(
         Whatever `LensImages.open` understands.
     ids : str or sequence of str, optional
         Names of the images to explain, as in a score table. Default: all.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Folder for one PNG figure per image, which is made if it is not there; figures of
         the same name are replaced.
@@ -72,7 +75,7 @@ def explain(
     """
     from lumpylens.store.folder import load_model
 
-    trained, images = load_model(model), LensImages.open(data)
+    trained, images = load_model(model), LensImages.open(data, band=band).warned()
     chosen = images if ids is None else images[find(images, [ids] if isinstance(ids, str) else ids)]
     if out is not None:
         check_folder(Path(out))

@@ -52,6 +52,7 @@ WRITE_EVERY_SECONDS, WRITE_SHARE = 10.0, 0.05
 def fit(
     data: Any,
     *,
+    band: str | None = None,
     out: str | Path | None = None,
     pixel_scale_arcsec: float | None = None,
     redshifts: str | Path | None = None,
@@ -67,6 +68,8 @@ def fit(
     data : str, Path or LensImages
         Cutouts with noise map and PSF, such as a folder with ``image.fits``, ``noise.fits`` and
         ``psf.fits`` in one sub-folder per lens.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Catalogue to write: CSV, ECSV or Parquet by suffix. It is written every few seconds, at the
         end and when the run is stopped. Lenses that it holds already are not fitted again unless
@@ -109,7 +112,7 @@ def fit(
         check_table_place(place)
     held = read_rows(place) if place is not None and place.is_file() else []
     distances = {} if redshifts is None else read_redshifts(Path(redshifts))
-    images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec)
+    images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec, band=band).warned()
     ids = images.ids
     survey = _survey(images, seed, progress)
     distances, strangers = redshifts_by_lens(distances, ids)

@@ -22,7 +22,9 @@ SHOWN = 10
 """Failed images named one by one."""
 
 
-def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[str, Any]:
+def describe(
+    what: str | Path | None = None, *, band: str | None = None, progress: bool = True
+) -> dict[str, Any]:
     """Describe a model, images, or the program itself.
 
     Parameters
@@ -30,6 +32,8 @@ def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[s
     what : str or Path, optional
         A model folder or file, the name of a shipped model, or anything `LensImages.open` reads.
         Default: the program.
+    band : str, optional
+        Which of the bands to take, where image files hold several.
     progress : bool
         Show a bar on standard error while images are read.
 
@@ -49,7 +53,7 @@ def describe(what: str | Path | None = None, *, progress: bool = True) -> dict[s
     if not path.exists():
         known = ", ".join(shipped_models()) or "none"
         raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
-    return _images(path, progress)
+    return _images(path, band, progress)
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -77,6 +81,8 @@ def lines(found: dict[str, Any]) -> list[str]:
             *([f"{len(found['failed'])} cannot be used:"] if failed else []),
             *failed,
             *([f"  and {rest} more"] if rest > 0 else []),
+            *found["remarks"],
+            *(f"{count} images: {text}" for text, count in found["remarks_on_images"].items()),
         ]
     width = max(len(name) for name in found["detectors"])
     return [
@@ -126,16 +132,18 @@ def _model(what: str | Path) -> dict[str, Any]:
     }
 
 
-def _images(path: Path, progress: bool) -> dict[str, Any]:
-    images = LensImages.open(path)
+def _images(path: Path, band: str | None, progress: bool) -> dict[str, Any]:
+    images = LensImages.open(path, band=band)
     counts = Counter(images.labels.tolist())
     shapes: Counter[str] = Counter()
     failed: dict[str, str] = {}
+    remarks: Counter[str] = Counter()
     scales: set[float] = set()
     parts: Counter[str] = Counter()
     with counted("reading", len(images), show=progress) as step:
         for item in images:
             step()
+            remarks.update(item.remarks)
             if item.error or item.image is None:
                 failed[item.id] = item.error
                 continue
@@ -158,4 +166,6 @@ def _images(path: Path, progress: bool) -> dict[str, Any]:
         "stretched": parts["stretched"],
         "pixel_scales_arcsec": sorted(scales),
         "failed": failed,
+        "remarks": [text for source in images.sources for text in source.remarks],
+        "remarks_on_images": dict(remarks),
     }

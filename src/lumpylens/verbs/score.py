@@ -26,6 +26,7 @@ def score(
     model: TrainedModel | str | Path,
     data: Any,
     *,
+    band: str | None = None,
     out: str | Path | None = None,
     report: str | Path | None = None,
     explain: int = 50,
@@ -42,6 +43,8 @@ def score(
         A model, its folder, or the name of one that comes with the package.
     data : str, Path, array_like of shape (..., H, W), or LensImages
         Whatever `LensImages.open` understands.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Table to write: CSV, ECSV or Parquet by suffix.
     report : str or Path, optional
@@ -84,7 +87,7 @@ def score(
     trained = load_model(model)
     if fast:
         trained = trained.fast()
-    images = LensImages.open(data)
+    images = LensImages.open(data, band=band).warned()
     note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
     table = calibrated(
         images.ids, raw_scores(trained, images, device, progress), trained.calibration, fdr=fdr

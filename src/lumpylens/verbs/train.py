@@ -41,6 +41,7 @@ def train(
     data: str | Path | ArrayLike | LensImages,
     detector: str = "physics",
     *,
+    band: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -62,6 +63,8 @@ def train(
         Images without substructure; one labelled anomalous is refused.
     detector : str
         Name of a detector, see ``lumpylens info``.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Folder for the model. While it is trained, checkpoints lie beside it in ``OUT.run``.
     seed : int
@@ -95,8 +98,8 @@ def train(
 
         torch_device(device)
     learner.device = device
-    images = refuse_anomalies(LensImages.open(data))
-    command = _command(images, learner, out)
+    images = refuse_anomalies(LensImages.open(data, band=band).warned())
+    command = _command(images, band, learner, out)
     run = Run(
         folder=None if out is None else _run_folder(Path(out)),
         resume=resume,
@@ -233,9 +236,13 @@ def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _command(images: LensImages, detector: Detector, out: str | Path | None) -> str:
+def _command(
+    images: LensImages, band: str | None, detector: Detector, out: str | Path | None
+) -> str:
     """The command line that does the same."""
     words = ["lumpylens", "train", short_path(images.location), "--detector", detector.name]
+    if band is not None:
+        words += ["--band", band]
     for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():
         if key != "seed":
             words += ["--set", f"{key}={value}"]

@@ -61,7 +61,9 @@ READERS = (
 LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
 
 
-def open_path(path: Path, *, pixel_scale_arcsec: float | None = None) -> ImageSource:
+def open_path(
+    path: Path, *, pixel_scale_arcsec: float | None = None, band: str | None = None
+) -> ImageSource:
     """Open a file or folder of images; pixels are read later, one image at a time.
 
     Parameters
@@ -69,27 +71,32 @@ def open_path(path: Path, *, pixel_scale_arcsec: float | None = None) -> ImageSo
     path : Path
     pixel_scale_arcsec : float, optional
         Used where the data do not say.
+    band : str, optional
+        Which of the bands to take, where files hold several.
 
     Raises
     ------
     DataError
-        If there is nothing to read, in one line with what was looked for.
+        If there is nothing to read, in one line with what was looked for, or `band` is given and
+        there are no bands.
     """
     path = path.expanduser()
     try:
         if path.is_dir():
-            return _open_folder(path, pixel_scale_arcsec)
+            return _open_folder(path, pixel_scale_arcsec, band)
         if not path.exists():
             raise DataError(f"no such file or folder: {path}")
     except OSError as problem:
         raise DataError(f"{path} cannot be opened: {system_reason(problem)}") from None
     for reader in READERS:
         if reader.reads(path):
-            return reader.open(DataFiles(path.parent, [path], str(path), True, pixel_scale_arcsec))
+            return reader.open(
+                DataFiles(path.parent, [path], str(path), True, pixel_scale_arcsec, band)
+            )
     raise DataError(f"{path} is not an image file (looked for {LOOKED_FOR})")
 
 
-def _open_folder(folder: Path, pixel_scale_arcsec: float | None) -> ImageSource:
+def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | None) -> ImageSource:
     found, unreadable = find_files(folder)
     images = [path for path in found if any(reader.reads(path) for reader in READERS)]
     if not images:
@@ -103,8 +110,9 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None) -> ImageSource:
     for reader in READERS:
         own = [path for path in images if reader.reads(path)]
         if own:
-            files = DataFiles(root, own, str(root), pixel_scale_arcsec=pixel_scale_arcsec)
-            parts.append(reader.open(files))
+            parts.append(
+                reader.open(DataFiles(root, own, str(root), False, pixel_scale_arcsec, band))
+            )
     if unreadable:
         parts.append(
             FailedSource(

@@ -48,6 +48,8 @@ class DataFiles:
         True if the user named one file and not a folder.
     pixel_scale_arcsec : float or None
         Used where the files do not say.
+    band : str or None
+        Which of the bands to take, where files hold several.
     """
 
     root: Path
@@ -55,10 +57,29 @@ class DataFiles:
     location: str
     alone: bool = False
     pixel_scale_arcsec: float | None = None
+    band: str | None = None
 
     @cached_property
     def _root_name(self) -> str:
         return self.root.resolve().name
+
+    def refuse_band(self, there: str) -> None:
+        """Refuse `band` for a format that has none.
+
+        Parameters
+        ----------
+        there : str
+            What the files are, in words.
+
+        Raises
+        ------
+        DataError
+            If a band was asked for.
+        """
+        if self.band is not None:
+            raise DataError(
+                f"{self.location} has no bands to choose {self.band!r} from: it holds {there}"
+            )
 
     def name(self, path: Path) -> str:
         """Posix path under `root`; the root itself is called by its own name."""

@@ -57,6 +57,7 @@ class FitsSource:
     labels: Sequence[int]
     location: str
     pixel_scale_arcsec: float | None = None
+    remarks: Sequence[str] = ()
 
     def load(self, position: int) -> LensImage:
         """Read one cutout with its noise map and PSF."""
@@ -85,6 +86,7 @@ class FitsSource:
 
 def open_fits(files: DataFiles) -> FitsSource:
     """Find cutouts and their companions without reading any."""
+    files.refuse_band("FITS files of one image each")
     if files.alone:
         named = files.paths[0]
         around = [path for path in named.parent.iterdir() if path.name.lower().endswith(ENDINGS)]

@@ -6,7 +6,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,7 @@ class PictureSource:
     labels: list[int]
     location: str
     pixel_scale_arcsec: float | None = None
+    remarks: Sequence[str] = ()
     _told: bool = field(default=False, repr=False)
 
     def load(self, position: int) -> LensImage:
@@ -89,6 +90,7 @@ class PictureSource:
 
 def open_pictures(files: DataFiles) -> PictureSource:
     """List pictures without reading any."""
+    files.refuse_band("pictures")
     return PictureSource(
         list(files.paths),
         [files.name(path) for path in files.paths],

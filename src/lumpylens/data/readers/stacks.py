@@ -121,6 +121,7 @@ class StackSource:
     labels: Sequence[int]
     location: str
     pixel_scale_arcsec: float | None = None
+    remarks: Sequence[str] = ()
 
     def load(self, position: int) -> LensImage:
         """Read one image."""
@@ -169,6 +170,7 @@ def open_stacks(files: DataFiles, opener: Callable[[Path], Stack]) -> ImageSourc
     DataError
         If the one file the user named cannot be opened.
     """
+    files.refuse_band("arrays of one band")
     parts: list[ImageSource] = []
     opened = LastOpened(opener)
     for path in files.paths:

@@ -34,6 +34,7 @@ def benchmark(
     data: str | Path,
     detectors: Sequence[str] | None = None,
     *,
+    band: str | None = None,
     seeds: Sequence[int] = (0,),
     once: Sequence[str] = (),
     out: str | Path = "results",
@@ -59,6 +60,8 @@ def benchmark(
         ``NAME-compensated``: the same detectors on substructure whose mass the halo gave up.
     detectors : sequence of str, optional
         Default: all.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     seeds : sequence of int
         Each detector is trained once with each. The split does not depend on it.
     once : sequence of str
@@ -105,7 +108,7 @@ def benchmark(
         folder=folder / "simulated", progress=progress,
     )  # fmt: skip
     source = data if made is None else made.data
-    normal, anomalous = by_class(source)
+    normal, anomalous = by_class(source, band)
     compensated = None if made is None else LensImages.open(made.compensated)
     images = fingerprint(normal + anomalous + compensated if compensated else normal + anomalous,
                          progress)  # fmt: skip
@@ -119,12 +122,13 @@ def benchmark(
             }
             place = folder / "runs" / name / f"{detector.replace(' ', '-')}-{seed}.json"
             also = None if made is None else str(made.compensated)
-            job = Job(str(source), detector, seed, device, progress, str(place), also)
+            job = Job(str(source), detector, seed, device, progress, str(place), also, band)
             runs.append(one_run(job, identity))
     told = short_path(data)
     common_part = {
         "command": f"lumpylens benchmark {made.command if made else shlex.quote(told)} "
-        f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
+        + (f"--band {shlex.quote(band)} " if band else "")
+        + f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
         + (f" --once {','.join(once)}" if once else "")
         + (" --reference" if reference else "")
         + (f" --name {shlex.quote(name)}" if name != "benchmark" else ""),

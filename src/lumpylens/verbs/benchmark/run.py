@@ -52,6 +52,8 @@ class Job:
         JSON file to write.
     also : str or None
         Further anomalous images, to be told from the same normal ones by the same model.
+    band : str or None
+        Which of the bands to take, where the files of `data` hold several.
     """
 
     data: str
@@ -61,9 +63,10 @@ class Job:
     progress: bool
     result: str
     also: str | None = None
+    band: str | None = None
 
 
-def by_class(data: str | Path) -> tuple[LensImages, LensImages]:
+def by_class(data: str | Path, band: str | None = None) -> tuple[LensImages, LensImages]:
     """Normal and anomalous images of a labelled collection.
 
     Raises
@@ -71,7 +74,7 @@ def by_class(data: str | Path) -> tuple[LensImages, LensImages]:
     DataError
         If a class is missing.
     """
-    images = LensImages.open(data)
+    images = LensImages.open(data, band=band).warned()
     labels = images.labels
     normal, anomalous = images[labels == 0], images[labels == 1]
     if not len(normal) or not len(anomalous):
@@ -100,7 +103,7 @@ def run(job: Job) -> dict[str, Any]:
 
     if job.detector == REFERENCE:
         return run_reference(job)
-    normal, anomalous = by_class(job.data)
+    normal, anomalous = by_class(job.data, job.band)
     options: dict[str, Any] = {"device": job.device, "progress": job.progress}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
@@ -132,7 +135,7 @@ def run_reference(job: Job) -> dict[str, Any]:
     from lumpylens.data.splits import split
 
     start = time.process_time()
-    normal, anomalous = (split(images) for images in by_class(job.data))
+    normal, anomalous = (split(images) for images in by_class(job.data, job.band))
     found = learn_from_labels(job, normal, anomalous)
     seconds = time.process_time() - start
     further = {}
