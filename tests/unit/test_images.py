@@ -39,7 +39,7 @@ def test_joining_keeps_order(pixels):
 
 
 def test_leading_axes_are_flattened_and_a_single_image_is_one(pixels):
-    assert len(LensImages.from_arrays(pixels.reshape(2, 3, 8, 10))) == 6
+    assert len(LensImages.from_arrays(pixels.reshape(2, 3, 1, 8, 10))) == 6
     assert len(LensImages.from_arrays(pixels[0])) == 1
 
 
@@ -48,6 +48,8 @@ def test_leading_axes_are_flattened_and_a_single_image_is_one(pixels):
     [
         (np.zeros(7), "no height and width"),
         (np.zeros((4, 32, 32, 3)), "colours last"),
+        (np.zeros((4, 3, 32, 32)), r"colours first.*array.reshape\(-1, 32, 32\)"),
+        (np.zeros((9, 4096)), r"flattened image in each row: array.reshape\(-1, 64, 64\)"),
         (np.zeros((2, 8, 8), complex), "not real numbers"),
         ([["a", "b"], ["c", "d"]], "not real numbers"),
         ([[1, 2], [3]], "array of numbers"),
