@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mean_detector import MeanDetector
 
 from lumpylens.data import LensImage, LensImages
 from lumpylens.data.source import ArraySource, joined
@@ -262,3 +263,42 @@ def test_a_band_is_chosen_of_files_alone(pixels):
     for data in (pixels, LensImages.from_arrays(pixels)):
         with pytest.raises(DataError, match="band='VIS' was given for images that are read"):
             LensImages.open(data, band="VIS")
+
+
+def edge_filled(image, columns, value=0.0):
+    filled = image.copy()
+    filled[:, :columns] = value
+    return filled
+
+
+@pytest.mark.parametrize("value", [0.0, -99.0])
+def test_a_filled_edge_is_a_remark(value):
+    sky = np.random.default_rng(0).normal(1, 0.1, (64, 64))
+    images = LensImages.from_arrays(np.stack([sky, edge_filled(sky, 20, value)]))
+    assert images[0].remarks == ()
+    (remark,) = images[1].remarks
+    assert remark.startswith(f"31% of the pixels have one and the same value, {value:g}")
+    assert images[1].error == ""
+    assert LensImages.from_arrays(edge_filled(sky, 2)[None])[0].remarks == ()
+
+
+def test_counts_of_few_photons_and_black_sky_of_pictures_are_no_filled_edge():
+    counts = np.random.default_rng(0).poisson(0.5, (64, 64))
+    assert LensImages.from_arrays(counts[None])[0].remarks == ()
+    picture = edge_filled(counts, 20)[None]
+    assert LensImages.from_arrays(picture, stretched=True)[0].remarks == ()
+    assert LensImages.from_arrays(picture)[0].remarks != ()
+
+
+def test_a_detector_warns_of_a_filled_edge_unless_it_learned_from_some(tmp_path):
+    seed = np.random.default_rng(0)
+    sky = seed.normal(1, 0.1, (40, 32, 32)).astype(np.float32)
+    whole, filled = sky[0], edge_filled(sky[0], 10, value=1.0)
+    scores = MeanDetector().fit(sky[1:]).score(np.stack([whole, filled]))
+    assert scores.warning[0] == ""
+    assert (
+        "31% of its pixels have one and the same value, of theirs at most 0%" in scores.warning[1]
+    )
+    assert list(scores.trusted) == [True, False]
+    edges = np.stack([edge_filled(image, 10, value=1.0) for image in sky[1:]])
+    assert MeanDetector().fit(edges).score(filled[None]).warning == [""]

@@ -19,6 +19,7 @@ __all__ = [
     "MOST_BANDS",
     "as_float32",
     "band_axis",
+    "flat_remark",
     "image_defect",
     "memory_bytes",
     "memory_defect",
@@ -37,6 +38,9 @@ ground 8."""
 
 LEAST_FLAT_SIDE = 16
 """Rows shorter than 16 x 16 pixels are hardly flattened cutouts."""
+
+LEAST_FLAT_SHARE, LEAST_FLAT_BLOCKS = 0.05, 0.025
+"""Of the pixels: those with one value, and the centres of 3 x 3 such pixels."""
 
 LARGEST_SHARE = 0.25
 """Of the memory, for one stack of images: what learns from it makes copies."""
@@ -158,6 +162,33 @@ def image_defect(image: NDArray[np.float32]) -> str:
     if max(-low, high) > LARGEST_VALUE:
         return f"pixel values from {low:g} to {high:g} are too large (at most {LARGEST_VALUE:g})"
     return ""
+
+
+def flat_remark(image: NDArray[np.float32]) -> str:
+    """Say that many pixels have one value, as beyond the edge of a detector that was filled.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W)
+        Linear in flux; the black sky of an 8-bit picture is flat by itself.
+    """
+    if min(image.shape) < 3:
+        return ""
+    # Single pixels of faint sky may be equal when photons are counted, blocks of 3 x 3 hardly.
+    beside, below = image[:, 1:] == image[:, :-1], image[1:] == image[:-1]
+    rows, columns = beside[:, 1:] & beside[:, :-1], below[1:] & below[:-1]
+    centres = rows[:-2] & rows[1:-1] & rows[2:] & columns[:, 1:-1]
+    if not centres.any():
+        return ""
+    values, counts = np.unique(image[1:-1, 1:-1][centres], return_counts=True)
+    value = values[np.argmax(counts)]
+    share = np.count_nonzero(image == value) / image.size
+    if counts.max() < LEAST_FLAT_BLOCKS * image.size or share < LEAST_FLAT_SHARE:
+        return ""
+    return (
+        f"{share:.0%} of the pixels have one and the same value, {value:g}, like an edge or a mask "
+        "that was filled"
+    )
 
 
 def noise_defect(noise: NDArray[np.float32], shape: tuple[int, ...]) -> str:
