@@ -165,7 +165,7 @@ def test_opening_reads_no_picture(put, monkeypatch):
 def test_files_of_other_kinds_are_counted_by_ending(put):
     images = LensImages.open(put("a.png", "i.webp", "j.bmp", "k.gif", "l.gif", "notes.md", "t.csv"))
     assert images.ids == ["a.png"]
-    assert images.remarks() == ["files of other kinds are passed over (2 .gif, 1 .bmp, 1 .webp)"]
+    assert images.remarks() == ["files of other kinds are passed over (2 .gif, 1 .webp, 1 .bmp)"]
     with pytest.warns(DataWarning, match="2 .gif"):
         images.warned()
 

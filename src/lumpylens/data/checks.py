@@ -39,6 +39,9 @@ ground 8."""
 LEAST_FLAT_SIDE = 16
 """Rows shorter than 16 x 16 pixels are hardly flattened cutouts."""
 
+LEVELS_OF_PICTURES = 256
+"""Of 8 bits."""
+
 LEAST_FLAT_SHARE, LEAST_FLAT_BLOCKS = 0.05, 0.025
 """Of the pixels: those with one value, and the centres of 3 x 3 such pixels."""
 
@@ -170,7 +173,7 @@ def flat_remark(image: NDArray[np.float32]) -> str:
     Parameters
     ----------
     image : ndarray of float32, shape (H, W)
-        Linear in flux; the black sky of an 8-bit picture is flat by itself.
+        The black sky of an 8-bit picture, whatever its numbers were divided by, needs no remark.
     """
     if min(image.shape) < 3:
         return ""
@@ -184,6 +187,8 @@ def flat_remark(image: NDArray[np.float32]) -> str:
     value = values[np.argmax(counts)]
     share = np.count_nonzero(image == value) / image.size
     if counts.max() < LEAST_FLAT_BLOCKS * image.size or share < LEAST_FLAT_SHARE:
+        return ""
+    if len(np.unique(image)) <= LEVELS_OF_PICTURES:
         return ""
     return (
         f"{share:.0%} of the pixels have one and the same value, {value:g}, like an edge or a mask "

@@ -92,7 +92,7 @@ class LensImage:
         """
         image, error = as_float32(pixels)
         error = error or image_defect(image)
-        if not error and not known.get("stretched") and (remark := flat_remark(image)):
+        if not error and (remark := flat_remark(image)):
             remarks = (*remarks, remark)
         noise_map = psf_image = None
         if noise is not None:

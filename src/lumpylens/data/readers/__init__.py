@@ -156,15 +156,13 @@ def _one_file_each(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
     # Sorting keeps the better one last.
     alike = [sorted(paths, key=lambda p: SUFFIXES.index(_suffix(p))) for paths in by_name.values()]
     left_out = [(path.name, paths[-1].name) for paths in alike for path in paths[:-1]]
-    said = (
-        [
-            f"{len(left_out)} files are left out because a file of the same name has better numbers "
-            f"(the first is {left_out[0][0]}, beside {left_out[0][1]})"
-        ]
-        if left_out
-        else []
-    )
-    return [paths[-1] for paths in alike], said
+    if not left_out:
+        return list(images), []
+    worse, better = left_out[0]
+    return [paths[-1] for paths in alike], [
+        f"{len(left_out)} files are left out because a file of the same name has better numbers "
+        f"(the first is {worse}, beside {better})"
+    ]
 
 
 def _suffix(path: Path) -> str:
