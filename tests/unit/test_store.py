@@ -59,6 +59,7 @@ def test_what_goes_in_comes_out(model, images, tmp_path):
     assert back.detector.image_shape == (6, 9)
     assert back.detector.offset_ == model.detector.offset_
     np.testing.assert_array_equal(back.detector.domain.low, model.detector.domain.low)
+    assert back.detector.domain.one_value == model.detector.domain.one_value < 1
     assert back.card == model.card
     assert back.info == {"seed": 3, "split": {"train": 16}, "data": 'a "b" \\ µ'}
     assert load_model(back) is back

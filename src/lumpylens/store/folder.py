@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.splits import DIGEST_BYTES
@@ -61,6 +61,7 @@ class _Brightness(BaseModel):
 
     low: tuple[float, float, float, float]
     high: tuple[float, float, float, float]
+    one_value: float = Field(default=1.0, ge=0, le=1)
 
 
 class _Config(BaseModel):
@@ -134,6 +135,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         "brightness": {
             "low": detector.domain.low.tolist(),
             "high": detector.domain.high.tolist(),
+            "one_value": detector.domain.one_value,
         },
         "arrays": {name: _kind(array) for name, array in arrays.items()},
         "info": _without_none(model.info),
@@ -185,7 +187,11 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         if digests.dtype != np.uint8 or digests.shape[1:] != (DIGEST_BYTES,):
             raise ModelError(f"{folder / WEIGHTS}: seen/{part} is {_kind(digests)}, no digests")
     detector.image_shape = config.image_shape
-    detector.domain = Domain(np.array(config.brightness.low), np.array(config.brightness.high))
+    detector.domain = Domain(
+        np.array(config.brightness.low),
+        np.array(config.brightness.high),
+        config.brightness.one_value,
+    )
     detector.history = config.history
     detector.offset_ = config.offset
     try:

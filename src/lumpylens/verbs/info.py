@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lumpylens.data.classes import class_folders
 from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError
@@ -77,9 +78,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         scales = [f'{scale}"/pixel' for scale in found["pixel_scales_arcsec"]]
         failed = [f"  {name}: {why}" for name, why in list(found["failed"].items())[:SHOWN]]
         rest = len(found["failed"]) - SHOWN
+        folders = [f"{name} {count}" for name, count in list(found["folders"].items())[:SHOWN]]
         return [
             f"{found['images']} images in {found['location']}: {', '.join(counts)}",
             ", ".join([*shapes, *with_parts, *scales]) or "none can be read",
+            *([f"by folder: {', '.join(folders)}"] if folders else []),
             *([f"{len(found['failed'])} cannot be used:"] if failed else []),
             *failed,
             *([f"  and {rest} more"] if rest > 0 else []),
@@ -162,6 +165,7 @@ def _images(path: Path, band: str | None, progress: bool) -> dict[str, Any]:
         "normal": counts[NORMAL],
         "anomalous": counts[ANOMALOUS],
         "unlabelled": counts[UNKNOWN],
+        "folders": class_folders(images),
         "shapes": dict(shapes),
         "with_noise": parts["noise"],
         "with_psf": parts["psf"],

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lumpylens.data.classes import refuse_anomalies
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
-from lumpylens.detectors.base import refuse_anomalies
 from lumpylens.detectors.scikit import nominal_rate
 from lumpylens.detectors.settings import read_settings
 from lumpylens.errors import DataError, ModelError
@@ -63,7 +63,8 @@ def train(
     Parameters
     ----------
     data : str, Path, array_like or LensImages
-        Images without substructure; one labelled anomalous is refused.
+        Images without substructure. One labelled anomalous is refused, and so are several class
+        folders.
     detector : str
         Name of a detector, see ``lumpylens info``.
     band : str, optional
