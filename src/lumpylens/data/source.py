@@ -124,6 +124,6 @@ class JoinedSource:
 
 
 def joined(parts: Sequence[ImageSource], location: str) -> ImageSource:
-    """Join what has images; a single part stays as it is."""
-    kept = [part for part in parts if len(part.ids)]
+    """Join what has images or something to say; a single part stays as it is."""
+    kept = [part for part in parts if len(part.ids) or part.remarks]
     return kept[0] if len(kept) == 1 else JoinedSource(kept, location)

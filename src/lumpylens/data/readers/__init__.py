@@ -122,4 +122,7 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
                 str(root),
             )
         )
-    return joined(parts, str(root))
+    source = joined(parts, str(root))
+    if not len(source.ids):
+        raise DataError(f"no images in {folder}: {'; '.join(source.remarks)}")
+    return source
