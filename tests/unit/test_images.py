@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mean_detector import MeanDetector
 
 from lumpylens.data import LensImage, LensImages
 from lumpylens.data.source import ArraySource, joined
@@ -39,7 +40,7 @@ def test_joining_keeps_order(pixels):
 
 
 def test_leading_axes_are_flattened_and_a_single_image_is_one(pixels):
-    assert len(LensImages.from_arrays(pixels.reshape(2, 3, 8, 10))) == 6
+    assert len(LensImages.from_arrays(pixels.reshape(2, 3, 1, 8, 10))) == 6
     assert len(LensImages.from_arrays(pixels[0])) == 1
 
 
@@ -48,6 +49,8 @@ def test_leading_axes_are_flattened_and_a_single_image_is_one(pixels):
     [
         (np.zeros(7), "no height and width"),
         (np.zeros((4, 32, 32, 3)), "colours last"),
+        (np.zeros((4, 3, 32, 32)), r"colours first.*array.reshape\(-1, 32, 32\)"),
+        (np.zeros((9, 4096)), r"flattened image in each row: array.reshape\(-1, 64, 64\)"),
         (np.zeros((2, 8, 8), complex), "not real numbers"),
         ([["a", "b"], ["c", "d"]], "not real numbers"),
         ([[1, 2], [3]], "array of numbers"),
@@ -269,3 +272,43 @@ def test_scales_that_differ_by_rounding_are_one(pixels):
             LensImages.from_arrays(pixels[:1], pixel_scale_arcsec=scale) for scale in (0.05, other)
         ]
         assert (parts[0] + parts[1]).stack().pixel_scale_arcsec == common
+
+
+def edge_filled(image, columns, value=0.0):
+    filled = image.copy()
+    filled[:, :columns] = value
+    return filled
+
+
+@pytest.mark.parametrize("value", [0.0, -99.0])
+def test_a_filled_edge_is_a_remark(value):
+    sky = np.random.default_rng(0).normal(1, 0.1, (64, 64))
+    images = LensImages.from_arrays(np.stack([sky, edge_filled(sky, 20, value)]))
+    assert images[0].remarks == ()
+    (remark,) = images[1].remarks
+    assert remark.startswith(f"31% of the pixels have one and the same value, {value:g}")
+    assert images[1].error == ""
+    assert LensImages.from_arrays(edge_filled(sky, 2)[None])[0].remarks == ()
+
+
+def test_counts_of_few_photons_and_black_sky_of_pictures_are_no_filled_edge():
+    counts = np.random.default_rng(0).poisson(0.5, (64, 64))
+    assert LensImages.from_arrays(counts[None])[0].remarks == ()
+    picture = np.clip(np.random.default_rng(0).normal(-20, 30, (64, 64)), 0, 255).astype(np.uint8)
+    picture[:, :40] = 0
+    for values in (picture, picture / 255):
+        assert LensImages.from_arrays(values[None])[0].remarks == ()
+
+
+def test_a_detector_warns_of_a_filled_edge_unless_it_learned_from_some(tmp_path):
+    seed = np.random.default_rng(0)
+    sky = seed.normal(1, 0.1, (40, 32, 32)).astype(np.float32)
+    whole, filled = sky[0], edge_filled(sky[0], 10, value=1.0)
+    scores = MeanDetector().fit(sky[1:]).score(np.stack([whole, filled]))
+    assert scores.warning[0] == ""
+    assert (
+        "31% of its pixels have one and the same value, of theirs at most 0%" in scores.warning[1]
+    )
+    assert list(scores.trusted) == [True, False]
+    edges = np.stack([edge_filled(image, 10, value=1.0) for image in sky[1:]])
+    assert MeanDetector().fit(edges).score(filled[None]).warning == [""]

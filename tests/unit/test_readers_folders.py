@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lumpylens.data import LensImages
-from lumpylens.errors import DataError
+from lumpylens.errors import DataError, DataWarning
 
 
 @pytest.fixture
@@ -160,3 +160,23 @@ def test_opening_reads_no_picture(put, monkeypatch):
     images = LensImages.open(folder)
     assert len(images[1:] + images) == 3
     repr(images)
+
+
+def test_files_of_other_kinds_are_counted_by_ending(put):
+    images = LensImages.open(put("a.png", "i.webp", "j.bmp", "k.gif", "l.gif", "notes.md", "t.csv"))
+    assert images.ids == ["a.png"]
+    assert images.remarks() == ["files of other kinds are passed over (2 .gif, 1 .webp, 1 .bmp)"]
+    with pytest.warns(DataWarning, match="2 .gif"):
+        images.warned()
+
+
+def test_of_one_name_in_two_formats_the_numbers_win_with_a_word(put):
+    folder = put("no_sub/image_0.npy", "no_sub/image_0.png", "no_sub/image_1.npy", "no_sub/x.png",
+                 "sub/image_0.png", "no_sub/x.jpg")  # fmt: skip
+    images = LensImages.open(folder)
+    assert images.ids == ["no_sub/x.png", "sub/image_0.png", "no_sub/image_0.npy",
+                          "no_sub/image_1.npy"]  # fmt: skip
+    assert images.remarks() == [
+        "2 files are left out because a file of the same name has better numbers (the first is "
+        "image_0.png, beside image_0.npy)"
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import warnings
 import zlib
 
@@ -239,3 +240,70 @@ def test_the_challenge_is_read_with_its_labels_and_tables(real_data):
     assert batch.pixels.max(axis=(1, 2)).min() >= 250
     assert "not linear" in images.notes()[0]
     assert list(images[0].jpeg_table[0]) == [8, 6, 5, 8, 12, 20, 26, 31]
+
+
+def tiff(folder, array, **options):
+    tifffile = pytest.importorskip("tifffile")
+    options = {"photometric": "minisblack"} | options
+    tifffile.imwrite(folder / "a.tif", array, metadata=None, **options)
+    return folder / "a.tif"
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"])
+def test_tiff_numbers_of_any_type_and_byte_order_are_those_that_were_written(
+    kind, order, compression, tmp_path
+):
+    # Pillow 13 reads nine of these kinds wrongly, without a word.
+    values = np.random.default_rng(3).integers(0, 100, (16, 20)).astype(kind)
+    values[0, 0] = np.array(-7).astype(kind)
+    item = only(tiff(tmp_path, values, byteorder=order, compression=compression))
+    assert item.error == ""
+    np.testing.assert_array_equal(item.image, values.astype(np.float32))
+    assert item.stretched == (kind in ("u1", "i1"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("layout", ["separate", "contig"])
+@pytest.mark.parametrize(
+    ("kind", "bands", "photometric"),
+    [("u1", 2, "minisblack"), ("u2", 3, "rgb"), ("i2", 3, "minisblack"), ("f4", 3, "minisblack"),
+     ("f8", 5, "minisblack")],
+)  # fmt: skip
+def test_tiff_of_several_bands_is_never_read_as_one(
+    kind, bands, photometric, layout, compression, order, tmp_path
+):
+    shape = (bands, 16, 20) if layout == "separate" else (16, 20, bands)
+    values = np.random.default_rng(3).integers(0, 100, shape).astype(kind)
+    path = tiff(
+        tmp_path, values, photometric=photometric, planarconfig=layout,
+        compression=compression, byteorder=order,
+    )  # fmt: skip
+    item = only(path)
+    assert item.image is None
+    assert item.error
+
+
+def test_tiff_that_pillow_misreads_names_what_to_install(tmp_path, monkeypatch):
+    path = tiff(tmp_path, np.eye(8), byteorder=">", compression="zlib")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert only(path).error.endswith("pip install 'lumpylens[tiff]'")
+
+
+def test_damage_that_only_tifffile_meets_is_one_line(tmp_path, caplog, capfd):
+    path = tiff(tmp_path, np.eye(64), byteorder=">", compression="zlib")
+    content = path.read_bytes()
+    for length in range(4, len(content), 23):
+        path.write_bytes(content[:length])
+        item = only(path)
+        assert item.image is None
+        assert item.error
+        assert "\n" not in item.error
+    assert capfd.readouterr().err == ""
+
+
+def test_several_pictures_of_doubles_in_one_file_are_refused(tmp_path):
+    path = tiff(tmp_path, np.random.default_rng(0).random((3, 8, 8)))
+    assert only(path).error == "TIFF file of 3 pictures; give one per file"

@@ -61,7 +61,7 @@ def test_one_noise_map_and_psf_may_serve_all(write, pixels):
 
 
 def test_companions_need_not_share_the_leading_axes(write, pixels):
-    images = LensImages.open(write(images=pixels.reshape(2, 2, 12, 15), noise=pixels + 1))
+    images = LensImages.open(write(images=pixels.reshape(2, 2, 1, 12, 15), noise=pixels + 1))
     np.testing.assert_array_equal(images[2].noise, pixels[2] + 1)
 
 
@@ -79,7 +79,7 @@ def test_ids_of_numbers_and_labels_of_words(write, pixels):
 
 
 def test_without_ids_the_file_and_position_name_an_image(write, pixels):
-    path = write(images=pixels.reshape(2, 2, 12, 15))
+    path = write(images=pixels.reshape(2, 2, 1, 12, 15))
     images = LensImages.open(path)
     assert images.ids == [f"{path.name}[{k}]" for k in range(4)]
     np.testing.assert_array_equal(images[3].image, pixels[3])
@@ -121,7 +121,14 @@ def test_the_only_stack_is_found_under_any_name(write, pixels):
         ({"a": (4,)}, "one array called images"),
         ({"images": (4,)}, "no height and width"),
         ({"images": (0, 5, 5)}, "holds no image"),
-        ({"images": (4, 32, 32, 3)}, "colours last"),
+        ({"images": (4, 32, 32, 3)}, "colours last.*--band 0$"),
+        ({"images": (32, 32, 5)}, "colours last"),
+        ({"images": (40, 3, 32, 32)}, r"colours first.*--band 0; .*reshape\(-1, 32, 32\)"),
+        ({"images": (1, 5, 32, 32)}, "colours first"),
+        ({"images": (100, 4096)}, r"flattened image in each row: array.reshape\(-1, 64, 64\)"),
+        ({"images": (900, 400)}, r"reshape\(-1, 20, 20\); .* array.reshape\(1, 900, 400\)"),
+        ({"a": (4096,)}, "one array called images"),
+        ({"images": (4096,)}, r"no height and width; .*array.reshape\(64, 64\)"),
         ({"images": (4, 5, 5), "ids": (3,)}, "4 images but 3 ids"),
         ({"images": (4, 5, 5), "ids": (4,)}, "not unique: 0"),
         ({"images": (4, 5, 5), "labels": (2,)}, "4 images but 2 labels"),
@@ -281,3 +288,71 @@ def test_texts_that_no_check_can_follow_are_refused(pixels, tmp_path):
         file.create_dataset("ids", data=["a"] * len(pixels), chunks=(2,), compression="lzf")
     with pytest.raises(DataError, match="not by gzip alone"):
         LensImages.open(tmp_path / "lenses.h5")
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_one_band_of_a_stack_is_chosen_by_its_number(axis, write):
+    cube = np.random.default_rng(0).random((6, 3, 16, 15)).astype(np.float32)
+    noise, psf = cube + 1, np.random.default_rng(1).random((3, 5, 5))
+    known = {"images": np.moveaxis(cube, 1, axis), "noise": np.moveaxis(noise, 1, axis)}
+    path = write(**known, **({"psf": psf} if axis == 1 else {}), labels=[0, 1] * 3)
+    images = LensImages.open(path, band="2")
+    assert len(images) == 6
+    for k, item in enumerate(images):
+        np.testing.assert_array_equal(item.image, cube[k, 2])
+        np.testing.assert_array_equal(item.noise, noise[k, 2])
+        if axis == 1:
+            np.testing.assert_allclose(item.psf, psf[2] / psf[2].sum(), rtol=1e-6)
+    again = pickle.loads(pickle.dumps(images))
+    np.testing.assert_array_equal(again[5].image, cube[5, 2])
+    for wrong in ("3", "-1", "g"):
+        with pytest.raises(DataError, match=f"'{wrong}' .* with bands from 0 to 2"):
+            LensImages.open(path, band=wrong)
+
+
+def test_a_psf_for_each_image_or_each_band_is_not_guessed(write):
+    cube = np.random.default_rng(0).random((3, 3, 16, 15))
+    path = write(images=cube, psf=np.ones((3, 5, 5)))
+    with pytest.raises(DataError, match="one for each image or one for each band"):
+        LensImages.open(path, band="0")
+
+
+def test_one_band_is_chosen_by_the_name_of_its_array(write, pixels):
+    path = write(F106=pixels, F129=pixels + 1)
+    with pytest.raises(DataError, match="found F106 .*choose one by its name with --band"):
+        LensImages.open(path)
+    np.testing.assert_array_equal(LensImages.open(path, band="F129")[2].image, pixels[2] + 1)
+
+
+@pytest.mark.parametrize("layout", ["{}.npy", "lens{}/cutout.npy", "no_sub/{}.npy"])
+def test_files_of_a_few_planes_each_are_lenses_of_several_bands(layout, tmp_path):
+    cube = np.random.default_rng(0).random((5, 3, 16, 15)).astype(np.float32)
+    for k, lens in enumerate(cube):
+        path = tmp_path / layout.format(k)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, lens)
+    refused = LensImages.open(tmp_path)
+    assert len(refused) == 5
+    assert all("3 planes, as in 5 files here" in item.error for item in refused)
+    assert not any("[" in name for name in refused.ids)
+    chosen = LensImages.open(tmp_path, band="1")
+    np.testing.assert_array_equal(chosen.stack().pixels, cube[:, 1])
+    assert len(set(chosen.ids)) == 5
+
+
+def test_one_file_of_a_few_planes_may_be_images_and_that_is_said(write, pixels, tmp_path):
+    path = write(images=pixels[:3])
+    images = LensImages.open(path)
+    assert len(images) == 3
+    assert f"the 3 planes of {path.name} are read as images" in images.remarks()[0]
+    del images
+    assert LensImages.open(write(images=pixels[:3], ids=["a", "b", "c"])).remarks() == []
+    assert LensImages.open(write(images=np.ones((9, 12, 15)))).remarks() == []
+
+
+def test_a_cut_off_file_of_several_bands_is_refused(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.random.default_rng(0).random((6, 3, 16, 15)))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="cut off"):
+        LensImages.open(path, band="0")

@@ -120,6 +120,58 @@ def test_both_classes_are_refused_with_the_folder_to_use(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def class_folders(root, **counts):
+    """One npy file for each image, in one folder for each class."""
+    seed = np.random.default_rng(0)
+    for name, count in counts.items():
+        for k in range(count):
+            place = root / name / f"{k}.npy"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            np.save(place, seed.normal(size=(6, 9)))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("counts", "advised"),
+    [
+        ({"no_sub": 90, "cdm": 25, "axion": 25}, "train on .*/no_sub instead"),
+        ({"no_sub": 120, "cdm": 1}, "train on .*/no_sub instead"),
+        ({"good": 90, "bad": 25}, "several folders .good 90, bad 25.*train on .*/good instead"),
+        ({"no": 90, "sphere": 25, "vort": 25}, "train on .*/no instead"),
+        ({"0": 90, "1": 25}, "name the folder or file of normal ones"),
+        ({".": 90, "doubtful": 25}, "several folders .[.] 90, doubtful 25"),
+        ({"train/no_sub": 90, "train/cdm": 9, "val/no_sub": 9}, "train on .*/train/no_sub instead"),
+    ],
+)
+def test_class_folders_are_never_merged(counts, advised, tmp_path):
+    folder = class_folders(tmp_path / "lenses", **counts)
+    with pytest.raises(DataError, match=advised):
+        learn(folder)
+    with pytest.raises(DataError, match="learns from normal images alone"):
+        MeanDetector().fit(LensImages.open(folder))
+    name = max(counts, key=counts.get)
+    if name != ".":
+        assert MeanDetector().fit(LensImages.open(folder / name)).image_shape == (6, 9)
+
+
+def test_folders_of_normal_images_and_one_folder_for_each_lens_are_no_classes(tmp_path):
+    nights = class_folders(tmp_path / "no_sub", night1=60, night2=60)
+    assert learn(nights).info["images"]["found"] == 120
+    lenses = class_folders(tmp_path / "lenses", **{f"lens{k}": 1 for k in range(120)})
+    assert learn(lenses).info["images"]["found"] == 120
+
+
+def test_a_stack_called_no_sub_is_not_merged_with_others(pixels, tmp_path):
+    np.save(tmp_path / "no_sub.npy", pixels[:120])
+    np.save(tmp_path / "cdm.npy", pixels[120:150])
+    with pytest.raises(DataError, match="30 of 150 .* unlabelled .*train on .*/no_sub.npy instead"):
+        learn(tmp_path)
+    assert learn(tmp_path / "no_sub.npy").info["images"]["found"] == 120
+    (tmp_path / "no_sub.npy").rename(tmp_path / "part_1.npy")
+    (tmp_path / "cdm.npy").rename(tmp_path / "part_2.npy")
+    assert learn(tmp_path).info["images"]["found"] == 150
+
+
 def test_too_few_images_are_refused_and_leave_nothing(pixels, tmp_path):
     copies = np.concatenate([pixels[:99], pixels[:50]])
     with pytest.raises(DataError, match=r"^99 different images in .* too few .* at least 100$"):

@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "MOST_BANDS",
     "as_float32",
+    "band_axis",
+    "flat_remark",
     "image_defect",
     "memory_bytes",
     "memory_defect",
@@ -29,6 +32,19 @@ __all__ = [
 
 LARGEST_PIXEL_COUNT = 2**26
 """8192 x 8192: well above any cutout, well below what exhausts a laptop's memory."""
+
+MOST_BANDS = 8
+"""Of one lens in one array; the Legacy Survey has 4, LSST 6, and Euclid with a survey from the
+ground 8."""
+
+LEAST_FLAT_SIDE = 16
+"""Rows shorter than 16 x 16 pixels are hardly flattened cutouts."""
+
+LEVELS_OF_PICTURES = 256
+"""Of 8 bits."""
+
+LEAST_FLAT_SHARE, LEAST_FLAT_BLOCKS = 0.05, 0.025
+"""Of the pixels: those with one value, and the centres of 3 x 3 such pixels."""
 
 LARGEST_SHARE = 0.25
 """Of the memory, for one stack of images: what learns from it makes copies."""
@@ -100,16 +116,44 @@ def memory_bytes() -> float:
     return min(limits)
 
 
+def band_axis(shape: Sequence[int]) -> int | None:
+    """Where an array has its bands: -1 for colours last, -3 for colours first, None if it has none.
+
+    The first of three axes is not taken for bands: (3, H, W) may well be three images.
+    """
+    if len(shape) > 2 and shape[-1] <= MOST_BANDS and shape[-2] > max(8, 3 * shape[-1]):
+        return -1
+    if len(shape) > 3 and 2 <= shape[-3] <= MOST_BANDS:
+        return -3
+    return None
+
+
 def stack_defect(shape: Sequence[int]) -> str:
     """Say why an array of this shape is no stack of images (..., H, W)."""
+    shape = tuple(shape)
     if len(shape) < 2:
-        return f"an array of shape {tuple(shape)} has no height and width"
-    if len(shape) > 2 and shape[-1] in (1, 3, 4) and shape[-2] > 8:
-        return (
-            f"an array of shape {tuple(shape)} seems to have colours last; "
-            "give one number per pixel, shape (..., height, width)"
+        side = math.isqrt(shape[0]) if shape else 0
+        flat = f"; if it is a flattened image: array.reshape({side}, {side})"
+        return f"an array of shape {shape} has no height and width" + flat * (
+            side > 1 and shape == (side**2,)
         )
-    return size_defect(int(shape[-2]), int(shape[-1]))
+    height, width = (int(n) for n in shape[-2:])
+    axis = band_axis(shape)
+    if axis is not None:
+        where = "last" if axis == -1 else "first"
+        images = f"; if they are images: array.reshape(-1, {height}, {width})" * (axis == -3)
+        return (
+            f"an array of shape {shape} seems to have colours {where}: choose one by its number, "
+            f"as in --band 0{images}"
+        )
+    side = math.isqrt(width)
+    if len(shape) == 2 and height != width and side >= LEAST_FLAT_SIDE and side**2 == width:
+        return (
+            f"an array of shape {shape} seems to hold one flattened image in each row: "
+            f"array.reshape(-1, {side}, {side}); if it is one image: array.reshape(1, {height}, "
+            f"{width})"
+        )
+    return size_defect(height, width)
 
 
 def image_defect(image: NDArray[np.float32]) -> str:
@@ -125,6 +169,35 @@ def image_defect(image: NDArray[np.float32]) -> str:
     if max(-low, high) > LARGEST_VALUE:
         return f"pixel values from {low:g} to {high:g} are too large (at most {LARGEST_VALUE:g})"
     return ""
+
+
+def flat_remark(image: NDArray[np.float32]) -> str:
+    """Say that many pixels have one value, as beyond the edge of a detector that was filled.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W)
+        The black sky of an 8-bit picture, whatever its numbers were divided by, needs no remark.
+    """
+    if min(image.shape) < 3:
+        return ""
+    # Single pixels of faint sky may be equal when photons are counted, blocks of 3 x 3 hardly.
+    beside, below = image[:, 1:] == image[:, :-1], image[1:] == image[:-1]
+    rows, columns = beside[:, 1:] & beside[:, :-1], below[1:] & below[:-1]
+    centres = rows[:-2] & rows[1:-1] & rows[2:] & columns[:, 1:-1]
+    if not centres.any():
+        return ""
+    values, counts = np.unique(image[1:-1, 1:-1][centres], return_counts=True)
+    value = values[np.argmax(counts)]
+    share = np.count_nonzero(image == value) / image.size
+    if counts.max() < LEAST_FLAT_BLOCKS * image.size or share < LEAST_FLAT_SHARE:
+        return ""
+    if len(np.unique(image)) <= LEVELS_OF_PICTURES:
+        return ""
+    return (
+        f"{share:.0%} of the pixels have one and the same value, {value:g}, like an edge or a mask "
+        "that was filled"
+    )
 
 
 def noise_defect(noise: NDArray[np.float32], shape: tuple[int, ...]) -> str:

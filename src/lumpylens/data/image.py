@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.checks import as_float32, image_defect, noise_defect, psf_defect
+from lumpylens.data.checks import (
+    as_float32,
+    flat_remark,
+    image_defect,
+    noise_defect,
+    psf_defect,
+)
 
 __all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
 
@@ -67,6 +73,7 @@ class LensImage:
         *,
         noise: ArrayLike | None = None,
         psf: ArrayLike | None = None,
+        remarks: tuple[str, ...] = (),
         **known: Any,
     ) -> LensImage:
         """Build one from numbers of any type, with `error` set if they cannot be used.
@@ -78,11 +85,15 @@ class LensImage:
         noise : array_like, shape (H, W), optional
         psf : array_like, shape (h, w), optional
             Scaled to sum 1.
+        remarks : tuple of str
+            What the file tells; what the pixels tell is added.
         **known
             The other attributes.
         """
         image, error = as_float32(pixels)
         error = error or image_defect(image)
+        if not error and (remark := flat_remark(image)):
+            remarks = (*remarks, remark)
         noise_map = psf_image = None
         if noise is not None:
             noise_map, reason = as_float32(noise)
@@ -98,6 +109,7 @@ class LensImage:
             noise=noise_map,
             psf=None if psf_image is None else psf_image.astype(np.float32),
             error=error,
+            remarks=remarks,
             **known,
         )
 

@@ -93,10 +93,11 @@ class FailedSource:
 
 @dataclass(frozen=True)
 class JoinedSource:
-    """Several sources, one after the other."""
+    """Several sources, one after the other, with remarks on the place that they lie in."""
 
     parts: Sequence[ImageSource]
     location: str
+    place_remarks: Sequence[str] = ()
 
     @cached_property
     def ids(self) -> Sequence[str]:
@@ -110,8 +111,9 @@ class JoinedSource:
 
     @property
     def remarks(self) -> Sequence[str]:
-        """Remarks of all parts, each once."""
-        return list(dict.fromkeys(remark for part in self.parts for remark in part.remarks))
+        """Remarks of the place and of all parts, each once."""
+        of_parts = (remark for part in self.parts for remark in part.remarks)
+        return list(dict.fromkeys([*self.place_remarks, *of_parts]))
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -123,7 +125,7 @@ class JoinedSource:
         return self.parts[part].load(position - self._starts[part])
 
 
-def joined(parts: Sequence[ImageSource], location: str) -> ImageSource:
-    """Join what has images or something to say; a single part stays as it is."""
+def joined(parts: Sequence[ImageSource], location: str, remarks: Sequence[str] = ()) -> ImageSource:
+    """Join what has images or something to say; a single part stays as it is if that is all."""
     kept = [part for part in parts if len(part.ids) or part.remarks]
-    return kept[0] if len(kept) == 1 else JoinedSource(kept, location)
+    return kept[0] if len(kept) == 1 and not remarks else JoinedSource(kept, location, remarks)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.images import ANOMALOUS, ImageBatch, LensImages
+from lumpylens.data.classes import refuse_anomalies
+from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain
 from lumpylens.detectors.outcome import BatchScores, Scores
 from lumpylens.detectors.scikit import OutlierDetector
@@ -95,8 +96,8 @@ class Detector(OutlierDetector):
         Raises
         ------
         DataError
-            If an image is labelled anomalous, is unreadable or has another shape, or labels
-            are given.
+            If an image is labelled anomalous, is unreadable or has another shape, if they come
+            from several class folders, or if labels are given.
         """
         if y is not None:
             raise DataError("a detector learns from normal images alone: fit takes no label y")
@@ -317,22 +318,6 @@ class Detector(OutlierDetector):
     def card_notes(self) -> list[str]:
         """Sentences for the model card: source, departures from it, what was learned."""
         return []
-
-
-def refuse_anomalies(images: LensImages) -> LensImages:
-    """Return `images`, or raise `DataError` if one is labelled anomalous."""
-    labels = images.labels
-    if (labels == ANOMALOUS).any():
-        names = images.ids
-        bad, good = int(np.argmax(labels == ANOMALOUS)), np.flatnonzero(labels == 0)
-        folder = f"{images.location}/{names[good[0]].split('/')[0]}" if len(good) else ""
-        advice = f"; train on {folder} instead" if "/" in names[bad] and folder else ""
-        raise DataError(
-            f"{np.count_nonzero(labels == ANOMALOUS)} of {len(images)} images of "
-            f"{images.location} are labelled anomalous (the first is {names[bad]}), and a detector "
-            f"learns from normal images alone{advice}"
-        )
-    return images
 
 
 def reconstruction_mse(

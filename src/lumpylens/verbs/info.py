@@ -9,12 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lumpylens.data.classes import class_folders
 from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
-from lumpylens.store.folder import CONFIG, TrainedModel, load_model, shipped_models
-from lumpylens.verbs.train import installed_versions
+from lumpylens.files.versions import installed_versions
+from lumpylens.store.folder import load_model
+from lumpylens.store.layout import CONFIG, list_models
+from lumpylens.store.trained import TrainedModel
 
 __all__ = ["describe", "lines"]
 
@@ -48,10 +51,10 @@ def describe(
         return _program()
     path = Path(what)
     packed = path.is_file() and path.suffix == ".safetensors"
-    if str(what) in shipped_models() or (path / CONFIG).is_file() or packed:
+    if str(what) in list_models() or (path / CONFIG).is_file() or packed:
         return _model(what)
     if not path.exists():
-        known = ", ".join(shipped_models()) or "none"
+        known = ", ".join(list_models()) or "none"
         raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
     return _images(path, band, progress)
 
@@ -75,9 +78,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         scales = [f'{scale}"/pixel' for scale in found["pixel_scales_arcsec"]]
         failed = [f"  {name}: {why}" for name, why in list(found["failed"].items())[:SHOWN]]
         rest = len(found["failed"]) - SHOWN
+        folders = [f"{name} {count}" for name, count in list(found["folders"].items())[:SHOWN]]
         return [
             f"{found['images']} images in {found['location']}: {', '.join(counts)}",
             ", ".join([*shapes, *with_parts, *scales]) or "none can be read",
+            *([f"by folder: {', '.join(folders)}"] if folders else []),
             *([f"{len(found['failed'])} cannot be used:"] if failed else []),
             *failed,
             *([f"  and {rest} more"] if rest > 0 else []),
@@ -101,7 +106,7 @@ def _program() -> dict[str, Any]:
         "kind": "program",
         "lumpylens": version("lumpylens"),
         "detectors": {name: _headline(module) for name, (module, _) in DETECTORS.items()},
-        "models": shipped_models(),
+        "models": list_models(),
         "versions": installed_versions(),
     }
 
@@ -160,6 +165,7 @@ def _images(path: Path, band: str | None, progress: bool) -> dict[str, Any]:
         "normal": counts[NORMAL],
         "anomalous": counts[ANOMALOUS],
         "unlabelled": counts[UNKNOWN],
+        "folders": class_folders(images),
         "shapes": dict(shapes),
         "with_noise": parts["noise"],
         "with_psf": parts["psf"],

@@ -7,7 +7,8 @@ folder; images of a stack are ``file[3]`` or carry the ids stored with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,14 +52,25 @@ class Reader:
         return path.name.lower().endswith(self.suffixes)
 
 
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+
 READERS = (
     Reader("pictures", (".jpg", ".jpeg", ".png", ".tif", ".tiff"), open_pictures),
     Reader("numpy", (".npy", ".npz"), open_numpy),
     Reader("hdf5", (".h5", ".hdf5", ".hdf"), open_hdf5),
-    Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
+    Reader("fits", FITS_SUFFIXES, open_fits),
 )
 
-LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
+SUFFIXES = [suffix for reader in READERS for suffix in reader.suffixes]
+"""Of two files of one name, the one whose ending comes later holds the better numbers."""
+
+LOOKED_FOR = ", ".join(SUFFIXES)
+
+NO_IMAGES = (
+    "", ".cfg", ".csv", ".ecsv", ".html", ".ipynb", ".json", ".log", ".md", ".pdf", ".py", ".rst",
+    ".sh", ".toml", ".txt", ".xml", ".yaml", ".yml",
+)  # fmt: skip
+"""Endings of files that lie beside images and need no word."""
 
 
 def open_path(
@@ -105,6 +117,9 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
             f"no images in {folder}{' (' + refused + ')' if refused else ''}: "
             f"looked for {LOOKED_FOR} in it and its sub-folders, found {len(found)} other files"
         )
+    remarks = _passed_over(set(found) - set(images))
+    images, left_out = _one_file_each(images)
+    remarks += left_out
     root = folder if unreadable else sole_folder(folder, images)
     parts: list[ImageSource] = []
     for reader in READERS:
@@ -122,7 +137,49 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
                 str(root),
             )
         )
-    source = joined(parts, str(root))
+    source = joined(parts, str(root), remarks)
     if not len(source.ids):
         raise DataError(f"no images in {folder}: {'; '.join(source.remarks)}")
     return source
+
+
+def _passed_over(others: Iterable[Path]) -> list[str]:
+    """A sentence on files of other kinds, counted by ending."""
+    endings = Counter(path.suffix.lower() for path in sorted(others))
+    counts = [f"{n} {ending}" for ending, n in endings.most_common() if ending not in NO_IMAGES]
+    return [f"files of other kinds are passed over ({', '.join(counts)})"] if counts else []
+
+
+def _one_file_each(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Of files that differ in their endings alone, the one with the best numbers; and a sentence.
+
+    Simulators write a coloured picture beside each array of numbers. FITS files of one name have
+    numbers of one quality; all of them stay.
+    """
+    by_name: dict[Path, list[Path]] = defaultdict(list)
+    for path in images:
+        by_name[path.with_name(path.name[: -len(_suffix(path))])].append(path)
+    kept: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    for paths in by_name.values():
+        best = max(paths, key=_quality)
+        kept += [path for path in paths if _quality(path) == _quality(best)]
+        left_out += [(path.name, best.name) for path in paths if _quality(path) < _quality(best)]
+    if not left_out:
+        return list(images), []
+    worse, better = left_out[0]
+    return kept, [
+        f"{len(left_out)} files are left out because a file of the same name has better numbers "
+        f"(the first is {worse}, beside {better})"
+    ]
+
+
+def _quality(path: Path) -> int:
+    """Rank of a file's numbers, which its ending tells."""
+    suffix = _suffix(path)
+    return SUFFIXES.index(".fits" if suffix in FITS_SUFFIXES else suffix)
+
+
+def _suffix(path: Path) -> str:
+    """The ending by which a file is recognised, in lower case."""
+    return next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))

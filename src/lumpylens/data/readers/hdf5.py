@@ -42,7 +42,7 @@ def open_hdf5(files: DataFiles) -> ImageSource:
     return open_stacks(files, read_hdf5)
 
 
-def read_hdf5(path: Path) -> Stack:
+def read_hdf5(path: Path, band: str | None) -> Stack:
     """Find the arrays of one file."""
     import h5py
 
@@ -59,7 +59,7 @@ def read_hdf5(path: Path) -> Stack:
             datasets[name] = item
 
     file.visititems(collect)
-    name = choose_images({key: item.shape for key, item in datasets.items()})
+    name = choose_images({key: item.shape for key, item in datasets.items()}, band)
     images = datasets[name]
     group = name.rpartition("/")[0]
     beside = {
@@ -82,6 +82,7 @@ def read_hdf5(path: Path) -> Stack:
         labels=_values(beside["labels"], path),
         pixel_scale_arcsec=scale,
         jpeg_table=checked_table(_values(beside["jpeg_table"], path)),
+        of_band=name.rpartition("/")[2] == band,
     )
 
 

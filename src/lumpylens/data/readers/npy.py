@@ -26,9 +26,9 @@ def open_numpy(files: DataFiles) -> ImageSource:
     return open_stacks(files, read_numpy)
 
 
-def read_numpy(path: Path) -> Stack:
+def read_numpy(path: Path, band: str | None) -> Stack:
     """Find the arrays of one file."""
-    return read_npz(path) if path.suffix.lower() == ".npz" else read_npy(path)
+    return read_npz(path, band) if path.suffix.lower() == ".npz" else read_npy(path)
 
 
 def read_npy(path: Path) -> Stack:
@@ -60,12 +60,13 @@ class CutOff:
         return self.images[np.ravel_multi_index(at, self.shape[:-2])]
 
 
-def read_npz(path: Path) -> Stack:
+def read_npz(path: Path, band: str | None) -> Stack:
     """Find the arrays of an npz file by name; pixels are read at the first image."""
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist() if info.filename.endswith(".npy")]
         members = {name[:-4]: PackedArray(path, name, archive) for name in names}
-    images = members[choose_images({name: member.shape for name, member in members.items()})]
+    chosen = choose_images({name: member.shape for name, member in members.items()}, band)
+    images = members[chosen]
     scale = members.get("pixel_scale_arcsec")
     table = members.get("jpeg_table")
     return Stack(
@@ -76,6 +77,7 @@ def read_npz(path: Path) -> Stack:
         labels=members["labels"].values if "labels" in members else None,
         pixel_scale_arcsec=None if scale is None else float(scale.values.item()),
         jpeg_table=checked_table(None if table is None else table.values),
+        of_band=chosen == band,
     )
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.image import LensImage
 from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
+from lumpylens.data.readers.tiff import TIFF_MARKS, bands_defect, misread_by_pillow, read_tiff
 from lumpylens.errors import DataError, DataWarning
 
 __all__ = ["PictureSource", "open_pictures"]
@@ -120,12 +122,18 @@ def decode(content: bytes) -> Picture:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "TIFF")) as opened:
             if reason := size_defect(opened.height, opened.width) or refusal(opened):
                 raise DataError(reason)
+            if isinstance(opened, TiffImageFile) and misread_by_pillow(
+                opened.tag_v2, big_endian=content.startswith(b"MM")
+            ):
+                return picture_of_tiff(content)
             table = luminance_table(opened)
             with strictly():
                 opened.load()
             pixels, had_colour = to_grey(opened)
             return Picture(pixels, opened.mode not in NUMBERS, had_colour, table)
     except UnidentifiedImageError:
+        if content.startswith(TIFF_MARKS):
+            return picture_of_tiff(content)
         raise DataError("not a PNG, JPEG or TIFF picture") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError("far too many pixels for a cutout") from None
@@ -133,6 +141,12 @@ def decode(content: bytes) -> Picture:
         if "truncated" in str(problem).lower():
             raise DataError("the picture is cut off: its file ends too early") from None
         raise DataError(f"the picture is damaged: {one_line(problem)}") from None
+
+
+def picture_of_tiff(content: bytes) -> Picture:
+    """A TIFF file whose numbers Pillow cannot give."""
+    pixels = read_tiff(content)
+    return Picture(pixels, pixels.dtype.itemsize == 1, had_colour=False, jpeg_table=None)
 
 
 @contextmanager
@@ -151,6 +165,8 @@ def refusal(picture: Image.Image) -> str:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format != "MPO":
         return f"{picture.format} file of {frames} pictures; give one per file"
+    if isinstance(picture, TiffImageFile) and (reason := bands_defect(picture.tag_v2)):
+        return reason
     tiles = picture.tile if isinstance(picture, ImageFile.ImageFile) else []
     storage = str(tiles[0][3]) if tiles else ""
     if ";16" in storage and picture.mode not in NUMBERS:

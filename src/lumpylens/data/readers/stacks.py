@@ -6,7 +6,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.checks import stack_defect
 from lumpylens.data.image import UNKNOWN, LensImage
+from lumpylens.data.readers.bands import of_band, plane_count
 from lumpylens.data.readers.files import (
     CLASS_LABELS,
     DataFiles,
@@ -65,6 +66,8 @@ class Stack:
         Of the JPEG files that the pixels were decoded from.
     complete : int or None
         Number of images that the file really holds, if it is cut off.
+    of_band : bool
+        True if the images were chosen by the name of their band.
     """
 
     images: Any
@@ -75,6 +78,7 @@ class Stack:
     pixel_scale_arcsec: float | None = None
     jpeg_table: NDArray[np.int_] | None = None
     complete: int | None = None
+    of_band: bool = False
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -89,13 +93,14 @@ class Stack:
 
 @dataclass
 class LastOpened:
-    """Opens stacks, and keeps the last one open.
+    """Opens stacks, with the band that was asked for, and keeps the last one open.
 
     A folder may hold thousands, more than a process may have open. What is open belongs to
     one process: it is left behind on the way to another one.
     """
 
-    opener: Callable[[Path], Stack]
+    opener: Callable[[Path, str | None], Stack]
+    band: str | None = None
     _last: tuple[int, Path, Stack] | None = field(default=None, repr=False)
 
     def __call__(self, path: Path) -> Stack:
@@ -103,7 +108,10 @@ class LastOpened:
         # Threads may share this object: what is returned never comes from the attribute.
         held = self._last
         if held is None or held[:2] != (os.getpid(), path):
-            held = (os.getpid(), path, self.opener(path))
+            stack = self.opener(path, self.band)
+            if self.band is not None and not stack.of_band:
+                stack = of_band(stack, self.band)
+            held = (os.getpid(), path, stack)
             self._last = held
         return held[2]
 
@@ -113,7 +121,13 @@ class LastOpened:
 
 @dataclass(frozen=True)
 class StackSource:
-    """Images of one file, read when asked for."""
+    """Images of one file, read when asked for.
+
+    Attributes
+    ----------
+    planes : int
+        Number of images where nothing tells them from the bands of one lens, else 0.
+    """
 
     path: Path
     opened: LastOpened
@@ -121,7 +135,17 @@ class StackSource:
     labels: Sequence[int]
     location: str
     pixel_scale_arcsec: float | None = None
-    remarks: Sequence[str] = ()
+    planes: int = 0
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """That a few planes may be bands."""
+        if not self.planes:
+            return []
+        return [
+            f"the {self.planes} planes of {self.path.name} are read as images; if they are bands "
+            "of one lens, choose one by its number, as in --band 0"
+        ]
 
     def load(self, position: int) -> LensImage:
         """Read one image."""
@@ -162,29 +186,49 @@ def _one_of(array: Any, position: int, count: int) -> Any:
     return array[np.unravel_index(position if entries > 1 else 0, own)]
 
 
-def open_stacks(files: DataFiles, opener: Callable[[Path], Stack]) -> ImageSource:
+def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -> ImageSource:
     """Open files of one format; one that cannot be opened becomes a row in a folder.
+
+    Parameters
+    ----------
+    files : DataFiles
+    opener : callable
+        From a path and the band that was asked for to a stack.
 
     Raises
     ------
     DataError
-        If the one file the user named cannot be opened.
+        If the one file the user named cannot be opened, or none that holds the band asked for.
     """
-    files.refuse_band("arrays of one band")
-    parts: list[ImageSource] = []
-    opened = LastOpened(opener)
+    sources: dict[Path, ImageSource] = {}
+    alike: dict[tuple[Path | None, int], list[Path]] = defaultdict(list)
+    opened = LastOpened(opener, files.band)
+
+    def fail(path: Path, reason: str) -> None:
+        sources[path] = FailedSource(
+            [files.name(path)], [_file_label(files, path)], [reason], files.location
+        )
+
     for path in files.paths:
         try:
-            parts.append(_open_stack(files, path, opened))
+            sources[path] = source = _open_stack(files, path, opened)
+            place = None if _file_label(files, path) == UNKNOWN else path.parent
+            alike[place, source.planes].append(path)
         except DataError as problem:
             if files.alone:
                 raise DataError(f"{path}: {problem}") from None
-            parts.append(
-                FailedSource(
-                    [files.name(path)], [_file_label(files, path)], [str(problem)], files.location
-                )
+            fail(path, str(problem))
+    if files.band is not None and all(isinstance(s, FailedSource) for s in sources.values()):
+        raise DataError(f"{files.location}: {sources[files.paths[0]].load(0).error}")
+    # One file of three planes may hold three images. Several in one place hardly do.
+    for (_, planes), paths in alike.items():
+        for path in paths if planes and len(paths) > 1 else ():
+            fail(
+                path,
+                f"{planes} planes, as in {len(paths)} files here, seem to be bands of one lens: "
+                "choose one by its number, as in --band 0, or put all images into one array",
             )
-    return joined(parts, files.location)
+    return joined(list(sources.values()), files.location)
 
 
 def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource:
@@ -197,6 +241,7 @@ def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource
         raise DataError(reason)
     if not 1 <= stack.count <= MOST_IMAGES:
         raise DataError(f"holds no image, or absurdly many: shape {tuple(stack.images.shape)}")
+    named = stack.ids is not None or stack.labels is not None
     return StackSource(
         path,
         opened,
@@ -204,6 +249,7 @@ def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource
         _labels(stack, _file_label(files, path)),
         files.location,
         files.pixel_scale_arcsec,
+        0 if named else plane_count(tuple(stack.images.shape)),
     )
 
 
@@ -252,13 +298,16 @@ def checked_table(values: NDArray[Any] | None) -> NDArray[np.int_] | None:
     return values.astype(int)
 
 
-def choose_images(shapes: Mapping[str, Sequence[int]]) -> str:
-    """Find the array that holds the images: ``images``, or the only one with two axes or more.
+def choose_images(shapes: Mapping[str, Sequence[int]], band: str | None = None) -> str:
+    """Find the array that holds the images.
+
+    It is called like `band` or ``images``, or is the only one with two axes or more.
 
     Parameters
     ----------
     shapes : mapping of array name to shape
         A name may have folders; its last part counts.
+    band : str, optional
 
     Raises
     ------
@@ -266,13 +315,17 @@ def choose_images(shapes: Mapping[str, Sequence[int]]) -> str:
         If there is none, or more than one.
     """
     last = {name: name.rsplit("/", 1)[-1] for name in shapes}
-    named = [name for name in shapes if last[name] == "images"]
+    wanted = [name for name in shapes if band is not None and last[name] == band]
+    named = wanted or [name for name in shapes if last[name] == "images"]
     large = [n for n, shape in shapes.items() if len(shape) >= 2 and last[n] not in COMPANIONS]
     candidates = named or large
     if len(candidates) == 1:
         return candidates[0]
     found = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-    raise DataError(f"needs one array called images with axes (..., height, width); found {found}")
+    advice = "; if they are bands, choose one by its name with --band" if len(large) > 1 else ""
+    raise DataError(
+        f"needs one array called images with axes (..., height, width); found {found}{advice}"
+    )
 
 
 def listed(parts: Iterable[str]) -> str:

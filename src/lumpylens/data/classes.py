@@ -1,0 +1,69 @@
+"""Which class folders a collection comes from, and whether one may learn from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from lumpylens.data.image import ANOMALOUS, NORMAL
+from lumpylens.data.images import LensImages
+from lumpylens.errors import DataError
+
+__all__ = ["class_folders", "refuse_anomalies"]
+
+NAMES_OF_NORMAL = ("no_sub", "no", "good", "normal", "smooth")
+"""What folders of normal images are called, for advice alone: only ``no_sub`` is a label."""
+
+SHOWN = 6
+
+
+def class_folders(images: LensImages) -> dict[str, int]:
+    """Folders under the opened one and how many images each holds, most first.
+
+    Empty unless there are several and two images or more in each, on average: one folder for
+    each lens is no class. What lies beside the folders counts as ``.``.
+    """
+    counts = Counter(name.split("/")[0] if "/" in name else "." for name in images.ids)
+    return dict(counts.most_common()) if 1 < len(counts) <= len(images) / 2 else {}
+
+
+def refuse_anomalies(images: LensImages) -> LensImages:
+    """Return `images`, or raise `DataError` if not all of them are to be taken for normal.
+
+    Anomalous labels are refused, unlabelled images beside normal ones, and several class folders,
+    unless all lie under a folder called ``no_sub``.
+    """
+    labels, folders = images.labels, class_folders(images)
+    anomalous, normal = labels == ANOMALOUS, labels == NORMAL
+    if not anomalous.any() and (normal.all() or not (folders or normal.any())):
+        return images
+    if anomalous.any():
+        what = (
+            f"{np.count_nonzero(anomalous)} of {len(images)} images of {images.location} are "
+            f"labelled anomalous (the first is {images.ids[int(np.argmax(anomalous))]})"
+        )
+    elif folders:
+        listed = [f"{name} {count}" for name, count in list(folders.items())[:SHOWN]]
+        more = ", ..." if len(folders) > SHOWN else ""
+        what = f"{images.location} holds images of several folders ({', '.join(listed)}{more})"
+    else:
+        what = (
+            f"{np.count_nonzero(~normal)} of {len(images)} images of {images.location} are "
+            "unlabelled and the others normal "
+            f"(the first unlabelled one is {images.ids[int(np.argmin(normal))]})"
+        )
+    raise DataError(
+        f"{what}, and a detector learns from normal images alone; {_advice(images, folders)}"
+    )
+
+
+def _advice(images: LensImages, folders: dict[str, int]) -> str:
+    """Which folder or file to learn from, if its name or labels tell."""
+    labelled = [images.ids[k] for k in np.flatnonzero(images.labels == NORMAL)[:1]]
+    # A folder above the image, or the stack that holds it.
+    places = [name.rpartition("/")[0] or name.rpartition("[")[0] for name in labelled]
+    places += [name for name in NAMES_OF_NORMAL if name in folders]
+    if places and places[0]:
+        return f"train on {images.location}/{places[0]} instead"
+    return "name the folder or file of normal ones, or call a folder no_sub in which all are normal"
