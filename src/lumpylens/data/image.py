@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,9 @@ class LensImage:
         Why the image cannot be used; empty if it can.
     remarks : tuple of str
         What its file holds that is not used, and why; what was assumed.
+    origins : mapping of str to str
+        What in the files became the image, the noise map and so on, for people; empty where the
+        format leaves no choice.
     """
 
     id: str
@@ -64,6 +68,7 @@ class LensImage:
     file_bytes: int | None = None
     error: str = ""
     remarks: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def checked(
