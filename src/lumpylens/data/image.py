@@ -16,6 +16,7 @@ from lumpylens.data.checks import (
     noise_defect,
     psf_defect,
 )
+from lumpylens.data.psf import width_remark
 
 __all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
 
@@ -108,6 +109,10 @@ class LensImage:
             reason = reason or psf_defect(psf_image)
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
+        if not error and psf_image is not None and (
+            remark := width_remark(image, noise_map, psf_image)
+        ):  # fmt: skip
+            remarks = (*remarks, remark)
         return cls(
             id=id,
             image=image if image.size else None,
