@@ -143,6 +143,10 @@ def _numbers(text: str) -> list[int]:
 def info(
     what: Annotated[str | None, typer.Argument(help="A model, or images.")] = None,
     band: Band = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", help="File to draw the first four images into, as they are read."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -150,7 +154,7 @@ def info(
     """Describe a model, images, or lumpylens itself."""
     from lumpylens.verbs import info as describe
 
-    found = describe.describe(what, band=band, progress=not quiet)
+    found = describe.describe(what, band=band, figure=figure, progress=not quiet)
     say(found, as_json, describe.lines(found))
     return 0
 

@@ -25,6 +25,7 @@ __all__ = [
     "memory_defect",
     "noise_defect",
     "psf_defect",
+    "same_scales",
     "size_defect",
     "stack_defect",
 ]
@@ -52,6 +53,9 @@ CONTROL_GROUP_LIMITS = (
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
 )
+
+SCALES_ALIKE = 1e-6
+"""Relative difference of pixel scales that are one: what rounding in headers leaves."""
 
 LARGEST_VALUE = 1e15
 """Squares of smaller values, summed over a cutout, stay finite in float32."""
@@ -222,3 +226,8 @@ def psf_defect(psf: NDArray[np.float32]) -> str:
     if not np.isfinite(total) or total <= 0:
         return f"the pixels of the PSF add up to {total:g}, not to a positive number"
     return ""
+
+
+def same_scales(one: float, other: float) -> bool:
+    """Whether two pixel scales differ by no more than rounding does."""
+    return math.isclose(one, other, rel_tol=SCALES_ALIKE)

@@ -57,14 +57,20 @@ class LensRow:
     einstein_radius_arcsec: float = _number("of the ellipse that holds the mass of a circle")
     einstein_radius_err: float = _number("statistical standard deviation, arcsec")
     ellipticity: float = _number("1 - axis ratio of the mass")
-    ellipticity_angle_deg: float = _number("of the mass's major axis, from x towards y")
+    ellipticity_angle_deg: float = _number(
+        "of the mass's major axis, from x towards y; row 0 is at the bottom"
+    )
     shear: float = _number("external shear")
-    shear_angle_deg: float = _number("direction in which it stretches, from x towards y")
+    shear_angle_deg: float = _number(
+        "direction in which it stretches, from x towards y; row 0 is at the bottom"
+    )
     slope: float = _number("three-dimensional slope of the mass, 2 is isothermal")
     chi2_per_pixel: float = _number("of the smooth lens; given noise maps are often too large")
     quality: str = _text("good, or what to doubt, in words")
     perturber_x_arcsec: float = _number("from the lens's centre along columns")
-    perturber_y_arcsec: float = _number("from the lens's centre along rows")
+    perturber_y_arcsec: float = _number(
+        "from the lens's centre along rows; row 0 has the smallest y"
+    )
     perturber_einstein_radius_arcsec: float = _number("of the explicitly fitted perturber")
     perturber_mass_msun: float = _number("solar masses; needs redshifts")
     perturber_log_evidence: float = _number("gain of the explicitly fitted perturber")

@@ -52,11 +52,13 @@ class Reader:
         return path.name.lower().endswith(self.suffixes)
 
 
+FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
+
 READERS = (
     Reader("pictures", (".jpg", ".jpeg", ".png", ".tif", ".tiff"), open_pictures),
     Reader("numpy", (".npy", ".npz"), open_numpy),
     Reader("hdf5", (".h5", ".hdf5", ".hdf"), open_hdf5),
-    Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
+    Reader("fits", FITS_SUFFIXES, open_fits),
 )
 
 SUFFIXES = [suffix for reader in READERS for suffix in reader.suffixes]
@@ -135,7 +137,10 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
                 str(root),
             )
         )
-    return joined(parts, str(root), remarks)
+    source = joined(parts, str(root), remarks)
+    if not len(source.ids):
+        raise DataError(f"no images in {folder}: {'; '.join(source.remarks)}")
+    return source
 
 
 def _passed_over(others: Iterable[Path]) -> list[str]:
@@ -148,21 +153,31 @@ def _passed_over(others: Iterable[Path]) -> list[str]:
 def _one_file_each(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Of files that differ in their endings alone, the one with the best numbers; and a sentence.
 
-    Simulators write a coloured picture beside each array of numbers.
+    Simulators write a coloured picture beside each array of numbers. FITS files of one name have
+    numbers of one quality; all of them stay.
     """
     by_name: dict[Path, list[Path]] = defaultdict(list)
     for path in images:
         by_name[path.with_name(path.name[: -len(_suffix(path))])].append(path)
-    # Sorting keeps the better one last.
-    alike = [sorted(paths, key=lambda p: SUFFIXES.index(_suffix(p))) for paths in by_name.values()]
-    left_out = [(path.name, paths[-1].name) for paths in alike for path in paths[:-1]]
+    kept: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    for paths in by_name.values():
+        best = max(paths, key=_quality)
+        kept += [path for path in paths if _quality(path) == _quality(best)]
+        left_out += [(path.name, best.name) for path in paths if _quality(path) < _quality(best)]
     if not left_out:
         return list(images), []
     worse, better = left_out[0]
-    return [paths[-1] for paths in alike], [
+    return kept, [
         f"{len(left_out)} files are left out because a file of the same name has better numbers "
         f"(the first is {worse}, beside {better})"
     ]
+
+
+def _quality(path: Path) -> int:
+    """Rank of a file's numbers, which its ending tells."""
+    suffix = _suffix(path)
+    return SUFFIXES.index(".fits" if suffix in FITS_SUFFIXES else suffix)
 
 
 def _suffix(path: Path) -> str:
