@@ -227,12 +227,30 @@ def one_file(reader, folder, name, image):
     [
         (lambda path: path.write_bytes(b""), "empty file"),
         (lambda path: path.write_bytes(b"not an image at all"), ""),
+        (
+            lambda path: path.write_text(
+                f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 11520\n"
+            ),
+            "a Git LFS pointer and not the file itself: run git lfs pull",
+        ),
+        (lambda path: path.write_text("\n<!DOCTYPE html><html></html>"), "a web page and not the"),
+        (lambda path: path.write_text("<?xml version='1.0'?><Error/>"), "a web page and not the"),
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), ""),
         (lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)), ""),
         (lambda path: (path.unlink(), path.symlink_to("nowhere")), "No such file|missing"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file"),
     ],
-    ids=["zero bytes", "text", "cut off", "noise", "dangling link", "pipe"],
+    ids=[
+        "zero bytes",
+        "text",
+        "pointer",
+        "page",
+        "xml",
+        "cut off",
+        "noise",
+        "dangling link",
+        "pipe",
+    ],
 )
 def test_a_damaged_file_is_a_row_with_a_reason(reader, damage, said, pixels, tmp_path):
     bad = one_file(reader, tmp_path, "bad", pixels[0])

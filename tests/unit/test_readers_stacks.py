@@ -356,3 +356,16 @@ def test_a_cut_off_file_of_several_bands_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="cut off"):
         LensImages.open(path, band="0")
+
+
+@pytest.mark.parametrize("images", [[np.eye(8), 1e-23], [np.eye(8)] * 3], ids=["mass", "many"])
+def test_the_advice_for_python_objects_gives_images(images, tmp_path):
+    objects = np.empty(len(images), object)
+    objects[:] = images
+    np.save(tmp_path / "old.npy", objects, allow_pickle=True)
+    with pytest.raises(DataError, match="not read for safety; if you trust its source: ") as caught:
+        LensImages.open(tmp_path / "old.npy")
+    advice = str(caught.value).partition("source: ")[2].replace('"', f'"{tmp_path}/', 1)
+    exec(advice.replace('save("', f'save("{tmp_path}/'), {"np": np})
+    converted = LensImages.open(tmp_path / "new.npy")
+    np.testing.assert_array_equal(converted[len(converted) - 1].image, np.eye(8))

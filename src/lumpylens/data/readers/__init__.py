@@ -59,10 +59,12 @@ READERS = (
     Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
 )
 
-SUFFIXES = [suffix for reader in READERS for suffix in reader.suffixes]
-"""Of two files of one name, the one whose ending comes later holds the better numbers."""
+LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
 
-LOOKED_FOR = ", ".join(SUFFIXES)
+FORMATS = ((".jpg", ".jpeg"), (".png",), (".tif", ".tiff")) + tuple(
+    reader.suffixes for reader in READERS[1:]
+)
+"""Endings by format: of two files of one name, the later format has the better numbers."""
 
 NO_IMAGES = (
     "", ".cfg", ".csv", ".ecsv", ".html", ".ipynb", ".json", ".log", ".md", ".pdf", ".py", ".rst",
@@ -116,7 +118,7 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
             f"looked for {LOOKED_FOR} in it and its sub-folders, found {len(found)} other files"
         )
     remarks = _passed_over(set(found) - set(images))
-    images, left_out = _one_file_each(images)
+    images, left_out = _best_format(images)
     remarks += left_out
     root = folder if unreadable else sole_folder(folder, images)
     parts: list[ImageSource] = []
@@ -145,26 +147,35 @@ def _passed_over(others: Iterable[Path]) -> list[str]:
     return [f"files of other kinds are passed over ({', '.join(counts)})"] if counts else []
 
 
-def _one_file_each(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Of files that differ in their endings alone, the one with the best numbers; and a sentence.
+def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Of files of one name in several formats those with the best numbers; and a sentence.
 
     Simulators write a coloured picture beside each array of numbers.
     """
-    by_name: dict[Path, list[Path]] = defaultdict(list)
+    by_name: dict[Path, list[tuple[int, Path]]] = defaultdict(list)
     for path in images:
-        by_name[path.with_name(path.name[: -len(_suffix(path))])].append(path)
-    # Sorting keeps the better one last.
-    alike = [sorted(paths, key=lambda p: SUFFIXES.index(_suffix(p))) for paths in by_name.values()]
-    left_out = [(path.name, paths[-1].name) for paths in alike for path in paths[:-1]]
+        rank, ending = _format(path)
+        by_name[path.with_name(path.name[: -len(ending)])].append((rank, path))
+    kept: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+    for alike in by_name.values():
+        best, better = max(alike, key=lambda item: item[0])
+        kept += [path for rank, path in alike if rank == best]
+        left_out += [(path.name, better.name) for rank, path in alike if rank < best]
     if not left_out:
-        return list(images), []
-    worse, better = left_out[0]
-    return [paths[-1] for paths in alike], [
+        return kept, []
+    return kept, [
         f"{len(left_out)} files are left out because a file of the same name has better numbers "
-        f"(the first is {worse}, beside {better})"
+        "(the first is {}, beside {})".format(*left_out[0])
     ]
 
 
-def _suffix(path: Path) -> str:
-    """The ending by which a file is recognised, in lower case."""
-    return next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+def _format(path: Path) -> tuple[int, str]:
+    """Rank of a file's format, and the ending that tells it."""
+    name = path.name.lower()
+    return next(
+        (rank, ending)
+        for rank, endings in enumerate(FORMATS)
+        for ending in endings
+        if name.endswith(ending)
+    )

@@ -31,6 +31,9 @@ CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
 LARGEST_FILE_BYTES = 2**30
 """Of a file that holds one cutout."""
 
+PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error>")
+"""How web pages begin, and the XML with which object stores say no."""
+
 
 @dataclass(frozen=True)
 class DataFiles:
@@ -171,13 +174,14 @@ def one_line(problem: BaseException | str) -> str:
 
 
 def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:
-    """Size of a regular file.
+    """Size of a regular file that may hold an image.
 
     Raises
     ------
     OSError
     DataError
-        If the file is empty, far too large, or a device or pipe that would never end.
+        If the file is empty, far too large, a device or pipe that would never end, or what
+        came in place of a download.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -186,4 +190,19 @@ def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:
         raise DataError("empty file (zero bytes)")
     if limit is not None and status.st_size > limit:
         raise DataError(f"the file has {status.st_size / 1e9:.1f} GB, too large for a cutout")
+    with path.open("rb") as stream:
+        if reason := placeholder(stream.read(64)):
+            raise DataError(reason)
     return status.st_size
+
+
+def placeholder(start: bytes) -> str:
+    """Say what a file holds in place of an image, from its first bytes.
+
+    The text of a Git LFS pointer begins with its version (git-lfs specification, docs/spec.md).
+    """
+    if start.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer and not the file itself: run git lfs pull"
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES):
+        return "a web page and not the file: the server answered the download with it"
+    return ""

@@ -119,5 +119,10 @@ def read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype
     except (ValueError, SyntaxError, tokenize.TokenError):
         raise DataError("not a numpy array: its header makes no sense") from None
     if dtype.hasobject:
-        raise DataError("holds Python objects, not numbers, and is not read for safety")
+        # An image and a mass beside it, as in the axion files of DeepLense, or many images.
+        numbers = "OLD[0]" if shape == (2,) else "np.stack(OLD.tolist())"
+        raise DataError(
+            "holds Python objects, not numbers, and is not read for safety; if you trust its "
+            f'source: OLD = np.load("old.npy", allow_pickle=True); np.save("new.npy", {numbers})'
+        )
     return shape, fortran, dtype
