@@ -61,8 +61,11 @@ READERS = (
 
 LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
 
-FORMATS = ((".jpg", ".jpeg"), (".png",), (".tif", ".tiff")) + tuple(
-    reader.suffixes for reader in READERS[1:]
+FORMATS = (
+    (".jpg", ".jpeg"),
+    (".png",),
+    (".tif", ".tiff"),
+    *(reader.suffixes for reader in READERS[1:]),
 )
 """Endings by format: of two files of one name, the later format has the better numbers."""
 
