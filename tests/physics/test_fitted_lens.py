@@ -192,7 +192,7 @@ def test_a_small_cutout_is_doubted(found):
 
 
 def test_notes_of_the_cutout_come_first_and_are_no_doubts(found):
-    notes = (Note(Remark.ASSUMED_SCALE, (0.05,)),)
+    notes = (Note(Remark.NOT_NUMBERS, (5,)),)
     assert remarks(replace(found, cutout=replace(found.cutout, notes=notes))) == list(notes)
 
 

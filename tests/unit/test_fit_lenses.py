@@ -331,11 +331,11 @@ def test_remarks_are_words_for_people_and_codes_for_programs():
         "pixel scale assumed to be 0.05 arcsec; "
         "poor fit on the arcs: chi2 per pixel 1.20, 0.40 elsewhere"
     )
-    assert codes(notes) == "poor-fit"
+    assert codes(notes) == "assumed-scale poor-fit"
     assert (words([]), codes([])) == ("good", "")
     assert set(WORDS) == set(Remark)
     harmless = {remark for remark in Remark if not remark.is_doubt}
-    assert harmless == {Remark.ASSUMED_SCALE, Remark.NOT_NUMBERS}
+    assert harmless == {Remark.NOT_NUMBERS}
 
 
 def test_trust_is_read_back_without_reading_english(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.checks import as_float32, memory_defect, stack_defect
+from lumpylens.data.checks import as_float32, memory_defect, same_scales, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.data.source import ArraySource, ImageSource
 from lumpylens.errors import DataError, DataWarning
@@ -365,12 +365,13 @@ def _stack(held: list[tuple[int, LensImage]]) -> ImageBatch:
     pixels = np.stack([item.image for item in items if item.image is not None])
     noise = [item.noise for item in items if item.noise is not None]
     psf = [item.psf for item in items if item.psf is not None]
-    scales = {item.pixel_scale_arcsec for item in items}
+    scales = [item.pixel_scale_arcsec for item in items if item.pixel_scale_arcsec is not None]
+    same_scale = len(scales) == len(items) and same_scales(min(scales), max(scales))
     same_psf = len(psf) == len(items) and len({p.shape for p in psf}) == 1
     return ImageBatch(
         positions=np.array([position for position, _ in held]),
         pixels=pixels,
         noise=np.stack(noise) if len(noise) == len(items) else None,
         psf=np.stack(psf) if same_psf else None,
-        pixel_scale_arcsec=scales.pop() if len(scales) == 1 else None,
+        pixel_scale_arcsec=scales[0] if same_scale else None,
     )

@@ -28,7 +28,7 @@ class Remark(StrEnum):
     @property
     def is_doubt(self) -> bool:
         """Whether a fit of which this is said should not be trusted."""
-        return self not in (Remark.ASSUMED_SCALE, Remark.NOT_NUMBERS)
+        return self is not Remark.NOT_NUMBERS
 
 
 WORDS = {

@@ -140,7 +140,10 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
                 str(root),
             )
         )
-    return joined(parts, str(root), remarks)
+    source = joined(parts, str(root), remarks)
+    if not len(source.ids):
+        raise DataError(f"no images in {folder}: {'; '.join(source.remarks)}")
+    return source
 
 
 def _passed_over(others: Iterable[Path]) -> list[str]:

@@ -1,30 +1,45 @@
 """Which noise map and PSF belong to which FITS cutout.
 
-Beside ``NAME.fits`` lie ``NAME_noise.fits`` and ``NAME_psf.fits``; beside ``image.fits`` in a
-folder of its own lie ``noise.fits`` and ``psf.fits``, and the folder's name is the id. A bare
-``noise.fits`` or ``psf.fits`` serves every cutout of its folder and the folders in it that has
-none of its own.
+Beside ``NAME.fits`` lie ``NAME_noise.fits`` and ``NAME_psf.fits``; beside ``image.fits`` or
+``data.fits`` in a folder of its own lie ``noise.fits`` (or ``noise_map.fits``) and ``psf.fits``,
+and the folder's name is the id. A bare ``noise.fits`` or ``psf.fits`` serves every cutout of its
+folder and the folders in it that has none of its own. Further names are in `lumpylens.data.kinds`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ENDINGS", "Cutout", "group_cutouts"]
+from lumpylens.data.kinds import NOISE_KINDS, Kind, split_title
+
+__all__ = ["ENDINGS", "Companion", "Cutout", "group_cutouts"]
 
 ENDINGS = (".fits.gz", ".fits.fz", ".fits", ".fit", ".fts")
-KINDS = {
-    "image": "image",
-    "sci": "image",
-    "noise": "noise",
-    "err": "noise",
-    "rms": "noise",
-    "psf": "psf",
-}
-"""What the last word of a file name says of the file."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A file that is no image by its name.
+
+    Attributes
+    ----------
+    path : Path
+    base : str
+        Name of what it belongs to; empty for ``psf.fits``.
+    kind : Kind
+    """
+
+    path: Path
+    base: str
+    kind: Kind
+
+    @property
+    def stem(self) -> str:
+        """File name without ending."""
+        return stem_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -37,16 +52,16 @@ class Cutout:
         The image, which may be missing although its companions are there.
     name_of : Path
         File or folder that gives the id.
-    noise, psf : Path or None
+    noise, psf : Companion or None
     """
 
     path: Path
     name_of: Path
-    noise: Path | None = None
-    psf: Path | None = None
+    noise: Companion | None = None
+    psf: Companion | None = None
 
 
-def group_cutouts(paths: Sequence[Path], root: Path) -> list[Cutout]:
+def group_cutouts(paths: Sequence[Path], root: Path) -> tuple[list[Cutout], list[Companion]]:
     """Tell images from companions, and bring them together.
 
     Parameters
@@ -57,17 +72,24 @@ def group_cutouts(paths: Sequence[Path], root: Path) -> list[Cutout]:
 
     Returns
     -------
-    list of Cutout
+    cutouts : list of Cutout
         Sorted by path; one for each image, and for each image that only its companions know of.
+    left_over : list of Companion
+        Masks and the like, and what is there twice.
     """
     images: list[tuple[Path, str]] = []
-    companions: dict[tuple[Path, str, str], Path] = {}
+    left_over: list[Companion] = []
+    companions: dict[tuple[Path, str, Kind], Companion] = {}
     for path in sorted(paths):
-        base, kind = split_name(path)
-        if kind == "image":
+        base, kind = split_title(stem_of(path))
+        if kind is None or kind is Kind.IMAGE:
             images.append((path, base))
+            continue
+        companion = Companion(path, base, kind)
+        if kind in (Kind.MASK, Kind.OTHER) or (path.parent, base, kind) in companions:
+            left_over.append(companion)
         else:
-            companions.setdefault((path.parent, base, kind), path)
+            companions[path.parent, base, kind] = companion
 
     known = {(path.parent, base) for path, base in images}
     for folder, base, _ in companions:
@@ -76,28 +98,28 @@ def group_cutouts(paths: Sequence[Path], root: Path) -> list[Cutout]:
             known.add((folder, base))
             images.append((folder / f"{base or 'image'}.fits", base))
 
-    def find(folder: Path, base: str, kind: str) -> Path | None:
-        if (folder, base, kind) in companions:
-            return companions[folder, base, kind]
-        above = [folder, *(place for place in folder.parents if place.is_relative_to(root))]
-        return next((companions[p, "", kind] for p in above if (p, "", kind) in companions), None)
+    def candidates(folder: Path, base: str, *kinds: Kind) -> Iterator[Companion]:
+        yield from (companions[folder, base, k] for k in kinds if (folder, base, k) in companions)
+        for place in (folder, *(p for p in folder.parents if p.is_relative_to(root))):
+            yield from (companions[place, "", k] for k in kinds if (place, "", k) in companions)
 
     beside = Counter(path.parent for path, _ in images)
-    return [
+    cutouts = [
         Cutout(
             path,
             path.parent if not base and beside[path.parent] == 1 else path,
-            find(path.parent, base, "noise"),
-            find(path.parent, base, "psf"),
+            next(candidates(path.parent, base, *NOISE_KINDS), None),
+            next(candidates(path.parent, base, Kind.PSF), None),
         )
         for path, base in sorted(images)
     ]
+    used = {companion.path for cutout in cutouts for companion in (cutout.noise, cutout.psf)
+            if companion is not None}  # fmt: skip
+    left_over += [own for own in companions.values() if own.path not in used]
+    return cutouts, left_over
 
 
-def split_name(path: Path) -> tuple[str, str]:
-    """Split ``J0822_psf.fits`` into ``J0822`` and ``psf``; a bare ``psf.fits`` has no base."""
+def stem_of(path: Path) -> str:
+    """File name without its ending, which may have two dots."""
     name = path.name
-    stem = next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
-    base, _, last = stem.rpartition("_")
-    kind = KINDS.get(last.lower())
-    return (stem, "image") if kind is None else (base, kind)
+    return next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
