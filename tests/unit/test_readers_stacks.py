@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import h5py
 import numpy as np
@@ -369,3 +370,40 @@ def test_the_advice_for_python_objects_gives_images(images, tmp_path):
     exec(advice.replace('save("', f'save("{tmp_path}/'), {"np": np})
     converted = LensImages.open(tmp_path / "new.npy")
     np.testing.assert_array_equal(converted[len(converted) - 1].image, np.eye(8))
+
+
+def test_an_hdf5_filter_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        recipe = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        recipe.set_chunk((4, 8, 8))
+        recipe.set_filter(65001, h5py.h5z.FLAG_OPTIONAL, ())  # a number that belongs to nobody
+        place = h5py.h5s.create_simple((4, 8, 8))
+        images = h5py.h5d.create(file.id, b"images", h5py.h5t.IEEE_F32LE, place, recipe)
+        # The library writes a chunk that is said to be compressed without looking at it.
+        images.write_direct_chunk((0, 0, 0), b"compressed")
+    with pytest.raises(DataError, match=r"/images .* HDF5 filter 65001, .*lumpylens\[hdf5\]"):
+        LensImages.open(tmp_path / "a.h5")
+
+
+def test_filters_of_hdf5plugin_are_read(pixels, tmp_path):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("images", data=pixels, **hdf5plugin.Blosc())
+    np.testing.assert_array_equal(LensImages.open(tmp_path / "a.h5").stack().pixels, pixels)
+
+
+@pytest.mark.parametrize("ending", ["npy", "h5"])
+def test_noise_maps_and_masks_by_their_names_are_no_images(ending, pixels, tmp_path):
+    for name in ("lens1", "lens1_noise_map", "lens1_mask", "psf"):
+        path = tmp_path / f"{name}.{ending}"
+        if ending == "npy":
+            np.save(path, pixels[0])
+        else:
+            with h5py.File(path, "w") as file:
+                file["images"] = pixels[0]
+    images = LensImages.open(tmp_path)
+    assert images.ids == [f"lens1.{ending}"]
+    assert f"not used: 1 files such as lens1_noise_map.{ending} (noise map)" in images.remarks()
+    assert len(images.remarks()) == 3
+    assert len(LensImages.open(tmp_path / f"psf.{ending}")) == 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from lumpylens.data.image import ANOMALOUS, NORMAL, UNKNOWN
+from lumpylens.data.kinds import NOISE_KINDS, Kind, split_title
 from lumpylens.errors import DataError
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "printable",
     "sole_folder",
     "system_reason",
+    "without_companions",
 ]
 
 CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
@@ -97,6 +100,36 @@ class DataFiles:
         """
         folders = (self._root_name, *path.relative_to(self.root).parts[:-1])
         return label_of(folders)
+
+
+def without_companions(
+    files: DataFiles, used: Collection[Path | None] = ()
+) -> tuple[list[Path], list[str]]:
+    """Leave out noise maps, PSFs and masks, which their names tell; and say so.
+
+    A file that the user named itself stays.
+
+    Parameters
+    ----------
+    files : DataFiles
+    used : collection of Path
+        Left out without a word.
+    """
+    if files.alone:
+        return list(files.paths), []
+    kept: list[Path] = []
+    companions: dict[Kind, list[Path]] = defaultdict(list)
+    for path in files.paths:
+        kind = split_title(path.stem)[1]
+        if kind in (*NOISE_KINDS, Kind.PSF, Kind.MASK):
+            if path not in used:
+                companions[kind].append(path)
+        else:
+            kept.append(path)
+    return kept, [
+        f"not used: {len(paths)} files such as {files.name(paths[0])} ({kind})"
+        for kind, paths in companions.items()
+    ]
 
 
 def label_of(names: Sequence[str]) -> int:

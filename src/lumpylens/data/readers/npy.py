@@ -6,6 +6,7 @@ import math
 import os
 import tokenize
 import zipfile
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.readers.files import DataFiles
+from lumpylens.data.readers.files import DataFiles, without_companions
 from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
-from lumpylens.data.source import ImageSource
+from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 
 __all__ = ["open_numpy"]
@@ -23,7 +24,8 @@ __all__ = ["open_numpy"]
 
 def open_numpy(files: DataFiles) -> ImageSource:
     """Open npy and npz files; npy is memory-mapped."""
-    return open_stacks(files, read_numpy)
+    images, remarks = without_companions(files)
+    return joined([open_stacks(replace(files, paths=images), read_numpy)], files.location, remarks)
 
 
 def read_numpy(path: Path, band: str | None) -> Stack:

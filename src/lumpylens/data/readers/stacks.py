@@ -218,7 +218,11 @@ def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -
             if files.alone:
                 raise DataError(f"{path}: {problem}") from None
             fail(path, str(problem))
-    if files.band is not None and all(isinstance(s, FailedSource) for s in sources.values()):
+    if (
+        files.band is not None
+        and sources
+        and all(isinstance(s, FailedSource) for s in sources.values())
+    ):
         raise DataError(f"{files.location}: {sources[files.paths[0]].load(0).error}")
     # One file of three planes may hold three images. Several in one place hardly do.
     for (_, planes), paths in alike.items():
