@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from pyarrow import parquet
 
 from lumpylens.data import LensImages
 from lumpylens.data.readers import READERS
@@ -80,6 +83,22 @@ def compressed(path, image):
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype("i2"))]).writeto(path)
 
 
+def table(cell, kind=None, **options):
+    """Write a Parquet table with a column of images."""
+
+    def write(path, pixels):
+        column = pa.array([cell(image) for image in pixels], kind)
+        parquet.write_table(pa.table({"image": column, "z": [0.5] * len(pixels)}), path, **options)
+
+    return write
+
+
+def as_png(image):
+    content = io.BytesIO()
+    Image.fromarray(np.asarray(image, np.uint8)).save(content, "PNG")
+    return {"bytes": content.getvalue(), "path": None}
+
+
 WRITERS = {
     "pictures": {
         "png": each(".png", picture(np.uint8)),
@@ -115,6 +134,17 @@ WRITERS = {
         "gzipped fits": each(".fits.gz", primary("i2")),
         "compressed fits": each(".fits.fz", compressed),
         "fits with extension": each(".fits", extension),
+    },
+    "parquet": {
+        "parquet of pictures": whole("a.parquet", table(as_png)),
+        "parquet of bytes": whole("a.parquet", table(lambda image: as_png(image)["bytes"])),
+        "parquet of lists": whole(
+            "a.parquet", table(np.ndarray.tolist, pa.list_(pa.list_(pa.uint8())), row_group_size=2)
+        ),
+        "parquet of doubles": whole("a.parquet", table(lambda image: (1.0 * image).tolist())),
+        "one parquet each": each(
+            ".parquet", lambda path, x: table(np.ndarray.tolist)(path, x[None])
+        ),
     },
 }
 CASES = [(reader, kind) for reader, kinds in WRITERS.items() for kind in kinds]
@@ -211,12 +241,18 @@ def test_collections_travel_and_are_read_by_many_threads(reader, kind, pixels, t
         np.testing.assert_array_equal(image, pixels[k].astype(np.float32))
 
 
-ONE_FILE = {"pictures": "png", "numpy": "one npy each", "hdf5": "one hdf5 each"}
+ONE_FILE = {
+    "pictures": "png",
+    "numpy": "one npy each",
+    "hdf5": "one hdf5 each",
+    "fits": "fits of floats",
+    "parquet": "one parquet each",
+}
 
 
 def one_file(reader, folder, name, image):
     """Write one image to a file called `name` and the reader's suffix."""
-    WRITERS[reader][ONE_FILE.get(reader, "fits of floats")](folder, image[None])
+    WRITERS[reader][ONE_FILE[reader]](folder, image[None])
     (written,) = folder.glob("lens_0*")
     return written.rename(folder / f"{name}{''.join(written.suffixes)}")
 
@@ -277,7 +313,7 @@ def test_a_constant_image_is_a_row_with_a_reason(reader, kind, pixels, tmp_path)
 @pytest.mark.parametrize(
     ("reader", "kind"),
     [("numpy", "npy"), ("numpy", "npz"), ("hdf5", "hdf5"), ("fits", "fits of floats"),
-     ("pictures", "tiff of floats")],
+     ("pictures", "tiff of floats"), ("parquet", "parquet of doubles")],
 )  # fmt: skip
 def test_nan_is_a_row_with_a_reason(reader, kind, pixels, tmp_path):
     values = pixels.astype(np.float32)
@@ -328,7 +364,7 @@ def test_a_damaged_file_named_alone_is_a_row(reader, pixels, tmp_path):
     assert item.error
 
 
-@pytest.mark.parametrize("reader", ["numpy", "hdf5"])
+@pytest.mark.parametrize("reader", ["numpy", "hdf5", "parquet"])
 def test_a_damaged_stack_named_alone_is_one_line(reader, pixels, tmp_path):
     path = one_file(reader, tmp_path, "a", pixels[0])
     path.write_bytes(b"not an image at all")

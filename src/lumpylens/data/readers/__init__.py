@@ -23,6 +23,7 @@ from lumpylens.data.readers.files import (
 from lumpylens.data.readers.fits import open_fits
 from lumpylens.data.readers.hdf5 import open_hdf5
 from lumpylens.data.readers.npy import open_numpy
+from lumpylens.data.readers.parquet import open_parquet
 from lumpylens.data.readers.pictures import open_pictures
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
@@ -57,6 +58,7 @@ READERS = (
     Reader("numpy", (".npy", ".npz"), open_numpy),
     Reader("hdf5", (".h5", ".hdf5", ".hdf"), open_hdf5),
     Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
+    Reader("parquet", (".parquet",), open_parquet),
 )
 
 LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)

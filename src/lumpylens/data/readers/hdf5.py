@@ -127,7 +127,8 @@ def check_filters(dataset: Any) -> None:
         import hdf5plugin  # noqa: F401  (it registers its filters when it is imported)
     for number, _, _, name in filters:
         if not h5py.h5z.filter_avail(number):
-            called = f"{name.decode(errors='replace')} ({number})" if name else str(number)
+            words = name.decode(errors="replace").partition(";")[0]
+            called = f"{words} ({number})" if words else str(number)
             raise DataError(
                 f"{dataset.name} is compressed by the HDF5 filter {called}, which is not there; "
                 "pip install 'lumpylens[hdf5]' brings those of hdf5plugin"
