@@ -407,3 +407,12 @@ def test_noise_maps_and_masks_by_their_names_are_no_images(ending, pixels, tmp_p
     assert f"not used: 1 files such as lens1_noise_map.{ending} (noise map)" in images.remarks()
     assert len(images.remarks()) == 3
     assert len(LensImages.open(tmp_path / f"psf.{ending}")) == 1
+
+
+def test_companions_are_known_by_the_names_that_the_field_gives_them(write, pixels):
+    path = write(data=pixels, noise_map=pixels + 1, mask=np.ones((12, 15)), psf_kernel=np.eye(3))
+    item = LensImages.open(path)[1]
+    np.testing.assert_array_equal(item.image, pixels[1])
+    np.testing.assert_array_equal(item.noise, pixels[1] + 1)
+    assert item.psf.shape == (3, 3)
+    assert item.remarks == ("not used: mask (mask)",)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumpylens.data.readers.asdf import open_asdf
 from lumpylens.data.readers.files import (
     DataFiles,
     find_files,
+    is_store,
     label_of,
     printable,
     sole_folder,
@@ -25,6 +27,7 @@ from lumpylens.data.readers.hdf5 import open_hdf5
 from lumpylens.data.readers.npy import open_numpy
 from lumpylens.data.readers.parquet import open_parquet
 from lumpylens.data.readers.pictures import open_pictures
+from lumpylens.data.readers.zarr import open_zarr
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
@@ -49,8 +52,10 @@ class Reader:
     open: Callable[[DataFiles], ImageSource]
 
     def reads(self, path: Path) -> bool:
-        """Tell by its name whether a file is of this format."""
-        return path.name.lower().endswith(self.suffixes)
+        """Tell by its name whether a file is of this format; Zarr stores may have any name."""
+        if path.name.lower().endswith(self.suffixes):
+            return True
+        return self.open is open_zarr and is_store(path)
 
 
 READERS = (
@@ -59,6 +64,8 @@ READERS = (
     Reader("hdf5", (".h5", ".hdf5", ".hdf"), open_hdf5),
     Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
     Reader("parquet", (".parquet",), open_parquet),
+    Reader("asdf", (".asdf",), open_asdf),
+    Reader("zarr", (".zarr",), open_zarr),
 )
 
 LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
@@ -99,7 +106,7 @@ def open_path(
     """
     path = path.expanduser()
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_store(path):
             return _open_folder(path, pixel_scale_arcsec, band)
         if not path.exists():
             raise DataError(f"no such file or folder: {path}")
@@ -163,7 +170,7 @@ def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
     by_name: dict[Path, list[tuple[int, Path]]] = defaultdict(list)
     for path in images:
         rank, ending = _format(path)
-        by_name[path.with_name(path.name[: -len(ending)])].append((rank, path))
+        by_name[path.with_name(path.name[: len(path.name) - len(ending)])].append((rank, path))
     kept: list[Path] = []
     left_out: list[tuple[str, str]] = []
     for alike in by_name.values():
@@ -181,9 +188,8 @@ def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
 def _format(path: Path) -> tuple[int, str]:
     """Rank of a file's format, and the ending that tells it."""
     name = path.name.lower()
-    return next(
-        (rank, ending)
-        for rank, endings in enumerate(FORMATS)
-        for ending in endings
-        if name.endswith(ending)
-    )
+    for rank, endings in enumerate(FORMATS):
+        for ending in endings:
+            if name.endswith(ending):
+                return rank, ending
+    return len(FORMATS), ""  # a Zarr store

@@ -20,6 +20,7 @@ __all__ = [
     "DataFiles",
     "file_bytes_of",
     "find_files",
+    "is_store",
     "label_of",
     "one_line",
     "printable",
@@ -33,6 +34,9 @@ CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
 
 LARGEST_FILE_BYTES = 2**30
 """Of a file that holds one cutout."""
+
+STORE_MARKS = {"zarr.json", ".zgroup", ".zarray"}
+"""Files that make a folder a Zarr store."""
 
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error>")
 """How web pages begin, and the XML with which object stores say no."""
@@ -146,7 +150,7 @@ def printable(name: str) -> str:
 def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
     """List the visible files under a folder, and the folders that cannot be read.
 
-    Links are followed, each real folder once.
+    Links are followed, each real folder once. A Zarr store counts as one file.
 
     Returns
     -------
@@ -164,6 +168,10 @@ def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
 
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         visited.add(os.path.realpath(here))
+        if STORE_MARKS & set(names):
+            files.append(here)
+            folders.clear()
+            continue
         folders[:] = sorted(
             name
             for name in folders
@@ -175,6 +183,11 @@ def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
     return [Path(path) for path in files], unreadable
 
 
+def is_store(path: Path) -> bool:
+    """Tell whether a folder is a Zarr store."""
+    return any((path / mark).is_file() for mark in STORE_MARKS)
+
+
 def sole_folder(folder: Path, files: Sequence[Path]) -> Path:
     """Go down while there is but one folder and nothing beside it, as in an unpacked archive.
 
@@ -183,7 +196,7 @@ def sole_folder(folder: Path, files: Sequence[Path]) -> Path:
     while files:
         first = {path.relative_to(folder).parts[0] for path in files}
         only = folder / first.pop()
-        if first or not only.is_dir() or only.name in CLASS_LABELS:
+        if first or not only.is_dir() or is_store(only) or only.name in CLASS_LABELS:
             break
         folder = only
     return folder

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from lumpylens.data.readers import lenstronomy
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
-from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
+from lumpylens.data.readers.stacks import (
+    Stack,
+    checked_table,
+    choose_images,
+    companions_of,
+    open_stacks,
+)
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
@@ -81,13 +87,14 @@ def read_hdf5(path: Path, band: str | None) -> Stack:
         return lenstronomy.stack_of(path, datasets)
     if lenstronomy.PSF in datasets:
         raise DataError(f"holds a PSF ({lenstronomy.PSF}) and no image")
-    name = choose_images({key: item.shape for key, item in datasets.items()}, band)
+    shapes = {key: item.shape for key, item in datasets.items()}
+    name = choose_images(shapes, band)
+    companions, remarks = companions_of(shapes, name)
     images = datasets[name]
     check_filters(images)
     group = name.rpartition("/")[0]
     beside = {
-        key: datasets.get(f"{group}/{key}".lstrip("/"))
-        for key in ("ids", "labels", "noise", "psf", "jpeg_table")
+        key: datasets.get(f"{group}/{key}".lstrip("/")) for key in ("ids", "labels", "jpeg_table")
     }
     scale = next(
         (
@@ -99,13 +106,14 @@ def read_hdf5(path: Path, band: str | None) -> Stack:
     )
     return Stack(
         images,
-        noise=beside["noise"],
-        psf=beside["psf"],
+        noise=datasets[companions["noise"]] if "noise" in companions else None,
+        psf=datasets[companions["psf"]] if "psf" in companions else None,
         ids=_values(beside["ids"], path),
         labels=_values(beside["labels"], path),
         pixel_scale_arcsec=scale,
         jpeg_table=checked_table(_values(beside["jpeg_table"], path)),
         of_band=name.rpartition("/")[2] == band,
+        remarks=remarks,
     )
 
 

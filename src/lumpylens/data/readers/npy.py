@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.readers.files import DataFiles, without_companions
-from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
+from lumpylens.data.readers.stacks import (
+    Stack,
+    checked_table,
+    choose_images,
+    companions_of,
+    open_stacks,
+)
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 
@@ -67,19 +73,21 @@ def read_npz(path: Path, band: str | None) -> Stack:
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist() if info.filename.endswith(".npy")]
         members = {name[:-4]: PackedArray(path, name, archive) for name in names}
-    chosen = choose_images({name: member.shape for name, member in members.items()}, band)
-    images = members[chosen]
+    shapes = {name: member.shape for name, member in members.items()}
+    chosen = choose_images(shapes, band)
+    beside, remarks = companions_of(shapes, chosen)
     scale = members.get("pixel_scale_arcsec")
     table = members.get("jpeg_table")
     return Stack(
-        images,
-        noise=members.get("noise"),
-        psf=members.get("psf"),
+        members[chosen],
+        noise=members[beside["noise"]] if "noise" in beside else None,
+        psf=members[beside["psf"]] if "psf" in beside else None,
         ids=members["ids"].values if "ids" in members else None,
         labels=members["labels"].values if "labels" in members else None,
         pixel_scale_arcsec=None if scale is None else float(scale.values.item()),
         jpeg_table=checked_table(None if table is None else table.values),
         of_band=chosen == band,
+        remarks=remarks,
     )
 
 
