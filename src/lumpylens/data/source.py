@@ -126,6 +126,14 @@ class JoinedSource:
 
 
 def joined(parts: Sequence[ImageSource], location: str, remarks: Sequence[str] = ()) -> ImageSource:
-    """Join what has images or something to say; a single part stays as it is if that is all."""
+    """Join what has images or something to say; a single part alone stays as it is.
+
+    Parameters
+    ----------
+    parts : sequence of ImageSource
+    location : str
+    remarks : sequence of str
+        On the place that all of them lie in.
+    """
     kept = [part for part in parts if len(part.ids) or part.remarks]
     return kept[0] if len(kept) == 1 and not remarks else JoinedSource(kept, location, remarks)
