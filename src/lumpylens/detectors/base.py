@@ -111,10 +111,11 @@ class Detector(OutlierDetector):
                 f"{len(normal)} training and {len(check)} validation images are too few to learn "
                 "from; give at least 10"
             )
-        stack = normal.stack()
+        pixels = normal.stack().pixels
         self._forget()
-        self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
-        self.domain = Domain.learn(stack.pixels)
+        self.image_shape = (pixels.shape[1], pixels.shape[2])
+        self.domain = Domain.learn(pixels)
+        del pixels  # what the detector stacks itself should not lie beside a second stack
         try:
             self._fit(normal, check, run or Run())
         except BaseException:

@@ -92,54 +92,58 @@ def evaluate(
     wanted = explain if explain is not None else EXPLAINED if out is not None else 0
     check_explain(wanted)
     trained = load_model(model)
-    images = {"normal": LensImages.open(normal), "anomalous": LensImages.open(anomalous)}
-    refuse_label(images["normal"], ANOMALOUS, "normal")
-    refuse_label(images["anomalous"], NORMAL, "anomalous")
+    with (
+        LensImages.open(normal).decoded_once() as normal_images,
+        LensImages.open(anomalous).decoded_once() as anomalous_images,
+    ):
+        images = {"normal": normal_images, "anomalous": anomalous_images}
+        refuse_label(images["normal"], ANOMALOUS, "normal")
+        refuse_label(images["anomalous"], NORMAL, "anomalous")
+        say_limits(trained.calibration, progress)
+        tables, digests, trivial = {}, {}, {}
+        for name, collection in images.items():
+            with counted(f"reading {name}", len(collection), show=progress) as step:
+                digests[name], trivial[name] = survey(collection, step)
+            with counted(f"scoring {name}", len(collection), show=progress) as step:
+                tables[name] = trained.score(collection, device=device, on_image=step)
+        for name, other in (("normal", "anomalous"), ("anomalous", "normal")):
+            tables[name] = sort_out(tables[name], digests[name], set(digests[other]), trained.seen)
+        refuse_nothing_unseen(tables)
 
-    say_limits(trained.calibration, progress)
-    tables, digests, trivial = {}, {}, {}
-    for name, collection in images.items():
-        with counted(f"reading {name}", len(collection), show=progress) as step:
-            digests[name], trivial[name] = survey(collection, step)
-        with counted(f"scoring {name}", len(collection), show=progress) as step:
-            tables[name] = trained.score(collection, device=device, on_image=step)
-    for name, other in (("normal", "anomalous"), ("anomalous", "normal")):
-        tables[name] = sort_out(tables[name], digests[name], set(digests[other]), trained.seen)
-    refuse_nothing_unseen(tables)
-
-    metrics = measure(tables, trained.calibration) | {
-        "audit": audit(tables, trivial),
-        "seed": seed,
-        "data": {name: short_path(collection.location) for name, collection in images.items()},
-        **describe_model(trained, model),
-    }
-    positions = {
-        name: np.flatnonzero(table.components["use"] == HEADLINE) for name, table in tables.items()
-    }
-    listed = {
-        name: np.flatnonzero(np.isin(table.components["use"], (HEADLINE, FAILED)))
-        for name, table in tables.items()
-    }
-    one_list = joined({name: tables[name][rows] for name, rows in listed.items()}, FDR)
-    both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
-    ranking = Ranking(
-        one_list,
-        both,
-        trained.calibration,
-        explain_highest(trained, both, one_list, wanted, device=device, progress=progress),
-        FDR,
-        about(model, trained.detector.name, both.location),
-    )
-    result = Evaluation(
-        metrics=without_nan(metrics),
-        tables=tables,
-        calibration=trained.calibration,
-        history=list(trained.detector.history),
-        examples=choose_examples(images, tables, positions, trained.detector.reconstruct, seed),
-        ranking=ranking,
-    )
-    if out is not None:
-        result.write(out)
+        metrics = measure(tables, trained.calibration) | {
+            "audit": audit(tables, trivial),
+            "seed": seed,
+            "data": {name: short_path(collection.location) for name, collection in images.items()},
+            **describe_model(trained, model),
+        }
+        positions = {
+            name: np.flatnonzero(table.components["use"] == HEADLINE)
+            for name, table in tables.items()
+        }
+        listed = {
+            name: np.flatnonzero(np.isin(table.components["use"], (HEADLINE, FAILED)))
+            for name, table in tables.items()
+        }
+        one_list = joined({name: tables[name][rows] for name, rows in listed.items()}, FDR)
+        both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
+        ranking = Ranking(
+            one_list,
+            both,
+            trained.calibration,
+            explain_highest(trained, both, one_list, wanted, device=device, progress=progress),
+            FDR,
+            about(model, trained.detector.name, both.location),
+        )
+        result = Evaluation(
+            metrics=without_nan(metrics),
+            tables=tables,
+            calibration=trained.calibration,
+            history=list(trained.detector.history),
+            examples=choose_examples(images, tables, positions, trained.detector.reconstruct, seed),
+            ranking=ranking,
+        )
+        if out is not None:
+            result.write(out)
     return result
 
 

@@ -107,25 +107,28 @@ def train(
         nodes=nodes,
         precision=precision,
     )
-    with counted("reading", len(images), show=progress) as step:
-        parts = split(images, progress=step)
-    _check_enough(images, parts)
-    first = is_first_process(devices * nodes)
-    note(_prospect(len(parts.calibration)), show=progress and first)
+    with images.decoded_once() as decoded:
+        with counted("reading", len(decoded), show=progress) as step:
+            parts = split(decoded, progress=step)
+        _check_enough(decoded, parts)
+        first = is_first_process(devices * nodes)
+        note(_prospect(len(parts.calibration)), show=progress and first)
 
-    if run.folder is not None:
-        _open_run(run.folder, command)
-    learner.fit(parts.train, validation=parts.validation, run=run)
-    with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
-        held_out = learner.score(parts.calibration, on_image=step)
-        fresh = learner.score(parts.test, on_image=step)
-    calibration = _calibration(held_out)
-    learner.calibrate(calibration)
-    quick = learner.fast()
-    fast_calibration = None
-    if quick is not None:
-        fast_calibration = _calibration(quick.score(parts.calibration))
-        quick.calibrate(fast_calibration)
+        if run.folder is not None:
+            _open_run(run.folder, command)
+        learner.fit(parts.train, validation=parts.validation, run=run)
+        with counted(
+            "calibrating", len(parts.calibration) + len(parts.test), show=progress
+        ) as step:
+            held_out = learner.score(parts.calibration, on_image=step)
+            fresh = learner.score(parts.test, on_image=step)
+        calibration = _calibration(held_out)
+        learner.calibrate(calibration)
+        quick = learner.fast()
+        fast_calibration = None
+        if quick is not None:
+            fast_calibration = _calibration(quick.score(parts.calibration))
+            quick.calibrate(fast_calibration)
 
     info = {
         "data": short_path(images.location),
