@@ -45,7 +45,7 @@ class CountingSource:
 
 @pytest.fixture(autouse=True)
 def mean_image(monkeypatch):
-    monkeypatch.setitem(DETECTORS, "mean-image", ("mean_image", "MeanImage"))
+    monkeypatch.setitem(DETECTORS, "mean-image", "mean_image:MeanImage")
 
 
 @pytest.fixture

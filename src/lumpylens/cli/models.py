@@ -17,6 +17,7 @@ from lumpylens.cli.shell import (
     Quiet,
     Seed,
     app,
+    look_here,
     say,
     settings_of,
 )  # fmt: skip
@@ -28,7 +29,10 @@ def train(
     data: Annotated[str, typer.Argument(help="Images without substructure.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     detector: Annotated[
-        str, typer.Option("--detector", help="Name listed by `lumpylens info`.")
+        str,
+        typer.Option(
+            "--detector", help="Name listed by `lumpylens info`, or module:Class of your own."
+        ),
     ] = "physics",
     settings: Annotated[
         list[str] | None,
@@ -54,6 +58,8 @@ def train(
     """Train a detector on normal images and calibrate it."""
     from lumpylens.verbs.train import is_first_process, train
 
+    if ":" in detector:
+        look_here()
     model = train(
         data,
         detector,
@@ -218,7 +224,10 @@ def benchmark(
         typer.Argument(help="Folder with one sub-folder per class, or a population to simulate."),
     ],
     detectors: Annotated[
-        str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
+        str | None,
+        typer.Option(
+            "--detectors", help="Names or module:Class, with commas; all names by default."
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers, with commas.")] = "0",
     once: Annotated[
@@ -249,6 +258,8 @@ def benchmark(
     """
     from lumpylens.verbs.benchmark.compare import benchmark
 
+    if ":" in (detectors or ""):
+        look_here()
     try:
         numbers = [int(word) for word in seeds.split(",")]
     except ValueError:

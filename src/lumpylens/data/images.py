@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
-from lumpylens.data.source import Allowance, ArraySource, DecodedSource, ImageSource
+from lumpylens.data.source import ArraySource, DecodedSource, ImageSource, MemoryBudget
 from lumpylens.errors import DataError
 
 __all__ = [
@@ -255,9 +255,9 @@ class LensImages(Sequence[LensImage]):
         ...     brightest = [item.image.max() for item in kept]
         ...     stack = kept.stack()
         """
-        allowance = Allowance(DECODED_SHARE * memory_bytes())
+        budget = MemoryBudget(DECODED_SHARE * memory_bytes())
         decoded = {
-            number: DecodedSource(source, allowance)
+            number: DecodedSource(source, budget)
             for number, source in enumerate(self.sources)
             if not isinstance(source, ArraySource)
         }

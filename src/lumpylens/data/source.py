@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from lumpylens.data.image import LensImage
 
 __all__ = [
-    "Allowance",
     "ArraySource",
     "DecodedSource",
     "FailedSource",
     "ImageSource",
     "JoinedSource",
+    "MemoryBudget",
     "joined",
 ]
 
@@ -77,7 +77,7 @@ class ArraySource:
 
 
 @dataclass
-class Allowance:
+class MemoryBudget:
     """Memory that decoded images may still take, in bytes."""
 
     left: float
@@ -97,12 +97,12 @@ class DecodedSource:
     Attributes
     ----------
     source : ImageSource
-    allowance : Allowance
+    budget : MemoryBudget
         What is beyond it is decoded again each time.
     """
 
     source: ImageSource
-    allowance: Allowance
+    budget: MemoryBudget
     _decoded: dict[int, LensImage] = field(default_factory=dict, repr=False)
 
     @property
@@ -127,7 +127,7 @@ class DecodedSource:
             image = self.source.load(position)
             arrays = {"image": image.image, "noise": image.noise, "psf": image.psf}
             held = {name: array for name, array in arrays.items() if array is not None}
-            if self.allowance.spend(sum(array.nbytes for array in held.values())):
+            if self.budget.spend(sum(array.nbytes for array in held.values())):
                 # A copy: a reader may give a view, which would hold the array of a whole file.
                 copies: dict[str, Any] = {name: array.copy() for name, array in held.items()}
                 image = self._decoded[position] = replace(image, **copies)
@@ -136,7 +136,7 @@ class DecodedSource:
     def forget(self) -> None:
         """Let go of what was decoded, and keep nothing from now on."""
         self._decoded.clear()
-        self.allowance.left = -1
+        self.budget.left = -1
 
 
 @dataclass(frozen=True)

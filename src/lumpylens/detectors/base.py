@@ -183,6 +183,8 @@ class Detector(OutlierDetector):
             self.batch_size, shape=self.image_shape, failed=failed, on_image=on_image
         ):
             result = self._score_batch(batch)
+            if reason := result.defect(len(batch), self.components):
+                raise ModelError(f"{type(self).__qualname__}._score_batch: {reason}")
             at = batch.positions
             score[at] = result.anomaly_score
             for name in self.components:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
-from lumpylens.detectors import Detector, Run, Scores, create
+from lumpylens.detectors import Detector, Run, Scores, create, name_for_file
 from lumpylens.detectors.base import refuse_anomalies
 from lumpylens.detectors.scikit import nominal_rate
 from lumpylens.errors import DataError, ModelError
@@ -62,7 +62,7 @@ def train(
     data : str, Path, array_like or LensImages
         Images without substructure; one labelled anomalous is refused.
     detector : str
-        Name of a detector, see ``lumpylens info``.
+        Name of a detector, see `list_detectors`, or ``module:Class`` for one of your own.
     out : str or Path, optional
         Folder for the model. While it is trained, checkpoints lie beside it in ``OUT.run``.
     seed : int
@@ -239,7 +239,8 @@ def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
 
 def _command(images: LensImages, detector: Detector, out: str | Path | None) -> str:
     """The command line that does the same."""
-    words = ["lumpylens", "train", short_path(images.location), "--detector", detector.name]
+    name = name_for_file(type(detector))
+    words = ["lumpylens", "train", short_path(images.location), "--detector", name]
     for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():
         if key != "seed":
             words += ["--set", f"{key}={value}"]

@@ -44,7 +44,7 @@ class Job:
     data : str
         Images of both classes.
     detector : str
-        Name of a detector, or `REFERENCE`.
+        Name of a detector, ``module:Class``, or `REFERENCE`.
     seed : int
     device : str
     progress : bool
@@ -52,6 +52,8 @@ class Job:
         JSON file to write.
     also : str or None
         Further anomalous images, to be told from the same normal ones by the same model.
+    path : tuple of str
+        Where Python looks for modules, so that a detector of the user's is found here, too.
     """
 
     data: str
@@ -61,6 +63,7 @@ class Job:
     progress: bool
     result: str
     also: str | None = None
+    path: tuple[str, ...] = ()
 
 
 def by_class(data: str | Path) -> tuple[LensImages, LensImages]:
@@ -202,6 +205,7 @@ def machine(device: str) -> str:
 def main() -> None:
     """Do the job that standard input describes."""
     job = Job(**json.load(sys.stdin))
+    sys.path[:] = job.path or sys.path
     try:
         found = run(job)
     except LumpylensError as problem:
