@@ -21,6 +21,7 @@ from .verbs.evaluate import evaluate as evaluate
 from .verbs.explain import explain as explain
 from .verbs.export import export as export
 from .verbs.fit import fit as fit
+from .verbs.info import info as info
 from .verbs.score import score as score
 from .verbs.train import train as train
 

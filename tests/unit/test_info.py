@@ -10,7 +10,7 @@ from astropy.io import fits
 from lumpylens.data import LensImage, LensImages
 from lumpylens.errors import DataError
 from lumpylens.report.as_read import draw_as_read
-from lumpylens.verbs.info import describe, lines
+from lumpylens.verbs.info import info
 
 PSF = np.outer([1, 2, 1], [1, 2, 1]).astype(float)
 
@@ -38,14 +38,14 @@ def folder(tmp_path):
 
 
 def test_info_says_what_was_taken_for_what_and_what_is_left_out(folder):
-    found = describe(folder, progress=False)
+    found = info(folder, progress=False)
     assert found["pixel_scales_arcsec"] == [0.05]
     assert found["layouts"] == [
         {"images": 2, "origins": {"image": "primary array", "noise map": "noise_map.fits",
                                   "PSF": "psf.fits", "pixel scale": "header"}},
         {"images": 1, "origins": {"image": "VIS_BGSUB", "noise map": "VIS_RMS", "band": "VIS"}},
     ]  # fmt: skip
-    assert lines(found) == [
+    assert repr(found).splitlines() == [
         f"3 images in {folder}: 0 normal, 0 anomalous, 3 unlabelled",
         '3 of 20x22 pixels, 3 with a noise map, 2 with a PSF, 0.05"/pixel',
         "2 of them: image from primary array, noise map from noise_map.fits, PSF from psf.fits, "
@@ -62,19 +62,19 @@ def test_companions_are_named_without_what_is_peculiar_to_one_image(tmp_path):
     for name in ("J1", "J2"):
         fits.PrimaryHDU(pixels).writeto(tmp_path / f"{name}.fits")
         fits.PrimaryHDU(pixels * 0 + 1).writeto(tmp_path / f"{name}_err.fits")
-    (layout,) = describe(tmp_path, progress=False)["layouts"]
+    (layout,) = info(tmp_path, progress=False)["layouts"]
     assert layout == {"images": 2, "origins": {"image": "primary array", "noise map": "*_err.fits"}}
 
 
 def test_the_band_is_chosen_for_info_too(folder):
-    found = describe(folder / "c.fits", band="DES_G", progress=False)
+    found = info(folder / "c.fits", band="DES_G", progress=False)
     assert found["layouts"][0]["origins"]["band"] == "DES_G"
 
 
 def test_the_figure_shows_images_as_read(folder, tmp_path):
     place = tmp_path / "new" / "figure.png"
-    found = describe(folder, figure=place, progress=False)
-    assert lines(found)[-1] == f"figure: {place}"
+    found = info(folder, figure=place, progress=False)
+    assert repr(found).splitlines()[-1] == f"figure: {place}"
     assert matplotlib.image.imread(place).std() > 0.1
 
 
@@ -102,12 +102,12 @@ def test_masked_noise_leaves_the_rest_of_the_map_visible():
 def test_figures_are_refused_where_there_is_nothing_to_draw(folder, tmp_path):
     for what in (None, "slc-pixel"):
         with pytest.raises(DataError, match="a figure is drawn of images"):
-            describe(what, figure=tmp_path / "a.png", progress=False)
+            info(what, figure=tmp_path / "a.png", progress=False)
     with pytest.raises(DataError, match="a figure ends in .png, .pdf, .svg; got"):
-        describe(folder, figure=tmp_path / "a.txt", progress=False)
+        info(folder, figure=tmp_path / "a.txt", progress=False)
 
 
 def test_images_that_say_nothing_of_their_parts_have_no_layout(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((2, 9, 9)))
-    assert describe(tmp_path, progress=False)["layouts"] == []
+    assert info(tmp_path, progress=False)["layouts"] == []
     assert LensImages.open(tmp_path)[0].origins == {}

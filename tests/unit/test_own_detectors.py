@@ -21,7 +21,7 @@ from lumpylens.results.calibration import Calibration
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.store.folder import load_model, model_digest, save_model
 from lumpylens.store.trained import TrainedModel
-from lumpylens.verbs.info import describe, lines
+from lumpylens.verbs.info import info
 from lumpylens.verbs.train import train
 
 HALO = """
@@ -97,7 +97,7 @@ def test_a_class_is_named_by_its_module(module, tmp_path):
         load_model(tmp_path / "model").detector.anomaly_score(fresh),
         model.detector.anomaly_score(fresh),
     )
-    assert describe(tmp_path / "model")["detector"] == module
+    assert info(tmp_path / "model")["detector"] == module
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ def test_scores_of_another_shape_are_not_spread_over_a_batch(result, said):
 def test_an_installed_package_offers_detectors_by_name(module, folder, tmp_path):
     offer(folder, "halo-finder", **{module: f"{module}:Halo"})
     assert list_detectors()[-1] == module
-    found = describe()
+    found = info()
     assert found["detectors"][module] == f"{module}:Halo of halo-finder 1.5"
-    assert any(module in line for line in lines(found))
+    assert module in repr(found)
     assert module not in sys.modules
     model = trained(module, tmp_path / "model")
     assert 'detector = "own_module' in (tmp_path / "model" / "config.toml").read_text()

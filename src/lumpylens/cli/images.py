@@ -152,10 +152,10 @@ def info(
     debug: Debug = False,
 ) -> int:
     """Describe a model, images, or lumpylens itself."""
-    from lumpylens.verbs import info as describe
+    from lumpylens.verbs.info import info
 
-    found = describe.describe(what, band=band, figure=figure, progress=not quiet)
-    say(found, as_json, describe.lines(found))
+    description = info(what, band=band, figure=figure, progress=not quiet)
+    say(description.facts, as_json, [repr(description)])
     return 0
 
 

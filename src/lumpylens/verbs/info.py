@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import html
 import importlib.util
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
@@ -20,19 +23,42 @@ from lumpylens.store.folder import load_model
 from lumpylens.store.layout import CONFIG, list_models
 from lumpylens.store.trained import TrainedModel
 
-__all__ = ["describe", "lines"]
+__all__ = ["Description", "info"]
 
 SHOWN = 10
 """Failed images named one by one."""
 
 
-def describe(
+@dataclass(frozen=True, repr=False)
+class Description:
+    """What `info` found, for programs in `facts` and for people as text.
+
+    Attributes
+    ----------
+    facts : dict
+        ``kind`` is ``program``, ``model`` or ``images``, and says which others there are.
+    """
+
+    facts: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """One of the facts."""
+        return self.facts[name]
+
+    def __repr__(self) -> str:
+        return "\n".join(sentences(self.facts))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def info(
     what: str | Path | None = None,
     *,
     band: str | None = None,
     figure: str | Path | None = None,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> Description:
     """Describe a model, images, or the program itself.
 
     Parameters
@@ -47,6 +73,10 @@ def describe(
     progress : bool
         Show a bar on standard error while images are read.
 
+    Returns
+    -------
+    Description
+
     Raises
     ------
     DataError
@@ -60,17 +90,17 @@ def describe(
     if figure is not None and (what is None or is_model):
         raise DataError("a figure is drawn of images; name a file or folder of them")
     if what is None:
-        return _program()
+        return Description(_program())
     if is_model:
-        return _model(what)
+        return Description(_model(what))
     if not path.exists():
         known = ", ".join(list_models()) or "none"
         raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
-    return _images(path, band, figure, progress)
+    return Description(_images(path, band, figure, progress))
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """The same for a person to read, one string per line or paragraph."""
+def sentences(found: Mapping[str, Any]) -> list[str]:
+    """Facts for a person to read, one string per line or paragraph."""
     if found["kind"] == "model":
         return [found["card"] or f"{found['detector']} model without a card"]
     if found["kind"] == "images":
