@@ -180,3 +180,52 @@ def test_of_one_name_in_two_formats_the_numbers_win_with_a_word(put):
         "2 files are left out because a file of the same name has better numbers (the first is "
         "image_0.png, beside image_0.npy)"
     ]
+
+
+def test_several_paths_and_patterns_are_one_collection(put, monkeypatch):
+    folder = put("a/1.png", "a/2.png", "b/1.png", "b/deep/3.npy", "c.png", "c.txt")
+    images = LensImages.open([folder / "b", str(folder / "a" / "1.png"), folder / "c.png"])
+    assert sorted(images.ids) == ["a/1.png", "b/1.png", "b/deep/3.npy", "c.png"]
+    assert all(item.error == "" for item in images)
+    assert LensImages.open([folder / "a" / "2.png"]).ids == ["2.png"]
+    assert LensImages.open(f"{folder}/a/*.png").ids == ["1.png", "2.png"]
+    assert sorted(LensImages.open([f"{folder}/**/1.png"]).ids) == ["a/1.png", "b/1.png"]
+    monkeypatch.chdir(folder)
+    assert sorted(LensImages.open(("a", "c.png")).ids) == ["a/1.png", "a/2.png", "c.png"]
+
+
+def test_labels_of_several_paths_are_those_of_their_folders(put):
+    folder = put("no_sub/1.png", "sub/1.png")
+    images = LensImages.open([folder / "no_sub" / "1.png", folder / "sub" / "1.png"])
+    assert dict(zip(images.ids, images.labels.tolist(), strict=True)) == {
+        "no_sub/1.png": 0, "sub/1.png": 1
+    }  # fmt: skip
+    assert LensImages.open([folder / "sub" / "1.png"]).labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "no files are given"),
+        (["a.png", "lost.png"], "no such file or folder: .*lost.png"),
+        (["a.png", "."], "a.png is given twice"),
+        (["c.txt"], "no images in"),
+        ("*.fits", r"no file matches \*.fits"),
+    ],
+)
+def test_mistakes_with_several_paths_are_one_line(put, given, said, monkeypatch):
+    monkeypatch.chdir(put("a.png", "b.png", "c.txt"))
+    with pytest.raises(DataError, match=said):
+        LensImages.open(given)
+
+
+def test_a_name_with_brackets_is_a_name(put):
+    folder = put("lens[1].png", "lens1.png")
+    assert LensImages.open(str(folder / "lens[1].png")).ids == ["lens[1].png"]
+
+
+def test_one_cutout_is_a_collection(put):
+    (cutout,) = LensImages.open(put("a.png"))
+    images = LensImages.open(cutout)
+    assert images.ids == ["a.png"]
+    assert images[0] is cutout

@@ -100,7 +100,7 @@ def score(
     model: Model,
     data: Annotated[
         list[str],
-        typer.Argument(help="Folder or file of images; with --cluster several, or @LIST-OF-THEM."),
+        typer.Argument(help="Folders or files of images; with --cluster also @LIST-OF-THEM."),
     ],
     band: Band = None,
     out: Annotated[
@@ -138,15 +138,11 @@ def score(
         if band is not None:
             raise DataError("--cluster scores shards of one band; leave out --band or --cluster")
         return _score_shards(model, data, out, cluster, fdr, top, fast, device, as_json, quiet)
-    if len(data) > 1:
-        raise DataError(
-            f"{len(data)} files or folders are scored with --cluster, such as --cluster local:2; "
-            "without it give one"
-        )
     from lumpylens.verbs.score import score
 
+    images = data if len(data) > 1 else data[0]
     table = score(
-        model, data[0], band=band, out=out, report=report, explain=explain, fdr=fdr, fast=fast,
+        model, images, band=band, out=out, report=report, explain=explain, fdr=fdr, fast=fast,
         device=device, progress=not quiet,
     )  # fmt: skip
     counts = {

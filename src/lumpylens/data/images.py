@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import operator
 import warnings
@@ -16,7 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, same_scales, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
-from lumpylens.data.source import ArraySource, DecodedSource, ImageSource, MemoryBudget
+from lumpylens.data.source import (
+    ArraySource,
+    CutoutSource,
+    DecodedSource,
+    ImageSource,
+    MemoryBudget,
+)
 from lumpylens.errors import DataError, DataWarning
 
 __all__ = [
@@ -91,9 +98,10 @@ class LensImages(Sequence[LensImage]):
 
         Parameters
         ----------
-        data : str, Path, ndarray or LensImages
-            A file or folder (see `lumpylens.data.readers`), an array of shape
-            (..., H, W), or a collection, which is returned as it is.
+        data : str, Path, sequence of these, ndarray, LensImage or LensImages
+            A file or folder (see `lumpylens.data.readers`), several of them, a pattern such as
+            ``lenses/*.fits``, an array of shape (..., H, W), one cutout, or a collection, which
+            is returned as it is.
         pixel_scale_arcsec : float, optional
             Used where the data do not say.
         band : str, optional
@@ -107,17 +115,20 @@ class LensImages(Sequence[LensImage]):
         """
         if pixel_scale_arcsec is not None and not 0 < pixel_scale_arcsec < math.inf:
             raise DataError(f"a pixel scale is a positive number, got {pixel_scale_arcsec:g}")
-        if isinstance(data, (str, Path)):
-            from lumpylens.data.readers import open_path
+        if (paths := paths_of(data)) is not None:
+            from lumpylens.data.readers import open_path, open_paths
 
-            return cls.from_source(
-                open_path(Path(data), pixel_scale_arcsec=pixel_scale_arcsec, band=band)
-            )
+            known: dict[str, Any] = {"pixel_scale_arcsec": pixel_scale_arcsec, "band": band}
+            if isinstance(data, (str, Path)) and paths == [Path(data)]:
+                return cls.from_source(open_path(paths[0], **known))
+            return cls.from_source(open_paths(paths, **known))
         if band is not None:
             raise DataError(f"a band is chosen of files; band={band!r} was given for images "
                             "that are read already")  # fmt: skip
         if isinstance(data, LensImages):
             return data
+        if isinstance(data, LensImage):
+            return cls.from_source(CutoutSource([data]))
         return cls.from_arrays(data, pixel_scale_arcsec=pixel_scale_arcsec)
 
     @classmethod
@@ -379,6 +390,28 @@ class LensImages(Sequence[LensImage]):
         if not held:
             raise DataError(f"no images in {self.location}")
         return _stack(held)
+
+
+def paths_of(data: Any) -> list[Path] | None:
+    """The files and folders that are meant, a pattern opened up; None if `data` is no path.
+
+    Raises
+    ------
+    DataError
+        If a pattern matches nothing.
+    """
+    if isinstance(data, Path):
+        return [data]
+    if isinstance(data, str):
+        if not glob.has_magic(data) or Path(data).exists():
+            return [Path(data)]
+        matches = sorted(glob.glob(str(Path(data).expanduser()), recursive=True))
+        if not matches:
+            raise DataError(f"no file matches {data}")
+        return [Path(match) for match in matches]
+    if isinstance(data, (list, tuple)) and all(isinstance(part, (str, Path)) for part in data):
+        return [path for part in data for path in paths_of(part) or ()]
+    return None
 
 
 def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from lumpylens.data.image import LensImage
 
 __all__ = [
     "ArraySource",
+    "CutoutSource",
     "DecodedSource",
     "FailedSource",
     "ImageSource",
@@ -148,6 +149,29 @@ class DecodedSource:
         """Let go of what was decoded, and keep nothing from now on."""
         self._decoded.clear()
         self.budget.left = -1
+
+
+@dataclass(frozen=True, eq=False)
+class CutoutSource:
+    """Cutouts already in memory, one by one."""
+
+    images: Sequence[LensImage]
+    location: str = "memory"
+    remarks: Sequence[str] = ()
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """Name of each cutout."""
+        return [image.id for image in self.images]
+
+    @cached_property
+    def labels(self) -> Sequence[int]:
+        """Label of each cutout."""
+        return [image.label for image in self.images]
+
+    def load(self, position: int) -> LensImage:
+        """Give one cutout."""
+        return self.images[position]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lumpylens.data.image import LensImage
 from lumpylens.data.images import LensImages
+from lumpylens.data.source import CutoutSource
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
 from lumpylens.physics.batches import unsplit
@@ -29,21 +30,6 @@ __all__ = ["Simulation", "simulate", "simulate_with_truth"]
 
 PART = 25
 """Images that a process makes at a time."""
-
-
-@dataclass(frozen=True, eq=False)
-class SimulatedSource:
-    """Simulated images in memory."""
-
-    images: Sequence[LensImage]
-    ids: Sequence[str]
-    labels: Sequence[int]
-    location: str
-    remarks: Sequence[str] = ()
-
-    def load(self, position: int) -> LensImage:
-        """One image."""
-        return self.images[position]
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,12 +184,7 @@ def simulate_with_truth(
                 images.append(image)
                 lenses.append(lens)
                 on_image()
-    source = SimulatedSource(
-        images,
-        [image.id for image in images],
-        [image.label for image in images],
-        f"simulated {recipe.population.name}",
-    )
+    source = CutoutSource(images, f"simulated {recipe.population.name}")
     return Simulation(LensImages.from_source(source), tuple(lenses), recipe.galaxies())
 
 

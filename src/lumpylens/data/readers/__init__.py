@@ -7,8 +7,9 @@ folder; images of a stack are ``file[3]`` or carry the ids stored with them.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from lumpylens.data.readers.zarr import open_zarr
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
-__all__ = ["READERS", "Reader", "open_path"]
+__all__ = ["READERS", "Reader", "open_path", "open_paths"]
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,59 @@ def open_path(
     raise DataError(f"{path} is not an image file (looked for {LOOKED_FOR})")
 
 
+def open_paths(
+    paths: Sequence[Path], *, pixel_scale_arcsec: float | None = None, band: str | None = None
+) -> ImageSource:
+    """Open several files and folders as one collection.
+
+    Ids are relative to the folder that holds all of them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    pixel_scale_arcsec, band
+        See `open_path`.
+
+    Raises
+    ------
+    DataError
+        If a path is not there or given twice, or none holds an image.
+    """
+    if not paths:
+        raise DataError("no files are given; name files or folders of images")
+    found: list[Path] = []
+    unreadable: dict[Path, str] = {}
+    homes: list[Path] = []
+    for path in (path.expanduser().absolute() for path in paths):
+        if not path.exists():
+            raise DataError(f"no such file or folder: {path}")
+        whole = path.is_dir() and not is_store(path)
+        within, refused = find_files(path) if whole else ([path], {})
+        if again := set(found) & set(within):
+            raise DataError(f"{min(again)} is given twice")
+        found += within
+        unreadable |= refused
+        homes.append(path if whole else path.parent)
+    root = Path(os.path.commonpath(homes))
+    return _open_files(root, found, unreadable, root, pixel_scale_arcsec, band)
+
+
 def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | None) -> ImageSource:
     found, unreadable = find_files(folder)
+    images = [path for path in found if any(reader.reads(path) for reader in READERS)]
+    root = folder if unreadable or not images else sole_folder(folder, images)
+    return _open_files(folder, found, unreadable, root, pixel_scale_arcsec, band)
+
+
+def _open_files(
+    folder: Path,
+    found: Sequence[Path],
+    unreadable: Mapping[Path, str],
+    root: Path,
+    pixel_scale_arcsec: float | None,
+    band: str | None,
+) -> ImageSource:
+    """The images among files that were found in a folder; `root` is what ids are relative to."""
     images = [path for path in found if any(reader.reads(path) for reader in READERS)]
     if not images:
         refused = "; ".join(f"{path}: {reason}" for path, reason in unreadable.items())
@@ -132,7 +184,6 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
     remarks = _passed_over(set(found) - set(images))
     images, left_out = _best_format(images)
     remarks += left_out
-    root = folder if unreadable else sole_folder(folder, images)
     parts: list[ImageSource] = []
     for reader in READERS:
         own = [path for path in images if reader.reads(path)]
