@@ -223,7 +223,7 @@ def test_evaluate_writes_a_report(call, lenses, model, tmp_path):
 
 
 def test_evaluate_counts_failed_images(call, lenses, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("lumpylens.report.write_report", lambda *_: None)
+    monkeypatch.setattr("lumpylens.report.page.write_report", lambda *_: None)
     status, out, _ = call(
         "evaluate", model, "--normal", lenses / "normal.npy",
         "--anomalous", lenses / "spoilt.npy", "--out", tmp_path / "r",

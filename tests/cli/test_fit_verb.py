@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
             if (name, kind) != ("two", "psf"):
                 fits.writeto(tmp_path / "lenses" / name / f"{kind}.fits", values.astype("f4"))
     monkeypatch.setattr(
-        importlib.import_module("lumpylens.fit"),
+        importlib.import_module("lumpylens.verbs.fit"),
         "_fitted",
         lambda job, cutout, digest: LensRow(
             id=cutout.id, einstein_radius_arcsec=cutout.pixel_scale_arcsec, digest=digest,
@@ -57,9 +57,9 @@ def test_fit_writes_a_catalogue_and_says_what_failed(call, folder):
     )
     assert status == 1
     assert said.splitlines() == [
-        f"1 of 2 lenses fitted: {out}",
-        "1 of them in doubt; the column quality says why",
-        "1 failed; the first is two: no PSF; put psf.fits beside image.fits, or NAME_psf.fits",
+        "LensCatalogue of 2 lenses: 1 fitted, 1 of them in doubt",
+        "  1 failed; the first is two: no PSF; put psf.fits beside image.fits, or NAME_psf.fits",
+        f"all rows are in {out}",
     ]
     header, first, second = out.read_text().splitlines()
     assert header.startswith("id,einstein_radius_arcsec,einstein_radius_err,ellipticity,")

@@ -25,7 +25,8 @@ from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.metrics import auc
 from lumpylens.simulation import simulate
-from lumpylens.store.folder import TrainedModel, load_model, save_model
+from lumpylens.store.folder import load_model, save_model
+from lumpylens.store.trained import TrainedModel
 
 SHAPE = (30, 32)
 

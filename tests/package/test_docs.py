@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from graphlib import CycleError
 from pathlib import Path
 from types import ModuleType
 
@@ -33,31 +32,39 @@ def script(name: str) -> ModuleType:
 def test_imports_point_one_way():
     """`make docs` tells whether the picture is current."""
     architecture = script("architecture")
-    rows = architecture.layers(architecture.between_parts(architecture.imports()))
-    assert "physics" in rows[0]
-    assert rows[-1] == ["cli"]
+    modules = architecture.imports()
+    assert architecture.faults(modules) == []
+    floors = architecture.layers(architecture.between_rooms(modules))
+    assert "physics" in floors[0]
+    assert floors[-1] == ["cli"]
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path):
     package = tmp_path / "lumpylens"
-    (package / "folder").mkdir(parents=True)
+    (package / "room").mkdir(parents=True)
     (package / "__init__.py").write_text("from lumpylens import one\n")
     (package / "one.py").write_text("import numpy\n")
     (package / "two.py").write_text("def later():\n    from lumpylens.one import x\n")
-    (package / "folder" / "a.py").write_text(
+    (package / "room" / "__init__.py").write_text("from lumpylens.room.a import y\n")
+    (package / "room" / "a.py").write_text(
         "from typing import TYPE_CHECKING\n"
         "from lumpylens import two\n"
         "if TYPE_CHECKING:\n    from lumpylens.one import x\n"
     )
-    found = script("architecture").imports(package)
-    assert found == {"one": set(), "two": {"one"}, "folder": {"two"}}
+    assert script("architecture").imports(package) == {
+        "one": set(), "two": {"one"}, "room": {"room.a"}, "room.a": {"one", "two"}
+    }  # fmt: skip
 
 
-def test_imports_in_a_circle_are_found():
+def test_circles_and_arrows_upwards_are_faults():
     architecture = script("architecture")
-    assert architecture.layers({"a": {"b"}, "b": {"c"}, "c": set()}) == [["c"], ["b"], ["a"]]
-    with pytest.raises(CycleError):
-        architecture.layers({"a": {"b"}, "b": {"a"}})
+    assert architecture.faults({"verbs.train": {"data.images"}, "data.images": set()}) == []
+    (upward,) = architecture.faults({"data.images": {"verbs.train"}, "verbs.train": set()})
+    assert upward == "data.images imports verbs.train, which stands above it"
+    (circle,) = architecture.faults({"data.a": {"data.b"}, "data.b": {"data.a"}})
+    assert "in a circle: data.a <- data.b <- data.a" in circle
+    (homeless,) = architecture.faults({"attic.x": set()})
+    assert homeless.startswith("attic.x stands in no room")
 
 
 def test_the_results_table_is_current():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lumpylens
-from lumpylens.lenses.catalogue import Redshifts, read_rows, row_of
+from lumpylens.lenses.catalogue import LensCatalogue, Redshifts, row_of
 from lumpylens.lenses.injection import inject, radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.model import INDEX
 from lumpylens.lenses.perturber import filter_lens
@@ -69,7 +69,7 @@ def test_a_smooth_lens_is_fitted_as_it_was_made(fitted_lens):
     parts = ("smooth", "filter", "noise", "perturber", "multipoles")
     assert row.seconds == pytest.approx(sum(getattr(row, f"seconds_{part}") for part in parts))
     assert min(getattr(row, f"seconds_{part}") for part in parts) > 0
-    assert [repr(one) for one in read_rows(fitted_lens.table)] == [repr(row)]
+    assert [repr(one) for one in LensCatalogue.read(fitted_lens.table)] == [repr(row)]
     assert {path.name for path in fitted_lens.figures.iterdir()} == {"small.png", "small-dark.png"}
 
 

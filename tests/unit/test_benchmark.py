@@ -79,9 +79,11 @@ def test_a_run_measures_what_the_table_shows(one):
 @pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same(lenses, one, tmp_path):
     result = run_benchmark(lenses, ["pca"], out=tmp_path, name="small", progress=False)
-    assert result["rows"][0]["auc"] == one["metrics"]["auc"]
+    assert result.numbers["rows"][0]["auc"] == one["metrics"]["auc"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs", "small.json", "small.md"]
-    assert json.loads((tmp_path / "small.json").read_text()) == json.loads(json.dumps(result))
+    assert json.loads((tmp_path / "small.json").read_text()) == json.loads(
+        json.dumps(result.numbers)
+    )
     assert [entry.name for entry in (tmp_path / "runs" / "small").iterdir()] == ["pca-0.json"]
 
 
@@ -97,7 +99,7 @@ def test_a_run_that_is_there_is_not_made_again(lenses, made, tmp_path):
 def test_some_are_trained_once(lenses, made, tmp_path):
     result = call(lenses, tmp_path, "pca", "aae", seeds=(0, 1), once=["aae"])
     assert made == [("pca", 0), ("pca", 1), ("aae", 0)]
-    assert "--once aae" in result["command"]
+    assert "--once aae" in result.numbers["command"]
     assert "Means over 2 seeds (one for `aae`)" in (tmp_path / "benchmark.md").read_text()
     with pytest.raises(ModelError, match="vae is to be trained once, but is not among pca"):
         call(lenses, tmp_path, "pca", once=["vae"])
@@ -121,7 +123,7 @@ def test_the_table_has_a_line_for_each_detector_and_the_published_numbers(lenses
     assert sum("`dcae`" in line for line in lines) == 2
     assert not any("`rbm`" in line for line in lines)
     assert "rbm with seed 0 (it diverged)" in text
-    assert len(result["failed"]) == 3
+    assert len(result.failed) == 3
     assert "0.932" in text
     assert "not like for like" in text
     assert "Means over 3 seeds" in text
@@ -133,10 +135,10 @@ def test_a_population_is_simulated_as_it_is_and_compensated(made, tmp_path, monk
     options = {"n": 6, "n_anomalous": 3, "substructure": "string", "name": "lsst"}
     result = call("lsst", tmp_path, "pca", **options)
     assert made == [("pca", 0)]
-    assert "--n 6 --n-anomalous 3 --substructure string" in result["command"]
-    assert (result["n_given_normal"], result["n_given_anomalous"]) == (6, 3)
+    assert "--n 6 --n-anomalous 3 --substructure string" in result.numbers["command"]
+    assert (result.numbers["n_given_normal"], result.numbers["n_given_anomalous"]) == (6, 3)
     # The stand-in gives the second class an AUC of its own.
-    assert result["rows"][0]["auc"] != result["compensated"]["rows"][0]["auc"]
+    assert result.numbers["rows"][0]["auc"] != result.compensated.numbers["rows"][0]["auc"]
     assert "mass-compensated" in (tmp_path / "lsst-compensated.md").read_text()
     (place,) = (tmp_path / "simulated").iterdir()
     normal, added = by_class(place / "as-is")
@@ -159,13 +161,13 @@ def test_a_population_is_simulated_as_it_is_and_compensated(made, tmp_path, monk
 def test_the_supervised_reference_stands_below_the_line(lenses, made, tmp_path):
     result = call(lenses, tmp_path, "pca", seeds=[0, 1], reference=True)
     assert made == [("pca", 0), ("pca", 1), (REFERENCE, 0)]
-    assert [row["detector"] for row in result["rows"]] == ["pca"]
-    assert result["reference"]["n_normal"] == 3
+    assert [row["detector"] for row in result.numbers["rows"]] == ["pca"]
+    assert result.numbers["reference"]["n_normal"] == 3
     above, below = (tmp_path / "benchmark.md").read_text().split("\n---\n")
     assert "with their labels" in below
     assert "labelled images: 0.6000 from 10, 0.8000 from 20." in below
     assert "supervised reference" not in above
-    assert call(lenses, tmp_path, "pca")["reference"] is None
+    assert call(lenses, tmp_path, "pca").numbers["reference"] is None
 
 
 @pytest.mark.slow
@@ -177,6 +179,15 @@ def test_the_supervised_reference_learns_from_some_and_is_measured_on_others(len
     assert counts[-1] == found["n_train"]
     assert counts == pytest.approx([counts[-1] / 4, counts[-1] / 2, counts[-1]], abs=1)
     json.dumps(found)
+
+
+def test_without_a_folder_the_result_is_all_there_is(lenses, made):
+    result = call(lenses, None, "pca", "dcae")
+    assert result.numbers["name"] == "benchmark"
+    assert result.to_pandas()["detector"].tolist() == result.columns()["detector"]
+    assert set(result.columns()["detector"]) == {"pca", "dcae"}
+    assert repr(result).count("AUC") == 2
+    assert result._repr_html_().count("<tr>") == 3
 
 
 def test_mistakes_are_named_before_any_run(lenses, made, tmp_path):

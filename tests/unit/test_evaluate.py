@@ -18,11 +18,12 @@ from scipy.stats import ks_2samp
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import part_of, pixel_digest, split
 from lumpylens.errors import DataError
+from lumpylens.report.evaluation import Evaluation
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.metrics import auc, roc_curve, wasserstein
 from lumpylens.results.score_table import ScoreTable
-from lumpylens.store.folder import TrainedModel
-from lumpylens.verbs.evaluate import Evaluation, evaluate
+from lumpylens.store.trained import TrainedModel
+from lumpylens.verbs.evaluate import evaluate
 
 NORMAL = blobs(400, seed=0)
 ANOMALOUS = blobs(100, seed=1, bump=0.35)
@@ -248,7 +249,8 @@ def test_written_folder_is_whole_and_replaced_but_never_over_other_files(
 ) -> None:
     # the pictures have their own test
     monkeypatch.setattr(
-        "lumpylens.report.write_report", lambda _, folder: (folder / "report.html").touch()
+        "lumpylens.report.page.write_report",
+        lambda _, folder: (folder / "report.html").touch(),
     )
     out = tmp_path / "results"
     found = run(model, NORMAL, ANOMALOUS, out=out)
@@ -266,7 +268,7 @@ def test_written_folder_is_whole_and_replaced_but_never_over_other_files(
     def broken(_: Any, folder: Path) -> None:
         raise DataError("disk full")
 
-    monkeypatch.setattr("lumpylens.report.write_report", broken)
+    monkeypatch.setattr("lumpylens.report.page.write_report", broken)
     with pytest.raises(DataError, match="disk full"):
         found.write(tmp_path / "other")
     assert [entry.name for entry in tmp_path.iterdir()] == ["results"]

@@ -12,11 +12,12 @@ from PIL import Image
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
 from lumpylens.report.explained import draw, figure_png
+from lumpylens.report.explanations import Explanations, file_name
 from lumpylens.report.style import DARK, LIGHT
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
-from lumpylens.store.folder import TrainedModel
-from lumpylens.verbs.explain import Explanations, explain, file_name
+from lumpylens.store.trained import TrainedModel
+from lumpylens.verbs.explain import explain
 from lumpylens.verbs.score import score
 
 SIDE = 24

@@ -15,7 +15,8 @@ import lumpylens
 from lumpylens.detectors import Detector, create
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.calibration import Calibration
-from lumpylens.store.folder import TrainedModel, load_model, save_model
+from lumpylens.store.folder import load_model, save_model
+from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.export import ABOUT, export
 
 SHAPE = (9, 12)

@@ -15,12 +15,11 @@ import torch
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError, DataWarning
 from lumpylens.lenses.catalogue import (
+    LensCatalogue,
     LensRow,
     Redshifts,
     read_redshifts,
-    read_rows,
     redshifts_by_lens,
-    write_rows,
 )
 from lumpylens.lenses.inflation import REFERENCE, excess, model_error, p_value, with_p_values
 from lumpylens.lenses.pictures import figure_paths
@@ -77,7 +76,9 @@ def test_every_lens_gets_a_row_and_a_bad_one_a_reason(images, fitted, tmp_path):
     assert rows[0].quality == "pixel scale assumed to be 0.05 arcsec"
     assert "1 pixels are not numbers and are masked" in rows[1].quality
     assert math.isnan(rows[2].einstein_radius_arcsec)
-    assert [repr(one) for one in read_rows(tmp_path / "fits.csv")] == [repr(one) for one in rows]
+    assert [repr(one) for one in LensCatalogue.read(tmp_path / "fits.csv")] == [
+        repr(one) for one in rows
+    ]
 
 
 def test_a_second_run_fits_only_what_is_missing_or_changed(images, fitted, tmp_path):
@@ -122,7 +123,7 @@ def test_an_interrupted_run_loses_no_row(images, fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(FIT, "_fitted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(images, out=out, seed=1, progress=False)
-    kept = read_rows(out)
+    kept = LensCatalogue.read(out)
     assert [one.id for one in kept] == ["a", "b", "c", "d"]
     assert kept[0].slope == 2.2
     assert math.isnan(kept[1].slope)
@@ -138,7 +139,7 @@ def test_rows_of_another_data_set_stay_in_the_table(images, fitted, tmp_path):
     with pytest.warns(DataWarning, match=r"has 2 ids \(a, b\) that are not among these images"):
         rows = fit(images[3:], out=out, progress=False)
     assert [one.id for one in rows] == ["d"]
-    assert [one.id for one in read_rows(out)] == ["d", "a", "b"]
+    assert [one.id for one in LensCatalogue.read(out)] == ["d", "a", "b"]
     assert fitted == ["a", "b", "d"]
 
 
@@ -158,7 +159,7 @@ def test_the_table_is_written_now_and_then(fitted, tmp_path, monkeypatch):
     """Not after every lens, which takes the square of their number."""
     seconds, written = itertools.count(), []
     monkeypatch.setattr(FIT, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
-    monkeypatch.setattr(FIT, "write_rows", lambda rows, place: written.append(len(rows)))
+    monkeypatch.setattr(LensCatalogue, "write", lambda rows, _: written.append(len(rows)))
     many = LensImages.from_arrays(
         np.random.default_rng(0).random((30, 9, 9)), noise=np.ones((9, 9)), psf=np.ones((3, 3))
     )
@@ -169,7 +170,7 @@ def test_the_table_is_written_now_and_then(fitted, tmp_path, monkeypatch):
 
 def test_what_cannot_be_fitted_is_not_written_for_long(tmp_path, fitted, monkeypatch):
     written = []
-    monkeypatch.setattr(FIT, "write_rows", lambda rows, place: written.append(len(rows)))
+    monkeypatch.setattr(LensCatalogue, "write", lambda rows, _: written.append(len(rows)))
     noise = np.zeros((40, 9, 9))
     noise[7] = 1
     mixed = LensImages.from_arrays(
@@ -321,8 +322,10 @@ def test_redshifts_of_no_lens_are_said_before_the_work(images, fitted, tmp_path)
 def test_catalogue_survives_every_format(tmp_path):
     rows = [row("a"), LensRow(id="b", error="no PSF")]
     for name in ("fits.csv", "fits.ecsv"):
-        write_rows(rows, tmp_path / name)
-        assert [repr(one) for one in read_rows(tmp_path / name)] == [repr(one) for one in rows]
+        LensCatalogue(tuple(rows)).write(tmp_path / name)
+        assert [repr(one) for one in LensCatalogue.read(tmp_path / name)] == [
+            repr(one) for one in rows
+        ]
 
 
 def test_remarks_are_words_for_people_and_codes_for_programs():
@@ -345,8 +348,12 @@ def test_trust_is_read_back_without_reading_english(tmp_path):
         row("c", error="no PSF"),
     ]
     assert [one.trusted for one in rows] == [True, False, False]
-    write_rows(rows, tmp_path / "fits.csv")
-    assert [one.trusted for one in read_rows(tmp_path / "fits.csv")] == [True, False, False]
+    LensCatalogue(tuple(rows)).write(tmp_path / "fits.csv")
+    assert [one.trusted for one in LensCatalogue.read(tmp_path / "fits.csv")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_p_value_is_that_of_the_largest_of_many_draws():

@@ -20,7 +20,8 @@ from lumpylens.detectors import create
 from lumpylens.detectors.domain import Domain
 from lumpylens.errors import ModelError
 from lumpylens.results.calibration import Calibration
-from lumpylens.store.folder import TrainedModel, load_model, save_model
+from lumpylens.store.folder import load_model, save_model
+from lumpylens.store.trained import TrainedModel
 
 
 class Bomb:

@@ -43,7 +43,7 @@ def test_help_is_light():
 
 
 def test_every_public_name_is_there():
-    assert len(lumpylens.__all__) <= 20
+    assert len(lumpylens.__all__) <= 25
     assert sorted(lumpylens.__all__) == lumpylens.__all__
     for name in lumpylens.__all__:
         assert getattr(lumpylens, name) is not None
@@ -58,5 +58,5 @@ def test_no_public_name_is_that_of_a_module():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+    with pytest.raises(AttributeError, match="attribute trian"):
         lumpylens.trian  # noqa: B018

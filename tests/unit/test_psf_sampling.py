@@ -104,6 +104,41 @@ def test_an_unknown_scale_of_the_image_is_said():
     assert remark.startswith("the pixel scale is not known; the PSF, of 0.0125 arcsec per pixel")
 
 
+def seen(sigma_px, noise=0.001, side=41):
+    """A round galaxy seen with some blur, and the kernel of that blur."""
+    at = np.hypot(*(np.indices((side, side)) - side // 2))
+    from scipy.ndimage import gaussian_filter
+
+    image = gaussian_filter(np.exp(-np.sqrt(at / 2)), sigma_px)
+    return image + np.random.default_rng(0).normal(0, noise, image.shape)
+
+
+@pytest.mark.parametrize("with_noise", [True, False])
+def test_a_kernel_wider_than_the_sharpest_peak_is_a_remark(with_noise):
+    image = seen(1.0)
+    noise = np.full_like(image, 0.001)[None] if with_noise else None
+    for factor, said in ((1, False), (4, True)):
+        psf = gaussian(41, 1.0, sigma=float(factor))
+        (item,) = LensImages.from_arrays(image[None], noise=noise, psf=psf)
+        assert any("the PSF is much wider" in remark for remark in item.remarks) is said
+
+
+def test_noise_and_hot_pixels_are_no_sharp_peaks():
+    wide = gaussian(41, 1.0, sigma=4.0)
+    faint = np.random.default_rng(1).normal(0, 1, (41, 41))
+    hot = seen(4.0)
+    hot[5, 5] = 20
+    for image in (faint, hot):
+        (item,) = LensImages.from_arrays(image[None], psf=wide)
+        assert item.remarks == ()
+
+
+def test_no_real_lens_is_sharper_than_its_psf(real_data):
+    for folder in ("slacs", "euclid"):
+        for item in LensImages.open(real_data / folder):
+            assert not any("much wider" in remark for remark in item.remarks)
+
+
 def stpsf(path, side):
     """The four planes of STPSF (and WebbPSF), those with the detector's distortion last."""
     hdus = []

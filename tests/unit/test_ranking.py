@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from lumpylens import __version__
-from lumpylens.results.ranking import about, joined, short
+from lumpylens.files.paths import short_path
+from lumpylens.results.ranking import about, joined
 from lumpylens.results.score_table import ScoreTable
 
 
@@ -40,9 +41,9 @@ def test_a_list_of_two_classes_is_judged_as_a_whole() -> None:
 
 
 def test_a_page_names_no_home_folder() -> None:
-    assert short("/home/ada/lenses/normal") == "lenses/normal"
-    assert short("/normal") == "normal"
-    assert short("slc-physics") == "slc-physics"
+    assert short_path("/home/ada/lenses/normal") == "lenses/normal"
+    assert short_path("/normal") == "normal"
+    assert short_path("slc-physics") == "slc-physics"
     said = about(Path("/home/ada/models/mine"), "pca", "/home/ada/lenses/a, /home/ada/lenses/b")
     assert said == {
         "model": "models/mine", "detector": "pca", "data": "lenses/a, lenses/b",

@@ -19,14 +19,16 @@ from PIL import Image
 
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import split
-from lumpylens.report import page, write_report
+from lumpylens.report import page
 from lumpylens.report.bins import shared_bins
+from lumpylens.report.evaluation import Evaluation
 from lumpylens.report.figures import power_of_ten
+from lumpylens.report.page import write_report
 from lumpylens.report.strips import residual_range, write_strip
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.examples import Example
-from lumpylens.store.folder import TrainedModel
-from lumpylens.verbs.evaluate import Evaluation, evaluate
+from lumpylens.store.trained import TrainedModel
+from lumpylens.verbs.evaluate import evaluate
 
 NASTY = """<script>alert("x")</script>&'.jpg"""
 

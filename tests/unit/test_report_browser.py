@@ -16,7 +16,7 @@ from mean_image import MeanImage, blobs
 from lumpylens.data.images import LensImages
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.score_table import ScoreTable
-from lumpylens.store.folder import TrainedModel
+from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.evaluate import evaluate
 from lumpylens.verbs.score import score
 

@@ -27,7 +27,8 @@ from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import read_receipt, stamp
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
 from lumpylens.simulation import simulate
-from lumpylens.store.folder import TrainedModel, model_digest, save_model
+from lumpylens.store.folder import model_digest, save_model
+from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.score import score
 
 SHARDS = 4

@@ -11,7 +11,8 @@ from lumpylens.detectors import create
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.calibration import Calibration
 from lumpylens.simulation import simulate
-from lumpylens.store.folder import TrainedModel, load_model, save_model
+from lumpylens.store.folder import load_model, save_model
+from lumpylens.store.trained import TrainedModel
 
 
 @pytest.fixture

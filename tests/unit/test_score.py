@@ -13,7 +13,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.calibration import Calibration, benjamini_hochberg
 from lumpylens.results.score_table import ScoreTable
-from lumpylens.store.folder import TrainedModel
+from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.score import score
 
 

@@ -10,7 +10,9 @@ import pytest
 from lumpylens.data.images import LensImages
 from lumpylens.results.metrics import auc
 from lumpylens.simulation import simulate
-from lumpylens.store.folder import SHIPPED, TrainedModel, load_model, shipped_models
+from lumpylens.store.folder import load_model
+from lumpylens.store.layout import SHIPPED, list_models
+from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.score import score
 
 LARGEST_MB = 5.0
@@ -26,7 +28,7 @@ def pixel() -> TrainedModel:
     return load_model("slc-pixel")
 
 
-@pytest.mark.parametrize("name", shipped_models())
+@pytest.mark.parametrize("name", list_models())
 def test_it_is_small(name: str) -> None:
     folder = SHIPPED / name
     size = sum(path.stat().st_size for path in folder.iterdir())
@@ -34,7 +36,7 @@ def test_it_is_small(name: str) -> None:
 
 
 def test_those_that_the_documentation_names_are_there() -> None:
-    assert shipped_models() == ["slc-physics", "slc-pixel"]
+    assert list_models() == ["slc-physics", "slc-pixel"]
 
 
 def test_it_separates_simulated_lenses(physics: TrainedModel) -> None:

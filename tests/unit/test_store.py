@@ -13,8 +13,9 @@ from mean_detector import MeanDetector
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, LumpylensError, ModelError
 from lumpylens.results.calibration import Calibration
-from lumpylens.store import folder as store
-from lumpylens.store.folder import TrainedModel, load_model, save_model
+from lumpylens.store import layout as store
+from lumpylens.store.folder import load_model, save_model
+from lumpylens.store.trained import TrainedModel
 
 pytestmark = pytest.mark.usefixtures("mean_detector")
 
@@ -86,7 +87,7 @@ def test_an_older_model_is_replaced_and_nothing_else(model, tmp_path):
     assert load_model(folder).card == "# Another\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(ModelError, match="notes.txt"):
+    with pytest.raises(DataError, match="notes.txt"):
         save_model(model, folder)
     other = tmp_path / "thesis"
     other.mkdir()
@@ -213,15 +214,15 @@ def test_binary_config_is_named(model, tmp_path):
         load_model(folder)
 
 
-def test_shipped_models_are_found_by_name_alone(model, tmp_path, monkeypatch):
+def test_list_models_are_found_by_name_alone(model, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "SHIPPED", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
-    assert store.shipped_models() == []
+    assert store.list_models() == []
     with pytest.raises(ModelError, match="^no model folder nowhere$"):
         load_model("nowhere")
     save_model(model, tmp_path / "models" / "slc-mean")
     (tmp_path / "models" / "rubbish").mkdir()
-    assert store.shipped_models() == ["slc-mean"]
+    assert store.list_models() == ["slc-mean"]
     assert load_model("slc-mean").detector.name == "mean"
     with pytest.raises(ModelError, match="come with lumpylens: slc-mean"):
         load_model("slc-meen")

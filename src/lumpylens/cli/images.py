@@ -12,6 +12,7 @@ from lumpylens.cli.shell import (
     SOME_FAILED,
     Band,
     Debug,
+    Device,
     Json,
     Out,
     Quiet,
@@ -66,7 +67,7 @@ def simulate(
         ),
     ] = None,
     seed: Seed = 0,
-    index: Annotated[
+    indices: Annotated[
         str | None,
         typer.Option("--index", help="Make these of the images, such as 7 or 0-99,250."),
     ] = None,
@@ -85,7 +86,7 @@ def simulate(
     shard: Annotated[
         int, typer.Option("--shard", help="With --cluster: images in each file.")
     ] = 1000,
-    device: Annotated[str, typer.Option("--device", help="cpu, or cuda to render there.")] = "cpu",
+    device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -94,34 +95,27 @@ def simulate(
 
     The same command goes on with a run that was stopped.
     """
-    from lumpylens.simulation import population, simulate
-    from lumpylens.simulation.substructure import substructure as substructure_of
-    from lumpylens.simulation.substructure import substructure_from
-
-    chosen = population(preset)
-    lumps = None if substructure is None else substructure_of(substructure, chosen.substructures)
-    if settings:
-        if lumps is None:
-            raise DataError("--set changes a substructure: give --substructure too")
-        lumps = substructure_from(settings_of(None, settings), chosen.pixel_scale_arcsec, lumps)
     if cluster is not None:
-        if index is not None or format is not None or workers != 1:
+        if indices is not None or format is not None or workers != 1:
             raise DataError("--cluster makes HDF5 files of all images: leave out --index, --format "
                             "and --workers")  # fmt: skip
         from lumpylens.scale import simulate_shards
 
         campaign = simulate_shards(
-            chosen, n, out=out, cluster=cluster, shard=shard, seed=seed, substructure=lumps,
-            sources=sources, device=device, progress=not quiet,
+            preset, n, out=out, cluster=cluster, shard=shard, seed=seed, substructure=substructure,
+            settings=settings_of(settings), sources=sources, device=device, progress=not quiet,
         )  # fmt: skip
         say(asdict(campaign), as_json, campaign.lines())
         return SOME_FAILED if campaign.failed_shards else 0
+    from lumpylens.simulation import simulate
+
     images = simulate(
-        chosen,
+        preset,
         n,
         seed=seed,
-        substructure=lumps,
-        indices=None if index is None else _numbers(index),
+        substructure=substructure,
+        settings=settings_of(settings),
+        indices=None if indices is None else _numbers(indices),
         sources=sources,
         out=out,
         format=format,
@@ -149,6 +143,10 @@ def _numbers(text: str) -> list[int]:
 def info(
     what: Annotated[str | None, typer.Argument(help="A model, or images.")] = None,
     band: Band = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", help="File to draw the first four images into, as they are read."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -156,16 +154,17 @@ def info(
     """Describe a model, images, or lumpylens itself."""
     from lumpylens.verbs import info as describe
 
-    found = describe.describe(what, band=band, progress=not quiet)
+    found = describe.describe(what, band=band, figure=figure, progress=not quiet)
     say(found, as_json, describe.lines(found))
     return 0
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything it makes.")] = (
-        Path("lumpylens-demo")
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for all it makes; lumpylens-demo by default."),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -174,11 +173,6 @@ def demo(
     """Show everything on simulated lenses."""
     from lumpylens.verbs.demo import demo
 
-    made = demo(out=out, seed=seed, progress=not quiet)
-    lines = [
-        f"AUC of lenses that the model never saw: {made['auc']:.3f}",
-        f"flagged at a false-discovery rate of 0.05: {made['flagged']} of {made['lumpy']} lumpy "
-        "lenses",
-    ]
-    say(made, as_json, lines + [f"{key}: {made[key]}" for key in ("model", "scores", "report")])
+    demonstration = demo(out=out, seed=seed, progress=not quiet)
+    say(asdict(demonstration), as_json, [repr(demonstration)])
     return 0

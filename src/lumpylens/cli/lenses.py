@@ -18,7 +18,7 @@ def fit(
     out: Annotated[Path, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")] = Path(
         "fits.csv"
     ),
-    pixel_scale: Annotated[
+    pixel_scale_arcsec: Annotated[
         float | None,
         typer.Option("--pixel-scale", help="Arcsec per pixel where the files do not say."),
     ] = None,
@@ -38,29 +38,23 @@ def fit(
     """Fit real lenses that have noise map and PSF; look for a perturber in each."""
     from lumpylens.verbs.fit import fit
 
-    rows = fit(
+    lenses = fit(
         data,
         band=band,
         out=out,
-        pixel_scale_arcsec=pixel_scale,
+        pixel_scale_arcsec=pixel_scale_arcsec,
         redshifts=redshifts,
         figures=figures,
         workers=workers,
         seed=seed,
         progress=not quiet,
     )
-    failed = [row for row in rows if row.error]
-    doubtful = [row for row in rows if not row.error and not row.trusted]
-    lines = [f"{len(rows) - len(failed)} of {len(rows)} lenses fitted: {out}"]
-    if doubtful:
-        lines.append(f"{len(doubtful)} of them in doubt; the column quality says why")
-    if failed:
-        lines.append(f"{len(failed)} failed; the first is {failed[0].id}: {failed[0].error}")
-    found = {
+    shown = {
         "file": str(out),
-        "lenses": len(rows),
-        "failed": len(failed),
-        "doubtful": len(doubtful),
+        "lenses": len(lenses),
+        "failed": len(lenses.failed),
+        "doubtful": len(lenses.doubtful),
+        "rows": [asdict(row) for row in lenses],
     }
-    say({**found, "rows": [asdict(row) for row in rows]}, as_json, lines)
-    return SOME_FAILED if failed else 0
+    say(shown, as_json, [repr(lenses), f"all rows are in {out}"])
+    return SOME_FAILED if lenses.failed else 0

@@ -62,7 +62,8 @@ def train(
         band=band,
         out=out,
         seed=seed,
-        settings=settings_of(config, settings or []),
+        settings=settings_of(settings),
+        config=config,
         resume=resume,
         device=device,
         devices=devices,
@@ -201,6 +202,7 @@ def evaluate(
     explain: Annotated[
         int, typer.Option("--explain", help="Highest ranks that the report explains.")
     ] = 50,
+    seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -210,7 +212,7 @@ def evaluate(
     from lumpylens.verbs.evaluate import evaluate
 
     evaluation = evaluate(
-        model, normal=normal, anomalous=anomalous, band=band, out=out, explain=explain,
+        model, normal=normal, anomalous=anomalous, band=band, out=out, explain=explain, seed=seed,
         device=device, progress=not quiet,
     )  # fmt: skip
     metrics = evaluation.metrics
@@ -261,7 +263,7 @@ def benchmark(
         numbers = [int(word) for word in seeds.split(",")]
     except ValueError:
         raise ModelError(f"--seeds takes whole numbers with commas, got {seeds!r}") from None
-    result = benchmark(
+    comparison = benchmark(
         data,
         None if detectors is None else _words(detectors),
         band=band,
@@ -276,9 +278,11 @@ def benchmark(
         device=device,
         progress=not quiet,
     )
-    pages = [name, f"{name}-compensated"] if "compensated" in result else [name]
-    say(result, as_json, [(out / f"{page}.md").read_text(encoding="utf-8") for page in pages])
-    return SOME_FAILED if result["failed"] else 0
+    pages = [comparison.markdown()]
+    if comparison.compensated is not None:
+        pages.append(comparison.compensated.markdown())
+    say(comparison.to_dict(), as_json, pages)
+    return SOME_FAILED if comparison.failed else 0
 
 
 def _words(text: str) -> list[str]:

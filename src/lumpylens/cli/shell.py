@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lumpylens.errors import DataError, DataWarning, LumpylensError, ModelError
+from lumpylens.errors import DataWarning, LumpylensError, ModelError
 
 __all__ = [
     "SOME_FAILED", "Band", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed",
@@ -68,18 +68,10 @@ def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
     typer.echo(text)
 
 
-def settings_of(config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
-    """Settings of a file, and on top of them those given as ``name=value``."""
+def settings_of(assignments: Iterable[str] | None) -> dict[str, Any]:
+    """Settings given as ``name=value``, the value in TOML or plain text."""
     settings: dict[str, Any] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as problem:
-            raise DataError(f"cannot read {config}: {problem.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise DataError(f"{config} is not valid TOML: {problem}") from None
-        settings.update(values.get("settings", values))
-    for assignment in assignments:
+    for assignment in assignments or ():
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise ModelError(f"--set takes NAME=VALUE, got {assignment!r}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from lumpylens.data.checks import (
     noise_defect,
     psf_defect,
 )
+from lumpylens.data.psf import width_remark
 
 __all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
 
@@ -51,6 +53,9 @@ class LensImage:
         Why the image cannot be used; empty if it can.
     remarks : tuple of str
         What its file holds that is not used, and why; what was assumed.
+    origins : mapping of str to str
+        What in the files became the image, the noise map and so on, for people; empty where the
+        format leaves no choice.
     """
 
     id: str
@@ -64,6 +69,7 @@ class LensImage:
     file_bytes: int | None = None
     error: str = ""
     remarks: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def checked(
@@ -101,8 +107,11 @@ class LensImage:
             reason = reason or psf_defect(psf_image)
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
-        if not error and (remark := flat_remark(image, noise_map)):
-            remarks = (*remarks, remark)
+        if not error:
+            said = [flat_remark(image, noise_map)]
+            if psf_image is not None:
+                said.append(width_remark(image, noise_map, psf_image))
+            remarks = (*remarks, *filter(None, said))
         return cls(
             id=id,
             image=image if image.size else None,

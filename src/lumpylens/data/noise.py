@@ -71,23 +71,25 @@ def noise_from(
     return noise, remarks
 
 
-def background_scatter(image: NDArray[np.generic], sound: NDArray[np.bool_]) -> float:
+def background_scatter(image: NDArray[np.generic], sound: NDArray[np.bool_] | None = None) -> float:
     """Standard deviation of the background, from differences of pixels of one row or column.
 
     Parameters
     ----------
     image : ndarray, shape (H, W)
-    sound : ndarray of bool, shape (H, W)
-        Pixels to use.
+    sound : ndarray of bool, shape (H, W), optional
+        Pixels to use. Default: all.
 
     Returns
     -------
     float
         NaN if there is none to compare.
     """
-    if sound.shape != image.shape:
-        return math.nan
-    values = np.where(sound, image.astype(np.float64), np.nan)
+    values = image.astype(np.float64)
+    if sound is not None:
+        if sound.shape != image.shape:
+            return math.nan
+        values = np.where(sound, values, np.nan)
     steps = [(values[LAG:] - values[:-LAG]).ravel(), (values[:, LAG:] - values[:, :-LAG]).ravel()]
     differences = np.concatenate(steps)
     differences = differences[np.isfinite(differences)]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lumpylens.errors import ModelError
+from lumpylens.errors import DataError, ModelError
 
-__all__ = ["DetectorConfig", "validated"]
+__all__ = ["DetectorConfig", "read_settings", "validated"]
 
 
 class DetectorConfig(BaseModel):
@@ -19,6 +21,24 @@ class DetectorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
+
+
+def read_settings(config: str | Path) -> dict[str, Any]:
+    """Settings in a TOML file, or in the ``config.toml`` of a model.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    try:
+        values = tomllib.loads(Path(config).read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise DataError(f"cannot read {config}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise DataError(f"{config} is not valid TOML: {problem}") from None
+    settings: dict[str, Any] = values.get("settings", values)
+    return settings
 
 
 def validated(schema: type[BaseModel], settings: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ bit for bit.
 from __future__ import annotations
 
 import csv
+import html
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,12 @@ from lumpylens.files.writing import check_writable, whole_file
 
 if TYPE_CHECKING:
     from astropy.table import Table
+    from pandas import DataFrame
 
-__all__ = ["astropy_table", "check_table_place", "csv_rows", "read_columns", "write_columns"]
+__all__ = [
+    "astropy_table", "check_table_place", "csv_rows", "html_table", "pandas_frame", "read_columns",
+    "write_columns",
+]  # fmt: skip
 
 Columns = Mapping[str, Any]
 Choice = TypeVar("Choice")
@@ -99,6 +104,43 @@ def astropy_table(columns: Columns, descriptions: Mapping[str, str]) -> Table:
         else:
             table[name] = Column(values, description=note)
     return table
+
+
+def pandas_frame(columns: Columns) -> DataFrame:
+    """`pandas.DataFrame` of the columns.
+
+    Raises
+    ------
+    DataError
+        If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise DataError(
+            "a data frame needs pandas: pip install pandas, or use to_table()"
+        ) from None
+    return pandas.DataFrame({name: np.asarray(column) for name, column in columns.items()})
+
+
+def html_table(columns: Columns, caption: str) -> str:
+    """Columns as HTML for a notebook; numbers with four digits, missing ones empty."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    rows = (
+        "".join(f"<td>{html.escape(_short(value))}</td>" for value in row)
+        for row in zip(*columns.values(), strict=True)
+    )
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return (
+        f"<p>{html.escape(caption)}</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (float, np.floating)):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
 
 
 def _by_suffix(path: Path, choices: Sequence[Choice]) -> Choice:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lumpylens.errors import DataError
 
-__all__ = ["check_replaceable", "check_writable", "whole_file", "whole_folder"]
+__all__ = ["check_only", "check_replaceable", "check_writable", "whole_file", "whole_folder"]
 
 
 @contextmanager
@@ -87,6 +87,33 @@ def check_replaceable(folder: Path, *, made_by_us: str) -> None:
             f"{folder} holds other files and is left as it is; give a new or an empty folder"
         )
     check_writable(folder)
+
+
+def check_only(folder: Path, *, made_by_us: str, files: Collection[str], what: str) -> None:
+    """`check_replaceable`, and nothing in the folder that would be lost with it.
+
+    Parameters
+    ----------
+    folder : Path
+    made_by_us : str
+        Name of a file that only a result of the same kind has.
+    files : collection of str
+        Names that such a result consists of.
+    what : str
+        What it is called, for the message.
+
+    Raises
+    ------
+    DataError
+        Also if `folder` holds a file of another name.
+    """
+    check_replaceable(folder, made_by_us=made_by_us)
+    others = {entry.name for entry in folder.iterdir()} - set(files) if folder.is_dir() else set()
+    if others:
+        raise DataError(
+            f"{folder} holds {min(others)}, which is not part of {what}, and is left as it is; "
+            "give a new or an empty folder"
+        )
 
 
 def check_writable(path: Path) -> None:

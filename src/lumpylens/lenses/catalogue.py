@@ -6,23 +6,36 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from lumpylens.data.readers.companions import ENDINGS
 from lumpylens.errors import DataError
-from lumpylens.files.tables import read_columns, write_columns
+from lumpylens.files.tables import (
+    astropy_table,
+    html_table,
+    pandas_frame,
+    read_columns,
+    write_columns,
+)
 from lumpylens.lenses.remarks import Note, codes, words
 from lumpylens.physics.cosmology import msun_per_square_arcsec
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+    from pandas import DataFrame
+
     from lumpylens.lenses.analysis import LensAnalysis
 
 __all__ = [
-    "LensRow", "Redshifts", "read_redshifts", "read_rows", "redshifts_by_lens", "row_of",
-    "with_masses", "write_rows",
+    "LensCatalogue", "LensRow", "Redshifts", "read_redshifts", "redshifts_by_lens", "row_of",
+    "with_masses",
 ]  # fmt: skip
 
 TEXT = ("id", "quality", "error", "digest", "doubts")
+HEADLINE = ("id", "einstein_radius_arcsec", "einstein_radius_err", "perturber_p_value", "quality")
+"""Columns of a notebook's view."""
+SHOWN = 20
+"""Rows of a notebook's view."""
 
 
 def _number(meaning: str) -> Any:
@@ -44,14 +57,20 @@ class LensRow:
     einstein_radius_arcsec: float = _number("of the ellipse that holds the mass of a circle")
     einstein_radius_err: float = _number("statistical standard deviation, arcsec")
     ellipticity: float = _number("1 - axis ratio of the mass")
-    ellipticity_angle_deg: float = _number("of the mass's major axis, from x towards y")
+    ellipticity_angle_deg: float = _number(
+        "of the mass's major axis, from x towards y; row 0 is at the bottom"
+    )
     shear: float = _number("external shear")
-    shear_angle_deg: float = _number("direction in which it stretches, from x towards y")
+    shear_angle_deg: float = _number(
+        "direction in which it stretches, from x towards y; row 0 is at the bottom"
+    )
     slope: float = _number("three-dimensional slope of the mass, 2 is isothermal")
     chi2_per_pixel: float = _number("of the smooth lens; given noise maps are often too large")
     quality: str = _text("good, or what to doubt, in words")
     perturber_x_arcsec: float = _number("from the lens's centre along columns")
-    perturber_y_arcsec: float = _number("from the lens's centre along rows")
+    perturber_y_arcsec: float = _number(
+        "from the lens's centre along rows; row 0 has the smallest y"
+    )
     perturber_einstein_radius_arcsec: float = _number("of the explicitly fitted perturber")
     perturber_mass_msun: float = _number("solar masses; needs redshifts")
     perturber_log_evidence: float = _number("gain of the explicitly fitted perturber")
@@ -87,6 +106,125 @@ class LensRow:
     def trusted(self) -> bool:
         """Whether there is a fit, and nothing to doubt of it."""
         return not self.error and not self.doubts
+
+
+MEANINGS = {column.name: column.metadata["meaning"] for column in fields(LensRow)}
+"""Name -> meaning, of each column of the catalogue."""
+
+
+@dataclass(frozen=True, repr=False)
+class LensCatalogue(Sequence[LensRow]):
+    """What `lumpylens.fit` gives back: one row per lens, in the order of the images.
+
+    Attributes
+    ----------
+    rows : tuple of LensRow
+    """
+
+    rows: tuple[LensRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> LensRow: ...
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> LensCatalogue: ...
+    def __getitem__(self, index: int | str | slice) -> LensRow | list[Any] | LensCatalogue:
+        """One row by its position, one column by its name, or a catalogue of some rows."""
+        if isinstance(index, str):
+            return self.columns()[index]
+        if isinstance(index, slice):
+            return LensCatalogue(self.rows[index])
+        return self.rows[index]
+
+    @property
+    def failed(self) -> list[LensRow]:
+        """Lenses that could not be fitted."""
+        return [row for row in self if row.error]
+
+    @property
+    def doubtful(self) -> list[LensRow]:
+        """Lenses whose fit is in doubt; `quality` says why."""
+        return [row for row in self if not row.error and not row.trusted]
+
+    @property
+    def most_significant(self) -> LensRow | None:
+        """The lens with the smallest p-value of a perturber, if any has one."""
+        rows = [row for row in self if not math.isnan(row.perturber_p_value)]
+        return min(rows, key=lambda row: row.perturber_p_value, default=None)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Name -> values, in the order of the file."""
+        return {column.name: [getattr(row, column.name) for row in self]
+                for column in fields(LensRow)}  # fmt: skip
+
+    def to_table(self) -> Table:
+        """`astropy.table.Table` in which missing numbers are masked."""
+        return astropy_table(self.columns(), MEANINGS)
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame`, one row per lens.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        return pandas_frame(self.columns())
+
+    def write(self, path: str | Path) -> Path:
+        """Write CSV, ECSV or Parquet, by suffix.
+
+        Raises
+        ------
+        DataError
+            If the suffix is another one, or the file cannot be written.
+        """
+        write_columns(self.columns(), Path(path), descriptions=MEANINGS)
+        return Path(path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> LensCatalogue:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        DataError
+            If it is no catalogue.
+        """
+        columns = read_columns(Path(path), text=TEXT)
+        if missing := [name for name in MEANINGS if name not in columns]:
+            raise DataError(
+                f"{path} is no catalogue of lenses (it lacks {', '.join(missing[:3])}); "
+                "give another --out, or remove it"
+            )
+        return cls(
+            tuple(
+                LensRow(**dict(zip(MEANINGS, values, strict=True)))
+                for values in zip(*(columns[name] for name in MEANINGS), strict=True)
+            )
+        )
+
+    def __repr__(self) -> str:
+        lines = [
+            f"LensCatalogue of {len(self)} lenses: {len(self) - len(self.failed)} fitted, "
+            f"{len(self.doubtful)} of them in doubt"
+        ]
+        if self.failed:
+            first = self.failed[0]
+            lines.append(f"  {len(self.failed)} failed; the first is {first.id}: {first.error}")
+        if best := self.most_significant:
+            lines.append(
+                f"  most significant perturber: {best.id}, p = {best.perturber_p_value:.2g}"
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        columns = self[:SHOWN].columns()
+        return html_table({name: columns[name] for name in HEADLINE}, repr(self).splitlines()[0])
 
 
 def row_of(found: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
@@ -132,34 +270,6 @@ def row_of(found: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
 def _angle(first: float, second: float) -> float:
     """Position angle of a quantity that turns by twice the angle, degrees from -90 to 90."""
     return math.degrees(math.atan2(second, first)) / 2
-
-
-def write_rows(rows: Sequence[LensRow], path: Path) -> None:
-    """Write a catalogue as CSV, ECSV or Parquet, by suffix."""
-    columns = {one.name: [getattr(row, one.name) for row in rows] for one in fields(LensRow)}
-    meanings = {one.name: one.metadata["meaning"] for one in fields(LensRow)}
-    write_columns(columns, path, descriptions=meanings)
-
-
-def read_rows(path: Path) -> list[LensRow]:
-    """Read a catalogue.
-
-    Raises
-    ------
-    DataError
-        If it is none.
-    """
-    columns = read_columns(path, text=TEXT)
-    names = [one.name for one in fields(LensRow)]
-    if missing := [name for name in names if name not in columns]:
-        raise DataError(
-            f"{path} is no catalogue of lenses (it lacks {', '.join(missing[:3])}); "
-            "give another --out, or remove it"
-        )
-    return [
-        LensRow(**dict(zip(names, values, strict=True)))
-        for values in zip(*(columns[name] for name in names), strict=True)
-    ]
 
 
 @dataclass(frozen=True)

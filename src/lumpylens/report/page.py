@@ -13,20 +13,19 @@ from markupsafe import Markup
 from lumpylens.data.shortcuts import TRIVIAL_STATISTICS
 from lumpylens.report import figures
 from lumpylens.report.listing import write_listing
+from lumpylens.report.place import IMAGES, PAGE
 from lumpylens.report.strips import residual_range, write_strip
 from lumpylens.report.style import save_both
+from lumpylens.results.evaluation import EvaluationData
 from lumpylens.results.metrics import RocCurve, roc_curve
+from lumpylens.results.ranking import Ranking
 from lumpylens.results.score_table import FIRST_COMPONENT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from lumpylens.results.ranking import Ranking
-    from lumpylens.verbs.evaluate import Evaluation
-
 __all__ = ["write_list_report", "write_report"]
 
-PAGE, IMAGES = "report.html", "images"
 GROUPS = {
     "highest": ("Highest ranked", "The most anomalous of all images, of either class."),
     "false_alarms": ("False alarms", "The normal images with the highest scores."),
@@ -44,14 +43,14 @@ ROC_PARTS = {"train": "training data", "test": "validation data (never seen)"}
 """What the challenge calls the two; the model chose nothing on our test part."""
 
 
-def write_report(evaluation: Evaluation, folder: str | Path) -> Path:
+def write_report(evaluation: EvaluationData, folder: str | Path) -> Path:
     """Write ``report.html`` and the pictures it shows.
 
     The page works from the disk: relative files, no request to anywhere.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : EvaluationData
     folder : str or Path
         An existing folder.
 
@@ -184,7 +183,7 @@ def best_trivial(areas: Mapping[str, Mapping[str, float]]) -> tuple[str, float] 
     return max(values, key=lambda pair: pair[1], default=None)
 
 
-def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
+def draw_figures(evaluation: EvaluationData, folder: Path) -> dict[str, str]:
     """Draw every figure that the numbers allow; name -> what it shows, for readers of text."""
     m, rows = evaluation.metrics, evaluation.rows()
     scores = {name: table.anomaly_score for name, table in rows.items()}
@@ -250,7 +249,7 @@ def describe(what: str, values: Mapping[str, Any]) -> str:
 
 
 def draw_examples(
-    evaluation: Evaluation, folder: Path
+    evaluation: EvaluationData, folder: Path
 ) -> tuple[list[tuple[str, str, list[tuple[str, Any]]]], float]:
     """Write one strip per example; heading, text and (file, example) of each group."""
     shown = evaluation.examples

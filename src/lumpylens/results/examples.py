@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.images import LensImages
-from lumpylens.detectors.base import Detector
 from lumpylens.results.score_table import FIRST_COMPONENT, ScoreTable
 
 __all__ = ["Example", "choose_examples"]
@@ -47,7 +46,7 @@ def choose_examples(
     images: Mapping[str, LensImages],
     tables: Mapping[str, ScoreTable],
     positions: Mapping[str, NDArray[np.int_]],
-    detector: Detector,
+    reconstruct: Callable[[LensImages], NDArray[np.float32]],
     seed: int,
 ) -> dict[str, tuple[Example, ...]]:
     """Read and reconstruct the images at both ends of the ranking, and some at random.
@@ -57,7 +56,8 @@ def choose_examples(
     images, tables, positions : mapping
         By class, ``normal`` and ``anomalous``: the collection, its scores, and which of its
         images to choose from; all of these have a score.
-    detector : Detector
+    reconstruct : callable
+        From images to their reconstructions, shape (n, H, W).
     seed : int
         Of the random draw.
 
@@ -90,7 +90,7 @@ def choose_examples(
         chosen = images[name][wanted]
         rebuilt: list[NDArray[np.float32] | None] = [None] * len(wanted)
         if np.isfinite(table.components[FIRST_COMPONENT][wanted]).all():
-            rebuilt = list(detector.reconstruct(chosen))
+            rebuilt = list(reconstruct(chosen))
         for k, item, reconstruction in zip(wanted, chosen, rebuilt, strict=True):
             if item.image is not None:
                 made[name, k] = Example(

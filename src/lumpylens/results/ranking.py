@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from lumpylens.data.images import LensImages
-from lumpylens.errors import DataError
-from lumpylens.files.writing import check_replaceable, whole_folder
+from lumpylens.files.paths import short_path
 from lumpylens.results.calibration import Calibration, benjamini_hochberg
 from lumpylens.results.explanation import Explanation
 from lumpylens.results.score_table import ScoreTable
 
-__all__ = ["CLASS", "Ranking", "about", "check_report_place", "joined", "short"]
+__all__ = ["CLASS", "Ranking", "about", "joined"]
 
-REPORT, IMAGES, SCORES = "report.html", "images", "scores.csv"
 CLASS = "class"
 """Column of a labelled list."""
 
@@ -54,23 +52,6 @@ class Ranking:
         """Whether classes are known."""
         return CLASS in self.table.components
 
-    def write(self, folder: str | Path) -> Path:
-        """Write ``report.html``, its pictures and ``scores.csv``.
-
-        Raises
-        ------
-        DataError
-            If `folder` holds other files than those of a report, or cannot be written.
-        """
-        from lumpylens.report import write_list_report
-
-        place = Path(folder)
-        check_report_place(place)
-        with whole_folder(place, made_by_us=REPORT) as beside:
-            self.table.write(beside / SCORES)
-            write_list_report(self, beside)
-        return place
-
     def __repr__(self) -> str:
         return f"<Ranking of {len(self.table)} images, {len(self.explanations)} explained>"
 
@@ -105,26 +86,8 @@ def about(model: Any, detector: str, data: str) -> dict[str, str]:
     from importlib.metadata import version
 
     return {
-        "model": short(str(model)) if isinstance(model, (str, Path)) else detector,
+        "model": short_path(str(model)) if isinstance(model, (str, Path)) else detector,
         "detector": detector,
-        "data": ", ".join(short(part) for part in data.split(", ")),
+        "data": ", ".join(short_path(part) for part in data.split(", ")),
         "lumpylens": version("lumpylens"),
     }
-
-
-def short(location: str) -> str:
-    """Last two parts of a path: a report that is given away names no home folder."""
-    return "/".join(Path(location).parts[-2:]).lstrip("/")
-
-
-def check_report_place(folder: Path) -> None:
-    """Refuse a folder that holds anything but an older report of a list, or cannot be written."""
-    check_replaceable(folder, made_by_us=REPORT)
-    if not folder.is_dir():
-        return
-    others = {entry.name for entry in folder.iterdir()} - {REPORT, IMAGES, SCORES}
-    if others:
-        raise DataError(
-            f"{folder} holds {min(others)}, which is not part of a list's report, and is left as "
-            "it is; give a new or an empty folder"
-        )

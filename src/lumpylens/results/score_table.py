@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.errors import DataError
-from lumpylens.files.tables import astropy_table, read_columns, write_columns
+from lumpylens.files.tables import (
+    astropy_table,
+    html_table,
+    pandas_frame,
+    read_columns,
+    write_columns,
+)
 
 if TYPE_CHECKING:
     from astropy.table import Table
+    from pandas import DataFrame
 
-__all__ = ["ScoreTable"]
+__all__ = ["ScoreRow", "ScoreTable"]
 
 FIXED = ("id", "anomaly_score", "p_value", "error", "q_value", "flag", "warning")
 """Columns of every table, in their order; components follow."""
@@ -37,6 +43,33 @@ DESCRIPTIONS = {
 }
 SHOWN = 10
 """Rows in a notebook's or a terminal's view."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One row of a `ScoreTable`; its attributes are those columns.
+
+    Attributes
+    ----------
+    id, error, warning : str
+    anomaly_score, p_value, q_value : float
+    flag : bool
+    components : dict of str to float or str
+    """
+
+    id: str
+    anomaly_score: float
+    p_value: float
+    error: str
+    q_value: float
+    flag: bool
+    warning: str
+    components: Mapping[str, Any]
+
+    @property
+    def note(self) -> str:
+        """Why there is no score, why not to trust it, or that it is flagged; else empty."""
+        return self.error or self.warning or ("flagged" if self.flag else "")
 
 
 @dataclass(frozen=True)
@@ -68,6 +101,8 @@ class ScoreTable:
     ... )
     >>> table.ranked().id, table.n_failed
     (['c', 'a', 'b'], 1)
+    >>> table[2].id, table["p_value"].tolist()
+    ('c', [0.5, nan, 0.01])
     """
 
     id: list[str]
@@ -97,9 +132,36 @@ class ScoreTable:
     def __len__(self) -> int:
         return len(self.id)
 
-    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> ScoreTable:
-        """Another table with the rows of a slice, a list of positions or a boolean mask."""
+    def __iter__(self) -> Iterator[ScoreRow]:
+        return (self[row] for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> ScoreRow: ...
+    @overload
+    def __getitem__(self, index: str) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> ScoreTable: ...
+    def __getitem__(
+        self, index: int | str | slice | Sequence[int] | NDArray[Any]
+    ) -> ScoreRow | NDArray[Any] | ScoreTable:
+        """One row by its position, one column by its name, or a table of some rows.
+
+        A slice, a list of positions or a boolean mask gives another table.
+        """
+        if isinstance(index, str):
+            return np.asarray(self.columns()[index])
         rows = np.arange(len(self))[index]
+        if np.ndim(rows) == 0:
+            return ScoreRow(
+                id=self.id[rows],
+                anomaly_score=float(self.anomaly_score[rows]),
+                p_value=float(self.p_value[rows]),
+                error=self.error[rows],
+                q_value=float(self.q_value[rows]),
+                flag=bool(self.flag[rows]),
+                warning=self.warning[rows],
+                components={name: values[rows] for name, values in self.components.items()},
+            )
         return ScoreTable(
             **{name: [getattr(self, name)[row] for row in rows] for name in TEXT},
             anomaly_score=self.anomaly_score[rows],
@@ -174,6 +236,16 @@ class ScoreTable:
         """`astropy.table.Table` in which missing numbers are masked."""
         return astropy_table(self.columns(), DESCRIPTIONS)
 
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame`, one row per image.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        return pandas_frame(self.columns())
+
     # -- files ------------------------------------------------------------------------------
 
     def write(self, path: str | Path) -> Path:
@@ -215,31 +287,21 @@ class ScoreTable:
 
     def __repr__(self) -> str:
         lines = [self._summary()]
-        rows = self.top(SHOWN)
-        if len(rows):
-            width = max(len(name) for name in rows.id)
+        top = list(self.top(SHOWN))
+        if top:
+            width = max(len(row.id) for row in top)
             lines.append(f"  {'id':<{width}}  anomaly_score    p_value    q_value")
-        for k, name in enumerate(rows.id):
-            numbers = (rows.anomaly_score[k], rows.p_value[k], rows.q_value[k])
-            note = rows.error[k] or rows.warning[k] or ("flagged" if rows.flag[k] else "")
-            cells = "  ".join(f"{_short(v):>{w}}" for v, w in zip(numbers, (13, 9, 9), strict=True))
-            lines.append(f"  {name:<{width}}  {cells}  {note}".rstrip())
+        for row in top:
+            numbers = ((row.anomaly_score, 13), (row.p_value, 9), (row.q_value, 9))
+            cells = "  ".join(f"{_short(number):>{cell}}" for number, cell in numbers)
+            lines.append(f"  {row.id:<{width}}  {cells}  {row.note}".rstrip())
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = self.top(SHOWN)
-        names = [name for name in rows.columns() if name not in ("error", "warning", "flag")]
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in [*names, "note"])
-        body = []
-        for k in range(len(rows)):
-            cells = [_short(rows.columns()[name][k]) for name in names]
-            cells.append(rows.error[k] or rows.warning[k] or ("flagged" if rows.flag[k] else ""))
-            body.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
-        lines = "".join(f"<tr>{cells}</tr>" for cells in body)
-        return (
-            f"<p>{html.escape(self._summary())}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-        )
+        columns = self.top(SHOWN).columns()
+        notes = [row.note for row in self.top(SHOWN)]
+        kept = {k: v for k, v in columns.items() if k not in ("error", "warning", "flag")}
+        return html_table({**kept, "note": notes}, self._summary())
 
     def _summary(self) -> str:
         text = f"ScoreTable of {len(self)} images: {np.count_nonzero(self.flag)} flagged"
@@ -247,9 +309,7 @@ class ScoreTable:
         return text + (f"; the {SHOWN} most anomalous:" if len(self) > SHOWN else "")
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, str):
-        return value
+def _short(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4g}"
 
 

@@ -19,6 +19,7 @@ from lumpylens.files.writing import check_replaceable, check_writable, whole_fil
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.selection import select
 from lumpylens.scale.shards import ScoreTask
+from lumpylens.training.device import check_device
 
 __all__ = ["Campaign", "score_shards"]
 
@@ -90,7 +91,7 @@ def score_shards(
     fdr: float = 0.05,
     top: int = 100,
     fast: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     progress: bool = True,
 ) -> Campaign:
     """Score shards of images, each once, wherever they are done.
@@ -141,8 +142,7 @@ def score_shards(
         raise ModelError(f"fdr is a false-discovery rate between 0 and 1, got {fdr:g}")
     if top < 1:
         raise ModelError(f"top is a number of images, got {top}")
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
+    check_device(device)
     check_cluster(cluster)
     digest = model_digest(model)
     trained = load_model(model)

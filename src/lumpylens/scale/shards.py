@@ -32,7 +32,7 @@ from lumpylens.scale.receipts import (
 
 if TYPE_CHECKING:
     from lumpylens.results.score_table import ScoreTable
-    from lumpylens.store.folder import TrainedModel
+    from lumpylens.store.trained import TrainedModel
 
 __all__ = ["ScoreReceipt", "ScoreTask", "score_shard"]
 
@@ -159,8 +159,6 @@ class ScoreTask:
             return True
 
     def _score(self) -> None:
-        from lumpylens.verbs.score import calibrated, raw_scores
-
         started = time.perf_counter()
         wanted = self.wanted()
         model = _model(self.model, self.model_digest, self.fast)
@@ -171,8 +169,7 @@ class ScoreTask:
                 "split it"
             )
         with one_thread():
-            scores = raw_scores(model, images, self.device, progress=False)
-        table = calibrated(images.ids, scores, model.calibration)
+            table = model.score(images, device=self.device)
         place = Path(self.folder) / f"{self.name}.parquet"
         with whole_file(place) as beside:
             columns = table.columns()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
@@ -179,8 +179,9 @@ def simulate_shards(
     shard: int = 1000,
     seed: int = 0,
     substructure: str | Substructure | None = None,
+    settings: Mapping[str, Any] | None = None,
     sources: str | Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     progress: bool = True,
 ) -> SimulationCampaign:
     """Simulate images in shards; every image is the one that `simulate` makes.
@@ -189,7 +190,7 @@ def simulate_shards(
 
     Parameters
     ----------
-    preset, n, seed, substructure, sources, device
+    preset, n, seed, substructure, settings, sources, device
         See `lumpylens.simulate`.
     out : str or Path
         Folder; one of an earlier call with the same settings is gone on with.
@@ -205,8 +206,8 @@ def simulate_shards(
     DataError
         If a setting makes no sense, `out` holds something else, or the cluster is gone.
     """
-    from lumpylens.simulation import population, simulate
-    from lumpylens.simulation.substructure import substructure as substructure_of
+    from lumpylens.simulation.images import lumps_of, simulate
+    from lumpylens.simulation.presets import population
 
     started = time.perf_counter()
     if n < 1 or shard < 1 or seed < 0:
@@ -214,10 +215,11 @@ def simulate_shards(
                         f"images in shards of {shard}, seed {seed}")  # fmt: skip
     check_cluster(cluster)
     chosen = population(preset)
-    lumps = None if substructure is None else substructure_of(substructure, chosen.substructures)
+    lumps = lumps_of(chosen, substructure, settings)
+    device = "cpu" if device == "auto" else device
     found = None if sources is None else str(Path(sources).expanduser().resolve())
     # What makes no image fails here, and not in every shard.
-    simulate(chosen, 1, seed=seed, substructure=lumps, sources=found, device=device)
+    simulate(chosen, 1, seed=seed, substructure=lumps, sources=found, device=device, progress=False)
     folder = Path(out)
     mark = digest_of({"population": repr(chosen), "substructure": repr(lumps), "seed": seed,
                       "shard": shard, "sources": found or ""})  # fmt: skip

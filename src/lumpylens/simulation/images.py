@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.data.image import LensImage
 from lumpylens.data.images import LensImages
@@ -18,7 +18,7 @@ from lumpylens.simulation.populations import Population
 from lumpylens.simulation.presets import population
 from lumpylens.simulation.recipe import Recipe, in_processes
 from lumpylens.simulation.sources import Galaxies
-from lumpylens.simulation.substructure import Substructure
+from lumpylens.simulation.substructure import Substructure, substructure_from
 from lumpylens.simulation.substructure import substructure as substructure_of
 from lumpylens.simulation.truth import truth_table
 
@@ -77,13 +77,14 @@ def simulate(
     *,
     seed: int = 0,
     substructure: str | Substructure | None = None,
+    settings: Mapping[str, Any] | None = None,
     indices: Sequence[int] | None = None,
     sources: str | Path | None = None,
     out: str | Path | None = None,
     format: str | None = None,
     workers: int = 1,
-    device: str = "cpu",
-    progress: bool = False,
+    device: str = "auto",
+    progress: bool = True,
 ) -> LensImages:
     """Simulate images of lenses.
 
@@ -107,6 +108,8 @@ def simulate(
         (truncated NFW with a mass function), ``string``, ``one`` (a single point mass), one of
         the population's own, or yours. With ``-compensated`` at the end the halo gives up their
         mass. None is a smooth lens.
+    settings : mapping, optional
+        Numbers of the substructure, instead of its own; such as ``{"count": 10}``.
     indices : sequence of int, optional
         Make these instead of 0 to n - 1.
     sources : str or Path, optional
@@ -120,8 +123,9 @@ def simulate(
     workers : int
         Processes. More than one need a script of yours to guard its start with
         ``if __name__ == "__main__"``.
-    device : str
-        ``cpu``, or a torch device that renders in batches; images agree within rounding.
+    device : {"auto", "cpu", "cuda"}
+        ``auto`` is the CPU, so that images are the same on all machines; ``cuda`` renders in
+        batches, and images agree within rounding.
     progress : bool
         Show a bar on standard error.
 
@@ -138,16 +142,18 @@ def simulate(
 
     Examples
     --------
-    >>> images = simulate("slc", 2, seed=7)
+    >>> images = simulate("slc", 2, seed=7, progress=False)
     >>> images.ids, images[0].image.shape, images[0].stretched
     (['slc-7-0', 'slc-7-1'], (150, 150), True)
-    >>> again = simulate("slc", seed=7, indices=[1])
+    >>> again = simulate("slc", seed=7, indices=[1], progress=False)
     >>> bool((again[0].image == images[1].image).all())
     True
     """
+    chosen = population(preset)
+    lumps = lumps_of(chosen, substructure, settings)
     if out is not None:
         check_place(out, format)
-        recipe = _recipe(preset, seed, substructure, sources, device)
+        recipe = _recipe(chosen, seed, lumps, sources, device)
         return write(
             recipe, _checked_indices(n, indices), out,
             format=format, workers=_checked_workers(workers), progress=progress,
@@ -155,7 +161,7 @@ def simulate(
     if format is not None:
         raise DataError("a format needs a place to write to: out")
     return simulate_with_truth(
-        preset, n, seed=seed, substructure=substructure, indices=indices, sources=sources,
+        chosen, n, seed=seed, substructure=lumps, indices=indices, sources=sources,
         workers=workers, device=device, progress=progress,
     ).images  # fmt: skip
 
@@ -182,7 +188,7 @@ def simulate_with_truth(
     """
     recipe = _recipe(preset, seed, substructure, sources, device)
     wanted = _checked_indices(n, indices)
-    size = PART if _checked_workers(workers) > 1 else 1 if device == "cpu" else len(wanted)
+    size = PART if _checked_workers(workers) > 1 else 1 if recipe.device == "cpu" else len(wanted)
     tasks = [(recipe, wanted[k : k + size]) for k in range(0, len(wanted), size)]
     images: list[LensImage] = []
     lenses: list[Lens] = []
@@ -213,13 +219,32 @@ def _recipe(
     sources: str | Path | None,
     device: str,
 ) -> Recipe:
-    chosen = population(preset)
     if seed < 0:
         raise DataError(f"a seed is not negative, got {seed}")
-    lumps = substructure
-    if lumps is not None:
-        lumps = substructure_of(lumps, chosen.substructures)
-    return Recipe(chosen, lumps, seed, None if sources is None else str(sources), device)
+    chosen = population(preset)
+    place = "cpu" if device == "auto" else device
+    lumps = lumps_of(chosen, substructure)
+    return Recipe(chosen, lumps, seed, None if sources is None else str(sources), place)
+
+
+def lumps_of(
+    chosen: Population,
+    substructure: str | Substructure | None,
+    settings: Mapping[str, Any] | None = None,
+) -> Substructure | None:
+    """The substructure of a population that is meant, with numbers of its own.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name, or `settings` are given without one or are unknown.
+    """
+    if substructure is None:
+        if settings:
+            raise DataError("settings change a substructure: give --substructure too")
+        return None
+    lumps = substructure_of(substructure, chosen.substructures)
+    return substructure_from(settings, chosen.pixel_scale_arcsec, lumps) if settings else lumps
 
 
 def _checked_workers(workers: int) -> int:

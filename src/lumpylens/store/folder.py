@@ -18,7 +18,6 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,69 +32,28 @@ from lumpylens.detectors import DETECTORS, Detector, detector_class
 from lumpylens.detectors.domain import Domain
 from lumpylens.detectors.settings import validated
 from lumpylens.errors import ModelError
-from lumpylens.files.writing import check_replaceable, whole_folder
+from lumpylens.files.writing import whole_folder
 from lumpylens.results.calibration import Calibration
+from lumpylens.store.layout import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    MAX_TEXT_BYTES,
+    MAX_WEIGHTS_BYTES,
+    WEIGHTS,
+    check_place,
+    find_model,
+)
+from lumpylens.store.packed import unpacked
+from lumpylens.store.trained import TrainedModel
 
 __all__ = [
-    "TrainedModel",
-    "check_place",
     "load_model",
     "model_digest",
     "save_model",
-    "shipped_models",
 ]
 
-FORMAT = 1
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.toml", "card.md"
-SHIPPED = Path(__file__).parents[1] / "models"
 DTYPES = ("uint8", "int64", "float32", "float64")
-
-MAX_WEIGHTS_BYTES = 4 * 2**30
-"""Twenty times the largest published architecture here; more is a mistake or an attack."""
-MAX_TEXT_BYTES = 8 * 2**20
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A detector and what is needed to use it.
-
-    Attributes
-    ----------
-    detector : Detector
-    calibration : Calibration
-        Scores of normal images that took no part in training.
-    seen : dict of str to ndarray of uint8, shape (n, 16)
-        Content digests of the images of each part (``train``, ``validation``,
-        ``calibration``) that the model was made with.
-    card : str
-        Markdown: what it is, what it was trained on, how good it is on normal images.
-    info : dict
-        Data, split, seed, command, versions and training time, as stored in ``config.toml``.
-    fast_calibration : Calibration or None
-        The same for the detector's faster score, where it has one.
-    """
-
-    detector: Detector
-    calibration: Calibration
-    seen: Mapping[str, NDArray[np.uint8]]
-    card: str = ""
-    info: Mapping[str, Any] = field(default_factory=dict)
-    fast_calibration: Calibration | None = None
-
-    def fast(self) -> TrainedModel:
-        """The quicker, coarser detector that came out of the same training.
-
-        Raises
-        ------
-        ModelError
-            If this kind of detector has none.
-        """
-        quick = self.detector.fast()
-        if quick is None or self.fast_calibration is None:
-            raise ModelError(
-                f"{self.detector.name} has no faster score of its own; score without --fast"
-            )
-        return replace(self, detector=quick, calibration=self.fast_calibration)
 
 
 class _Brightness(BaseModel):
@@ -124,33 +82,6 @@ class _Config(BaseModel):
     history: list[dict[str, float]] = []
 
 
-def shipped_models() -> list[str]:
-    """Names of the models that come with the package."""
-    if not SHIPPED.is_dir():
-        return []
-    return sorted(entry.name for entry in SHIPPED.iterdir() if (entry / CONFIG).is_file())
-
-
-def check_place(folder: str | Path) -> None:
-    """Refuse a place for a model before the work of making it.
-
-    Raises
-    ------
-    DataError
-        If `folder` is a file or holds files that are not a model's.
-    """
-    place = Path(folder)
-    check_replaceable(place, made_by_us=CONFIG)
-    if not place.is_dir():
-        return
-    others = sorted({entry.name for entry in place.iterdir()} - {WEIGHTS, CONFIG, CARD})
-    if others:
-        raise ModelError(
-            f"{place} holds {others[0]}, which is not part of a model, and is left as it is; "
-            "give a new or an empty folder"
-        )
-
-
 def save_model(model: TrainedModel, folder: str | Path) -> Path:
     """Write a model folder, in place of an older one if there is one.
 
@@ -169,9 +100,9 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
     Raises
     ------
     DataError
-        If it cannot be written.
+        If it cannot be written, or `folder` holds other files.
     ModelError
-        If the detector is not trained, or `folder` holds other files.
+        If the detector is not trained.
     """
     import tomli_w
     from safetensors.numpy import save
@@ -234,10 +165,8 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     """
     if isinstance(model, TrainedModel):
         return model
-    folder = _find(model)
+    folder = find_model(model)
     if folder.is_file():
-        from lumpylens.store.packed import unpacked
-
         with unpacked(folder) as folder:
             return load_model(folder)
     config = _read_config(folder)
@@ -298,23 +227,9 @@ def model_digest(model: str | Path) -> str:
     ModelError
         If there is none.
     """
-    folder = _find(model)
+    folder = find_model(model)
     _read_config(folder)
     return hashlib.sha256(_read_text(folder / CONFIG).encode()).hexdigest()
-
-
-def _find(model: str | Path) -> Path:
-    folder = Path(model)
-    if folder.is_dir() or (folder.is_file() and folder.suffix == ".safetensors"):
-        return folder
-    names = shipped_models()
-    # Names are compared, never joined to a path, so that no name leads out of the package.
-    if str(model) in names:
-        return SHIPPED / str(model)
-    shipped = f"models that come with lumpylens: {', '.join(names)}" if names else ""
-    if folder.exists():
-        raise ModelError(f"{folder} is a file; give the model's folder")
-    raise ModelError(f"no model folder {model}" + (f" ({shipped})" if shipped else ""))
 
 
 def _within(path: Path) -> Path:

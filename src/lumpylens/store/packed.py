@@ -10,32 +10,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lumpylens.errors import ModelError
-from lumpylens.store.folder import (
-    CARD,
-    CONFIG,
-    MAX_TEXT_BYTES,
-    MAX_WEIGHTS_BYTES,
-    WEIGHTS,
-    save_model,
-)
-
-if TYPE_CHECKING:
-    from lumpylens.store.folder import TrainedModel
+from lumpylens.store.layout import CARD, CONFIG, MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, WEIGHTS
 
 __all__ = ["packed", "unpacked"]
 
 
-def packed(model: TrainedModel) -> bytes:
+def packed(folder: Path) -> bytes:
     """Content of a file that `lumpylens.load_model` reads like the model's folder."""
     from safetensors.numpy import load, save
 
-    with tempfile.TemporaryDirectory() as work:
-        folder = save_model(model, Path(work) / "model")
-        texts = {name: (folder / name).read_text(encoding="utf-8") for name in (CONFIG, CARD)}
-        return save(load((folder / WEIGHTS).read_bytes()), metadata=texts)
+    texts = {name: (folder / name).read_text(encoding="utf-8") for name in (CONFIG, CARD)}
+    return save(load((folder / WEIGHTS).read_bytes()), metadata=texts)
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lumpylens.data.images import LensImages
 from lumpylens.data.npz import check_npz_place, write_npz
@@ -11,8 +11,9 @@ from lumpylens.verbs.evaluate import evaluate
 from lumpylens.verbs.score import score
 from lumpylens.verbs.train import train
 
-__all__ = ["demo"]
+__all__ = ["Demonstration", "demo"]
 
+FOLDER = "lumpylens-demo"
 DETECTOR = "physics"
 SETTINGS = {"sample": 80, "near_epochs": 0}
 POPULATION = "slc"
@@ -28,25 +29,55 @@ false-discovery rate of 0.05 as soon as half of them score above all of those.
 """
 
 
-def demo(
-    *, out: str | Path = "lumpylens-demo", seed: int = 0, progress: bool = True
-) -> dict[str, Any]:
+@dataclass(frozen=True, repr=False)
+class Demonstration:
+    """What the demo made, and how good it was.
+
+    Attributes
+    ----------
+    images, model, scores, report : Path
+        Folder of the images, folder of the model, table of scores, page.
+    auc : float
+        Of the lenses that the model never saw.
+    lumpy, flagged : int
+        Lumpy lenses, and how many of those are flagged at a false-discovery rate of 0.05.
+    """
+
+    images: Path
+    model: Path
+    scores: Path
+    report: Path
+    auc: float
+    lumpy: int
+    flagged: int
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [
+                f"AUC of lenses that the model never saw: {self.auc:.3f}",
+                f"flagged at a false-discovery rate of 0.05: {self.flagged} of {self.lumpy} "
+                "lumpy lenses",
+                f"model: {self.model}",
+                f"scores: {self.scores}",
+                f"report: {self.report}",
+            ]
+        )
+
+
+def demo(*, out: str | Path | None = None, seed: int = 0, progress: bool = True) -> Demonstration:
     """Simulate smooth and lumpy lenses, train, score, evaluate, and write a report.
 
     Parameters
     ----------
-    out : str or Path
-        Folder for images, model, scores and report.
+    out : str or Path, optional
+        Folder for images, model, scores and report. Default: ``lumpylens-demo`` here.
     seed : int
     progress : bool
         Show progress on standard error.
 
     Returns
     -------
-    dict
-        ``report``, ``model``, ``scores`` and ``images``: where they are; ``auc`` of the lenses
-        that the model never saw; ``lumpy``, the number of lumpy ones, and ``flagged``, how many
-        of those are flagged at a false-discovery rate of 0.05.
+    Demonstration
 
     Raises
     ------
@@ -55,7 +86,7 @@ def demo(
     """
     from lumpylens.simulation import simulate
 
-    folder = Path(out)
+    folder = Path(FOLDER if out is None else out)
     places = {name: folder / f"{name}.npz" for name in ("smooth", "fresh", "lumpy")}
     for place in places.values():
         check_npz_place(place)
@@ -78,12 +109,12 @@ def demo(
         explain=EXPLAINED,
         progress=progress,
     )
-    return {
-        "images": str(folder),
-        "model": str(folder / "model"),
-        "scores": str(folder / "scores.csv"),
-        "report": str(folder / "report" / "report.html"),
-        "auc": evaluation.metrics["auc"],
-        "lumpy": len(table),
-        "flagged": int(table.flag.sum()),
-    }
+    return Demonstration(
+        images=folder,
+        model=folder / "model",
+        scores=folder / "scores.csv",
+        report=folder / "report" / "report.html",
+        auc=evaluation.auc,
+        lumpy=len(table),
+        flagged=int(table.flag.sum()),
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,11 @@ from lumpylens.data.images import ANOMALOUS, NORMAL, LensImages
 from lumpylens.data.shortcuts import TRIVIAL_STATISTICS, trivial_statistics
 from lumpylens.data.splits import PARTS, part_of, pixel_digest
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted, note
-from lumpylens.files.writing import check_writable, whole_folder
+from lumpylens.files.versions import installed_versions
+from lumpylens.report.evaluation import Evaluation, check_evaluation_place
+from lumpylens.results.calibration import Calibration
 from lumpylens.results.evaluation_numbers import (
     BOTH,
     DUPLICATE,
@@ -25,94 +27,21 @@ from lumpylens.results.evaluation_numbers import (
     HEADLINE,
     SEEN,
     audit,
-    counted_rows,
     measure,
     without_nan,
 )
+from lumpylens.results.examples import choose_examples
 from lumpylens.results.metrics import FPRS
-from lumpylens.results.ranking import Ranking, about, joined, short
+from lumpylens.results.ranking import Ranking, about, joined
 from lumpylens.results.score_table import ScoreTable
+from lumpylens.store.folder import load_model
+from lumpylens.store.trained import TrainedModel
+from lumpylens.verbs.explain import check_explain, explain_highest
 
-if TYPE_CHECKING:
-    from lumpylens.results.calibration import Calibration
-    from lumpylens.results.examples import Example
-    from lumpylens.store.folder import TrainedModel
+__all__ = ["evaluate"]
 
-__all__ = ["Evaluation", "evaluate"]
-
-METRICS, REPORT, IMAGES = "metrics.json", "report.html", "images"
-EXPLAINED, FDR = 50, 0.05
-"""Ranks that a report explains, and the false-discovery rate of its flags, unless told."""
-SCORES = {"normal": "scores_normal.csv", "anomalous": "scores_anomalous.csv"}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
-    """What `evaluate` found.
-
-    Attributes
-    ----------
-    metrics : dict
-        What ``metrics.json`` holds; None stands for a number that does not exist.
-    tables : dict of str to ScoreTable
-        ``normal`` and ``anomalous``: all given images. The column ``use`` says what each counts
-        for (``headline``, ``seen``, ``duplicate``, ``both classes``, ``failed``), ``part``
-        where its content belongs.
-    calibration : Calibration
-    history : list of dict
-        The detector's training curve, empty where it has none.
-    examples : dict of str to tuple of Example
-        See `lumpylens.results.examples.choose_examples`.
-    ranking : Ranking
-        Both classes as one list: what counts for the headline, and what failed.
-    """
-
-    metrics: Mapping[str, Any]
-    tables: Mapping[str, ScoreTable]
-    calibration: Calibration
-    history: list[dict[str, float]]
-    examples: Mapping[str, tuple[Example, ...]]
-    ranking: Ranking
-
-    @property
-    def auc(self) -> float:
-        """Area under the ROC curve of the images that the model never saw."""
-        return float(self.metrics["auc"])
-
-    def rows(self, part: str | None = None) -> dict[str, ScoreTable]:
-        """Rows of the headline by class, or those of one part of the split."""
-        return counted_rows(self.tables, part)
-
-    def write(self, folder: str | Path) -> Path:
-        """Write ``metrics.json``, both score tables and the report.
-
-        Raises
-        ------
-        DataError
-            If `folder` holds other files than those of an evaluation, or cannot be written.
-        """
-        from lumpylens.report import write_report
-
-        place = Path(folder)
-        check_place(place)
-        with whole_folder(place, made_by_us=METRICS) as beside:
-            text = json.dumps(self.metrics, indent=2, allow_nan=False)
-            (beside / METRICS).write_text(text + "\n", encoding="utf-8")
-            for name, file in SCORES.items():
-                self.tables[name].write(beside / file)
-            write_report(self, beside)
-        return place
-
-    def __repr__(self) -> str:
-        m = self.metrics
-        rates = ", ".join(f"{value:.3f} at FPR {fpr}" for fpr, value in m["tpr_at_fpr"].items())
-        return (
-            f"Evaluation of {m['model']['detector']} on {m['n_normal']} normal and "
-            f"{m['n_anomalous']} anomalous images that it never saw\n"
-            f"  AUC {m['auc']:.4f} (95 % interval {m['auc_low']:.4f} to {m['auc_high']:.4f})\n"
-            f"  TPR {rates}\n"
-            f"  failed: {m['n_failed_normal']} normal, {m['n_failed_anomalous']} anomalous"
-        )
+FDR = 0.05
+"""False-discovery rate of the flags."""
 
 
 def evaluate(
@@ -122,7 +51,7 @@ def evaluate(
     anomalous: Any,
     band: str | None = None,
     out: str | Path | None = None,
-    explain: int | None = None,
+    explain: int = 50,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
@@ -144,8 +73,8 @@ def evaluate(
         Which of the bands to take, where the files hold several.
     out : str or Path, optional
         Folder to write: ``metrics.json``, score tables, ``report.html``.
-    explain : int, optional
-        How many of the highest ranks the report explains. Default: 50 if there is a report.
+    explain : int
+        How many of the highest ranks the report explains; without `out` none is.
     seed : int
         For the images that the report draws at random; no number depends on it.
     device : str
@@ -161,15 +90,10 @@ def evaluate(
     ModelError
         If the model cannot be loaded.
     """
-    from lumpylens.results.examples import choose_examples
-    from lumpylens.store.folder import load_model
-    from lumpylens.verbs.explain import check_explain, explain_highest
-    from lumpylens.verbs.score import calibrated, raw_scores
-
     if out is not None:
-        check_place(Path(out))
-    wanted = explain if explain is not None else EXPLAINED if out is not None else 0
-    check_explain(wanted)
+        check_evaluation_place(Path(out))
+    check_explain(explain)
+    n_explained = 0 if out is None else explain
     trained = load_model(model)
     images = {
         name: LensImages.open(data, band=band).warned()
@@ -183,8 +107,8 @@ def evaluate(
     for name, collection in images.items():
         with counted(f"reading {name}", len(collection), show=progress) as step:
             digests[name], trivial[name] = survey(collection, step)
-        raw = raw_scores(trained, collection, device, progress, what=f"scoring {name}")
-        tables[name] = calibrated(collection.ids, raw, trained.calibration)
+        with counted(f"scoring {name}", len(collection), show=progress) as step:
+            tables[name] = trained.score(collection, device=device, on_image=step)
     for name, other in (("normal", "anomalous"), ("anomalous", "normal")):
         tables[name] = sort_out(tables[name], digests[name], set(digests[other]), trained.seen)
     refuse_nothing_unseen(tables)
@@ -192,7 +116,7 @@ def evaluate(
     metrics = measure(tables, trained.calibration) | {
         "audit": audit(tables, trivial),
         "seed": seed,
-        "data": {name: short(collection.location) for name, collection in images.items()},
+        "data": {name: short_path(collection.location) for name, collection in images.items()},
         **describe_model(trained, model),
     }
     positions = {
@@ -208,7 +132,14 @@ def evaluate(
         one_list,
         both,
         trained.calibration,
-        explain_highest(trained, both, one_list, wanted, device=device, progress=progress),
+        explain_highest(
+            trained,
+            both,
+            one_list,
+            n_explained,
+            device=device,
+            progress=progress,
+        ),
         FDR,
         about(model, trained.detector.name, both.location),
     )
@@ -217,7 +148,7 @@ def evaluate(
         tables=tables,
         calibration=trained.calibration,
         history=list(trained.detector.history),
-        examples=choose_examples(images, tables, positions, trained.detector, seed),
+        examples=choose_examples(images, tables, positions, trained.detector.reconstruct, seed),
         ranking=ranking,
     )
     if out is not None:
@@ -232,20 +163,6 @@ def say_limits(calibration: Calibration, progress: bool) -> None:
             calibration.threshold(fpr)
         except ModelError as refusal:
             note(str(refusal), show=progress)
-
-
-def check_place(folder: Path) -> None:
-    """Refuse a folder that holds anything but an older evaluation, or cannot be written."""
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file; give a folder to write to")
-    ours = {METRICS, REPORT, IMAGES, *SCORES.values()}
-    others = [p.name for p in folder.iterdir() if p.name not in ours] if folder.exists() else []
-    if others:
-        raise DataError(
-            f"{folder} holds {min(others)}, which is not part of an evaluation, and is left as it "
-            "is; give a new or an empty folder"
-        )
-    check_writable(folder)
 
 
 def refuse_label(images: LensImages, label: int, given_as: str) -> None:
@@ -333,12 +250,10 @@ def refuse_nothing_unseen(tables: Mapping[str, ScoreTable]) -> None:
 
 def describe_model(trained: TrainedModel, given: Any) -> dict[str, Any]:
     """What was evaluated, with settings and versions."""
-    from lumpylens.verbs.train import installed_versions
-
     detector = trained.detector
     return {
         "model": {
-            "name": short(str(given)) if isinstance(given, (str, Path)) else "in memory",
+            "name": short_path(str(given)) if isinstance(given, (str, Path)) else "in memory",
             "detector": detector.name,
             "image_shape": list(detector.image_shape or ()),
             "n_calibration": len(trained.calibration),

@@ -18,6 +18,7 @@ import copy
 import io
 import json
 import logging
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -28,11 +29,12 @@ from typing import TYPE_CHECKING, Any
 
 from lumpylens.errors import ModelError
 from lumpylens.files.writing import check_writable, whole_file
+from lumpylens.store.folder import load_model, save_model
+from lumpylens.store.packed import packed
+from lumpylens.store.trained import TrainedModel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from lumpylens.store.folder import TrainedModel
 
 __all__ = ["FORMATS", "export"]
 
@@ -78,17 +80,14 @@ def export(
     Of `physics` the last two formats hold the fast score, its encoder's: fitting an image takes
     as many steps as that image needs, which is no graph of fixed operations.
     """
-    from lumpylens.store.folder import load_model
-
     place, kind = _place(model, out, format)
     check_writable(place)
     if kind == "onnx":
         _require_onnx()
     trained = load_model(model)
     if kind == "safetensors":
-        from lumpylens.store.packed import packed
-
-        content = packed(trained)
+        with tempfile.TemporaryDirectory() as work:
+            content = packed(save_model(trained, Path(work) / "model"))
     else:
         if trained.detector.fast() is not None:
             trained = trained.fast()

@@ -21,14 +21,13 @@ from lumpylens.errors import DataError, DataWarning
 from lumpylens.files.progress import counted
 from lumpylens.files.tables import check_table_place
 from lumpylens.lenses.catalogue import (
+    LensCatalogue,
     LensRow,
     Redshifts,
     read_redshifts,
-    read_rows,
     redshifts_by_lens,
     row_of,
     with_masses,
-    write_rows,
 )
 from lumpylens.lenses.cutout import LEAST_REACH, Cutout, with_numbers
 from lumpylens.lenses.inflation import with_p_values
@@ -60,7 +59,7 @@ def fit(
     workers: int = 1,
     seed: int = 0,
     progress: bool = True,
-) -> list[LensRow]:
+) -> LensCatalogue:
     """Fit every lens of a collection, and look for a perturber in each.
 
     Parameters
@@ -90,7 +89,7 @@ def fit(
 
     Returns
     -------
-    list of LensRow
+    LensCatalogue
         In the order of `data`; a lens that cannot be fitted has an `error`.
 
     Raises
@@ -110,7 +109,7 @@ def fit(
     place = None if out is None else Path(out)
     if place is not None:
         check_table_place(place)
-    held = read_rows(place) if place is not None and place.is_file() else []
+    held = LensCatalogue.read(place) if place is not None and place.is_file() else ()
     distances = {} if redshifts is None else read_redshifts(Path(redshifts))
     images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec, band=band).warned()
     ids = images.ids
@@ -145,7 +144,7 @@ def fit(
                     step()
         finally:
             catalogue.save()
-    return catalogue.all_rows()[: len(images)]
+    return LensCatalogue(tuple(catalogue.all_rows()[: len(images)]))
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,7 @@ class _Catalogue:
     def save(self) -> None:
         """Write the table, if one is wanted."""
         if self.place is not None:
-            write_rows(self.all_rows(), self.place)
+            LensCatalogue(tuple(self.all_rows())).write(self.place)
 
     def warn_of_older_rows(self, known: Mapping[str, LensRow], jobs: Sequence[_Job]) -> None:
         """Say what happens to rows that the table has."""

@@ -9,13 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lumpylens.data.checks import same_scales
 from lumpylens.data.classes import class_folders
 from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
-from lumpylens.store.folder import CONFIG, TrainedModel, load_model, shipped_models
-from lumpylens.verbs.train import installed_versions
+from lumpylens.files.versions import installed_versions
+from lumpylens.store.folder import load_model
+from lumpylens.store.layout import CONFIG, list_models
+from lumpylens.store.trained import TrainedModel
 
 __all__ = ["describe", "lines"]
 
@@ -24,7 +27,11 @@ SHOWN = 10
 
 
 def describe(
-    what: str | Path | None = None, *, band: str | None = None, progress: bool = True
+    what: str | Path | None = None,
+    *,
+    band: str | None = None,
+    figure: str | Path | None = None,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Describe a model, images, or the program itself.
 
@@ -35,26 +42,31 @@ def describe(
         Default: the program.
     band : str, optional
         Which of the bands to take, where image files hold several.
+    figure : str or Path, optional
+        PNG file to draw the first four images into, as they are read.
     progress : bool
         Show a bar on standard error while images are read.
 
     Raises
     ------
     DataError
-        If there is nothing of that name.
+        If there is nothing of that name, or `figure` is given for what is no images.
     ModelError
         If it is a damaged model.
     """
+    path = Path(what or "")
+    packed = path.is_file() and path.suffix == ".safetensors"
+    is_model = str(what) in list_models() or (path / CONFIG).is_file() or packed
+    if figure is not None and (what is None or is_model):
+        raise DataError("a figure is drawn of images; name a file or folder of them")
     if what is None:
         return _program()
-    path = Path(what)
-    packed = path.is_file() and path.suffix == ".safetensors"
-    if str(what) in shipped_models() or (path / CONFIG).is_file() or packed:
+    if is_model:
         return _model(what)
     if not path.exists():
-        known = ", ".join(shipped_models()) or "none"
+        known = ", ".join(list_models()) or "none"
         raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
-    return _images(path, band, progress)
+    return _images(path, band, figure, progress)
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -73,19 +85,29 @@ def lines(found: dict[str, Any]) -> list[str]:
             )
             if found[key]
         ]
-        scales = [f'{scale}"/pixel' for scale in found["pixel_scales_arcsec"]]
+        scales = [f'{scale:.6g}"/pixel' for scale in found["pixel_scales_arcsec"]]
+        layouts = [
+            f"{layout['images']} of them: "
+            + ", ".join(
+                f"{part} {origin}" if part == "band" else f"{part} from {origin}"
+                for part, origin in layout["origins"].items()
+            )
+            for layout in found["layouts"]
+        ]
         failed = [f"  {name}: {why}" for name, why in list(found["failed"].items())[:SHOWN]]
         rest = len(found["failed"]) - SHOWN
         folders = [f"{name} {count}" for name, count in list(found["folders"].items())[:SHOWN]]
         return [
             f"{found['images']} images in {found['location']}: {', '.join(counts)}",
             ", ".join([*shapes, *with_parts, *scales]) or "none can be read",
+            *layouts,
             *([f"by folder: {', '.join(folders)}"] if folders else []),
             *([f"{len(found['failed'])} cannot be used:"] if failed else []),
             *failed,
             *([f"  and {rest} more"] if rest > 0 else []),
             *found["remarks"],
-            *(f"{count} images: {text}" for text, count in found["remarks_on_images"].items()),
+            *(f"{count} of them: {text}" for text, count in found["remarks_on_images"].items()),
+            *([f"figure: {found['figure']}"] if found["figure"] else []),
         ]
     width = max(len(name) for name in found["detectors"])
     return [
@@ -104,7 +126,7 @@ def _program() -> dict[str, Any]:
         "kind": "program",
         "lumpylens": version("lumpylens"),
         "detectors": {name: _headline(module) for name, (module, _) in DETECTORS.items()},
-        "models": shipped_models(),
+        "models": list_models(),
         "versions": installed_versions(),
     }
 
@@ -135,13 +157,20 @@ def _model(what: str | Path) -> dict[str, Any]:
     }
 
 
-def _images(path: Path, band: str | None, progress: bool) -> dict[str, Any]:
+def _images(
+    path: Path, band: str | None, figure: str | Path | None, progress: bool
+) -> dict[str, Any]:
     images = LensImages.open(path, band=band)
+    if figure is not None:
+        from lumpylens.report.as_read import write_as_read
+
+        write_as_read(images, Path(figure))
     counts = Counter(images.labels.tolist())
     shapes: Counter[str] = Counter()
     failed: dict[str, str] = {}
     remarks: Counter[str] = Counter()
-    scales: set[float] = set()
+    layouts: Counter[tuple[tuple[str, str], ...]] = Counter()
+    scales: list[float] = []
     parts: Counter[str] = Counter()
     with counted("reading", len(images), show=progress) as step:
         for item in images:
@@ -154,8 +183,11 @@ def _images(path: Path, band: str | None, progress: bool) -> dict[str, Any]:
             parts["noise"] += item.noise is not None
             parts["psf"] += item.psf is not None
             parts["stretched"] += item.stretched
-            if item.pixel_scale_arcsec is not None:
-                scales.add(item.pixel_scale_arcsec)
+            if item.origins:
+                layouts[tuple(item.origins.items())] += 1
+            scale = item.pixel_scale_arcsec
+            if scale is not None and not any(same_scales(scale, known) for known in scales):
+                scales.append(scale)
     return {
         "kind": "images",
         "location": images.location,
@@ -169,7 +201,11 @@ def _images(path: Path, band: str | None, progress: bool) -> dict[str, Any]:
         "with_psf": parts["psf"],
         "stretched": parts["stretched"],
         "pixel_scales_arcsec": sorted(scales),
+        "layouts": [
+            {"images": count, "origins": dict(origins)} for origins, count in layouts.items()
+        ],
         "failed": failed,
+        "figure": None if figure is None else str(figure),
         "remarks": [text for source in images.sources for text in source.remarks],
         "remarks_on_images": dict(remarks),
     }

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import ModelError
 from lumpylens.files.progress import counted, note
 from lumpylens.files.tables import check_table_place
-from lumpylens.results.calibration import Calibration, benjamini_hochberg
+from lumpylens.report.ranking import check_ranking_place, write_ranking
+from lumpylens.results.ranking import Ranking, about
 from lumpylens.results.score_table import ScoreTable
+from lumpylens.store.folder import load_model
+from lumpylens.store.trained import TrainedModel
+from lumpylens.verbs.explain import check_explain, explain_highest
 
-if TYPE_CHECKING:
-    from lumpylens.detectors.outcome import Scores
-    from lumpylens.store.folder import TrainedModel
-
-__all__ = ["calibrated", "check_device", "score"]
+__all__ = ["score"]
 
 
 def score(
@@ -73,70 +70,30 @@ def score(
     ModelError
         If the model cannot be loaded or has no fast score, or `fdr` or `device` makes no sense.
     """
-    from lumpylens.results.ranking import Ranking, about, check_report_place
-    from lumpylens.store.folder import load_model
-    from lumpylens.verbs.explain import check_explain, explain_highest
-
     if not 0 < fdr < 1:
         raise ModelError(f"fdr is a false-discovery rate between 0 and 1, got {fdr:g}")
     if out is not None:
         check_table_place(Path(out))
     if report is not None:
-        check_report_place(Path(report))
+        check_ranking_place(Path(report))
         check_explain(explain)
     trained = load_model(model)
     if fast:
         trained = trained.fast()
     images = LensImages.open(data, band=band).warned()
     note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
-    table = calibrated(
-        images.ids, raw_scores(trained, images, device, progress), trained.calibration, fdr=fdr
-    )
+    with counted("scoring", len(images), show=progress) as step:
+        table = trained.score(images, fdr=fdr, device=device, on_image=step)
     if out is not None:
         table.write(out)
     if report is not None:
-        Ranking(
+        ranking = Ranking(
             table,
             images,
             trained.calibration,
             explain_highest(trained, images, table, explain, device=device, progress=progress),
             fdr,
             about(model, trained.detector.name, images.location),
-        ).write(report)
+        )
+        write_ranking(ranking, report)
     return table
-
-
-def raw_scores(
-    model: TrainedModel, images: LensImages, device: str, progress: bool, what: str = "scoring"
-) -> Scores:
-    """What the detector says of `images`, with a bar."""
-    check_device(device)
-    with model.detector.on(device), counted(what, len(images), show=progress) as on_image:
-        return model.detector.score(images, on_image=on_image)
-
-
-def check_device(device: str) -> None:
-    """Refuse a device of another name."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"no device called {device!r} (known: auto, cpu, cuda)")
-
-
-def calibrated(
-    ids: Sequence[str], scores: Scores, calibration: Calibration, *, fdr: float = 0.05
-) -> ScoreTable:
-    """Join raw scores with p-values, q-values and flags.
-
-    Failed images and images with a warning get no p-value and are not among the tests.
-    """
-    p_value = calibration.p_values(np.where(scores.trusted, scores.anomaly_score, np.nan))
-    q_value = benjamini_hochberg(p_value)
-    return ScoreTable(
-        id=list(ids),
-        anomaly_score=scores.anomaly_score,
-        error=scores.error,
-        warning=scores.warning,
-        p_value=p_value,
-        q_value=q_value,
-        flag=q_value <= fdr,
-        components={"reconstruction_mse": scores.reconstruction_mse, **scores.components},
-    )

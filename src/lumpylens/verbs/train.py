@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,16 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create
 from lumpylens.detectors.scikit import nominal_rate
+from lumpylens.detectors.settings import read_settings
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted, note
+from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_replaceable
 from lumpylens.results.calibration import Calibration, calibration_images_for
-from lumpylens.store.folder import TrainedModel, check_place, save_model
+from lumpylens.store.folder import save_model
+from lumpylens.store.layout import check_place
+from lumpylens.store.trained import TrainedModel
 
 __all__ = ["train"]
 
@@ -34,7 +37,6 @@ LEAST_IMAGES = 100
 WANTED = {"a false-discovery rate": 0.05, "a false-positive rate": 0.01}
 """What most users ask of a calibration: the default of `score`, the strictest of `evaluate`."""
 RUN_NOTE = "command.txt"
-VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustics")
 
 
 def train(
@@ -45,6 +47,7 @@ def train(
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    config: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
     devices: int = 1,
@@ -71,6 +74,9 @@ def train(
     seed : int
     settings : mapping, optional
         Settings of the detector, instead of its defaults.
+    config : str or Path, optional
+        TOML file of settings, or a model's ``config.toml``; `settings` come before it, and it
+        before `seed`.
     resume : bool
         Go on from the last finished epoch in ``OUT.run``, if there is one.
     device : {"auto", "cpu", "cuda"}
@@ -93,7 +99,8 @@ def train(
         If the detector, a setting or the device does not exist, or `out` is another folder.
     """
     started = time.perf_counter()
-    learner = create(detector, **{"seed": seed, **(settings or {})})
+    of_file = {} if config is None else read_settings(config)
+    learner = create(detector, **{"seed": seed, **of_file, **(settings or {})})
     if device not in ("auto", "cpu"):
         from lumpylens.training.device import torch_device
 
@@ -251,22 +258,6 @@ def _command(
     if out is not None:
         words += ["--out", Path(out).name]
     return shlex.join(words)
-
-
-def short_path(location: str | Path) -> str:
-    """Last two parts of a path: a model that is given away names no home folder."""
-    return "/".join(Path(location).parts[-2:]).lstrip("/")
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of what decides results, where installed."""
-    found = {"python": platform.python_version()}
-    for package in VERSIONS:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def is_first_process(processes: int) -> bool:

@@ -165,7 +165,8 @@ def _passed_over(others: Iterable[Path]) -> list[str]:
 def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Of files of one name in several formats those with the best numbers; and a sentence.
 
-    Simulators write a coloured picture beside each array of numbers.
+    Simulators write a coloured picture beside each array of numbers. FITS files of one name have
+    numbers of one quality; all of them stay.
     """
     by_name: dict[Path, list[tuple[int, Path]]] = defaultdict(list)
     for path in images:

@@ -41,6 +41,11 @@ class Companion:
         """File name without ending."""
         return stem_of(self.path)
 
+    @property
+    def pattern(self) -> str:
+        """The file name without what is peculiar to one image, such as ``*_noise.fits``."""
+        return self.path.name.replace(self.base, "*", 1) if self.base else self.path.name
+
 
 @dataclass(frozen=True)
 class Cutout:

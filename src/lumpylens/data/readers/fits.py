@@ -63,10 +63,18 @@ class FitsSource:
         file = read_file(cutout.path)
         chosen = choose_planes(planes_in(file.hdus), self.band)
         image, header = chosen.image.values(), chosen.image.header
-        scale = scale_in(header, file.hdus[0].header) or self.pixel_scale_arcsec
+        stated = scale_in(header, file.hdus[0].header)
+        scale = stated or self.pixel_scale_arcsec
         noise = noise_of(cutout.noise, chosen, image, self.band)
         psf = psf_of(cutout.psf, chosen, scale, self.band)
         unused = chosen.about_unused([*noise.planes, *psf.planes])
+        origins = {
+            "image": chosen.image.title,
+            "noise map": noise.origin,
+            "PSF": psf.origin,
+            "band": chosen.band,
+            "pixel scale": "header" if stated else "as given" if scale else "",
+        }
         return {
             "pixels": image,
             "noise": noise.values,
@@ -74,6 +82,7 @@ class FitsSource:
             "pixel_scale_arcsec": scale,
             "stretched": header.get("BITPIX") == 8 and header.get("BSCALE", 1) == 1,
             "file_bytes": file.size,
+            "origins": {part: origin for part, origin in origins.items() if origin},
             "remarks": tuple(
                 filter(None, [chosen.remark, *noise.remarks, *psf.remarks, unused])
             ),
@@ -148,6 +157,16 @@ class Part:
     values: NDArray[Any] | None = None
     planes: Sequence[Plane] = ()
     remarks: Sequence[str] = ()
+    beside: Companion | None = None
+
+    @property
+    def origin(self) -> str:
+        """File beside the image, or extension of its own file; empty if there is none."""
+        if self.values is None:
+            return ""
+        if self.beside is not None:
+            return self.beside.pattern
+        return " or ".join(plane.title for plane in self.planes)
 
 
 def noise_of(
@@ -176,7 +195,7 @@ def noise_of(
         is_inverse=stated == "InverseVariance"
         or any(word in words.lower() for word in INVERSE_VARIANCES),
     )
-    return Part(noise, [plane], remarks)
+    return Part(noise, [plane], remarks, beside)
 
 
 def psf_of(
@@ -192,7 +211,7 @@ def psf_of(
         with named(beside):
             planes = companion_planes(beside, [Kind.PSF], band)
             psf, remark = kernel_on_grid([kernel_of(plane) for plane in planes], scale)
-    return Part(psf, planes, [remark])
+    return Part(psf, planes, [remark], beside)
 
 
 @contextlib.contextmanager

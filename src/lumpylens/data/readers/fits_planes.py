@@ -94,6 +94,8 @@ class PlaneSet:
     Attributes
     ----------
     image : Plane
+    band : str
+        Empty if the file does not say.
     companions : dict of Kind to list of Plane
     others : sequence of Plane
         What belongs to no image.
@@ -102,6 +104,7 @@ class PlaneSet:
     """
 
     image: Plane
+    band: str
     companions: Mapping[Kind, list[Plane]]
     others: Sequence[Plane] = ()
     remark: str = ""
@@ -125,7 +128,7 @@ def planes_in(hdus: Sequence[Any]) -> list[Plane]:
             continue
         title = _title(hdu)
         band, kind = split_title(title)
-        plane = Plane(hdu, number, title or f"extension {number}", band, kind)
+        plane = Plane(hdu, number, title or _place(number), band, kind)
         count = math.prod(hdu.shape[:-2])
         if count == 1:
             planes.append(plane)
@@ -137,6 +140,10 @@ def planes_in(hdus: Sequence[Any]) -> list[Plane]:
         for index, name in enumerate(_bands_of_cube(hdu.header, count)):
             planes.append(replace(plane, title=f"{title} {name}".strip(), band=name, index=index))
     return planes
+
+
+def _place(number: int) -> str:
+    return f"extension {number}" if number else "primary array"
 
 
 def _title(hdu: Any) -> str:
@@ -210,7 +217,8 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
     others = [plane for plane in planes if id(plane) not in in_sets]
     companions = dict(sets[chosen])
     (image,) = companions.pop(Kind.IMAGE)
-    return PlaneSet(image, companions, others, remark)
+    name = labels[chosen] if rest else image.band or _filter_of(sets[chosen])
+    return PlaneSet(image, name, companions, others, remark)
 
 
 def _sets(planes: Sequence[Plane]) -> list[dict[Kind, list[Plane]]]:

@@ -7,7 +7,9 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +21,15 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
 from lumpylens.detectors import DETECTORS, create
 from lumpylens.errors import ModelError
+from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted
+from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.results.metrics import FPRS, auc_interval
+from lumpylens.verbs.benchmark.comparison import Comparison
 from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class
 from lumpylens.verbs.benchmark.sets import simulated_set
-from lumpylens.verbs.benchmark.table import PUBLISHED, markdown
-from lumpylens.verbs.train import installed_versions, short_path
+from lumpylens.verbs.benchmark.table import PUBLISHED
 
 __all__ = ["benchmark"]
 
@@ -37,7 +41,7 @@ def benchmark(
     band: str | None = None,
     seeds: Sequence[int] = (0,),
     once: Sequence[str] = (),
-    out: str | Path = "results",
+    out: str | Path | None = None,
     name: str = "benchmark",
     reference: bool = False,
     n: int = 2000,
@@ -45,7 +49,7 @@ def benchmark(
     substructure: str | None = None,
     device: str = "auto",
     progress: bool = True,
-) -> dict[str, Any]:
+) -> Comparison:
     """Train and evaluate detectors on the same images, several times each.
 
     Each detector learns from the normal training part alone; the numbers are of normal images
@@ -66,8 +70,8 @@ def benchmark(
         Each detector is trained once with each. The split does not depend on it.
     once : sequence of str
         Those of the detectors that are trained with the first seed alone, since they take long.
-    out : str or Path
-        Folder for ``NAME.md`` and ``NAME.json``.
+    out : str or Path, optional
+        Folder for ``NAME.md``, ``NAME.json`` and the single runs.
     name : str
     reference : bool
         Below the table, show a classifier that is trained on labels of both classes, with the
@@ -82,10 +86,7 @@ def benchmark(
 
     Returns
     -------
-    dict
-        What ``NAME.json`` holds: ``rows``, one per detector, best first; ``runs``, ``failed``,
-        ``trivial``, ``reference``, ``published``, and what was measured where. For a population
-        also ``compensated``, the same for the second table.
+    Comparison
 
     Raises
     ------
@@ -97,63 +98,68 @@ def benchmark(
     names = list(DETECTORS) if detectors is None else list(dict.fromkeys(detectors))
     if not names or not seeds:
         raise ModelError("a benchmark needs at least one detector and one seed")
-    for each in once:
-        if each not in names:
-            raise ModelError(f"{each} is to be trained once, but is not among {', '.join(names)}")
-    folder = Path(out)
-    check_writable(folder / f"{name}.md")
-    settings = {each: create(each).config.model_dump(mode="json") for each in names}
-    made = simulated_set(
-        str(data), n=n, n_anomalous=n_anomalous, substructure=substructure,
-        folder=folder / "simulated", progress=progress,
-    )  # fmt: skip
-    source = data if made is None else made.data
-    normal, anomalous = by_class(source, band)
-    compensated = None if made is None else LensImages.open(made.compensated)
-    images = fingerprint(normal + anomalous + compensated if compensated else normal + anomalous,
-                         progress)  # fmt: skip
-    runs = []
-    for detector in [*names, REFERENCE] if reference else names:
-        for seed in seeds[:1] if detector in (*once, REFERENCE) else seeds:
-            identity = {
-                "images": images,
-                "lumpylens": version("lumpylens"),
-                "settings": {**settings.get(detector, {}), "seed": seed},
-            }
-            place = folder / "runs" / name / f"{detector.replace(' ', '-')}-{seed}.json"
-            also = None if made is None else str(made.compensated)
-            job = Job(str(source), detector, seed, device, progress, str(place), also, band)
-            runs.append(one_run(job, identity))
-    told = short_path(data)
-    common_part = {
-        "command": f"lumpylens benchmark {made.command if made else shlex.quote(told)} "
-        + (f"--band {shlex.quote(band)} " if band else "")
-        + f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
-        + (f" --once {','.join(once)}" if once else "")
-        + (" --reference" if reference else "")
-        + (f" --name {shlex.quote(name)}" if name != "benchmark" else ""),
-        "n_given_normal": len(normal),
-        "n_given_anomalous": len(anomalous),
-        "seeds": list(seeds),
-        "once": list(once),
-        "versions": installed_versions(),
-        "published": PUBLISHED,
-    }
-    result = summary(runs) | {"name": name, "data": told} | common_part
-    _write(result, folder, name)
-    if made is not None:
-        second = [run if "failed" in run else run | {"metrics": run["also"]} for run in runs]
-        titled = {"name": f"{name}-compensated", "data": f"{told}, mass-compensated"}
-        result["compensated"] = summary(second) | titled | common_part
-        _write(result["compensated"], folder, f"{name}-compensated")
-    return result
+    for detector in once:
+        if detector not in names:
+            raise ModelError(
+                f"{detector} is to be trained once, but is not among {', '.join(names)}"
+            )
+    settings = {detector: create(detector).config.model_dump(mode="json") for detector in names}
+    with _place(out) as folder:
+        check_writable(folder / f"{name}.md")
+        lenses = simulated_set(
+            str(data), n=n, n_anomalous=n_anomalous, substructure=substructure,
+            folder=folder / "simulated", progress=progress,
+        )  # fmt: skip
+        source = data if lenses is None else lenses.data
+        also = None if lenses is None else str(lenses.compensated)
+        normal, anomalous = by_class(source, band)
+        every = normal + anomalous
+        digest = fingerprint(every if also is None else every + LensImages.open(also), progress)
+        runs = []
+        for detector in [*names, REFERENCE] if reference else names:
+            for seed in seeds[:1] if detector in (*once, REFERENCE) else seeds:
+                identity = {
+                    "images": digest,
+                    "lumpylens": version("lumpylens"),
+                    "settings": {**settings.get(detector, {}), "seed": seed},
+                }
+                place = folder / "runs" / name / f"{detector.replace(' ', '-')}-{seed}.json"
+                job = Job(str(source), detector, seed, device, progress, str(place), also, band)
+                runs.append(one_run(job, identity))
+        told = short_path(data)
+        common_part = {
+            "command": f"lumpylens benchmark {lenses.command if lenses else shlex.quote(told)} "
+            + (f"--band {shlex.quote(band)} " if band else "")
+            + f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
+            + (f" --once {','.join(once)}" if once else "")
+            + (" --reference" if reference else "")
+            + (f" --name {shlex.quote(name)}" if name != "benchmark" else ""),
+            "n_given_normal": len(normal),
+            "n_given_anomalous": len(anomalous),
+            "seeds": list(seeds),
+            "once": list(once),
+            "versions": installed_versions(),
+            "published": PUBLISHED,
+        }
+        compensated = None
+        if lenses is not None:
+            second = [run if "failed" in run else run | {"metrics": run["also"]} for run in runs]
+            titled = {"name": f"{name}-compensated", "data": f"{told}, mass-compensated"}
+            compensated = Comparison(summary(second) | titled | common_part)
+        titled = {"name": name, "data": told}
+        comparison = Comparison(summary(runs) | titled | common_part, compensated)
+        comparison.write(folder)
+    return comparison
 
 
-def _write(result: Mapping[str, Any], folder: Path, name: str) -> None:
-    with whole_file(folder / f"{name}.json") as path:
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    with whole_file(folder / f"{name}.md") as path:
-        path.write_text(markdown(result), encoding="utf-8")
+@contextmanager
+def _place(out: str | Path | None) -> Iterator[Path]:
+    """Folder for runs and results; without one, a temporary one."""
+    if out is not None:
+        yield Path(out)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
 
 
 def fingerprint(images: LensImages, progress: bool) -> str:

@@ -1,0 +1,46 @@
+"""`Evaluation`: what `lumpylens.evaluate` gives back, which writes itself as a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lumpylens.files.writing import check_only, whole_folder
+from lumpylens.report.place import IMAGES, PAGE
+from lumpylens.results.evaluation import EvaluationData
+
+__all__ = ["Evaluation", "check_evaluation_place"]
+
+METRICS = "metrics.json"
+SCORES = {"normal": "scores_normal.csv", "anomalous": "scores_anomalous.csv"}
+
+
+class Evaluation(EvaluationData):
+    """What `lumpylens.evaluate` gives back; see `EvaluationData` for its attributes."""
+
+    def write(self, folder: str | Path) -> Path:
+        """Write ``metrics.json``, both score tables and the report.
+
+        Raises
+        ------
+        DataError
+            If `folder` holds other files than those of an evaluation, or cannot be written.
+        """
+        # drawing waits until there is something to draw: matplotlib takes a second to load
+        from lumpylens.report.page import write_report
+
+        place = Path(folder)
+        check_evaluation_place(place)
+        with whole_folder(place, made_by_us=METRICS) as beside:
+            text = json.dumps(self.metrics, indent=2, allow_nan=False)
+            (beside / METRICS).write_text(text + "\n", encoding="utf-8")
+            for name, file in SCORES.items():
+                self.tables[name].write(beside / file)
+            write_report(self, beside)
+        return place
+
+
+def check_evaluation_place(folder: Path) -> None:
+    """Refuse a folder that holds anything but an older evaluation, or cannot be written."""
+    files = {METRICS, PAGE, IMAGES, *SCORES.values()}
+    check_only(folder, made_by_us=METRICS, files=files, what="an evaluation")

@@ -1,0 +1,144 @@
+"""`Explanations`: what `lumpylens.explain` gives back; figures in a notebook and on disk."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from lumpylens.errors import DataError
+from lumpylens.files.progress import counted
+from lumpylens.files.tables import pandas_frame
+from lumpylens.files.writing import check_writable, whole_file
+from lumpylens.results.explanation import Explanation
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Explanations", "check_figures_place"]
+
+SHOWN = 12
+"""Figures in a notebook's view."""
+
+LONGEST_NAME = 100
+"""Characters of an image's name that the name of its figure keeps."""
+
+
+@dataclass(frozen=True, repr=False)
+class Explanations(Sequence[Explanation]):
+    """Explanations of some images; a notebook shows their figures.
+
+    Attributes
+    ----------
+    members : tuple of Explanation
+    """
+
+    members: tuple[Explanation, ...]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, index: slice) -> Explanations: ...
+    def __getitem__(self, index: int | slice) -> Explanation | Explanations:
+        chosen = self.members[index]
+        return chosen if isinstance(chosen, Explanation) else Explanations(chosen)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{found.id}: {found.error or found.sentence}" for found in self)
+
+    def _repr_html_(self) -> str:
+        from lumpylens.report.explained import figure_png
+
+        parts = []
+        for found in self[:SHOWN]:
+            text = html.escape(f"{found.id}: {found.error or found.sentence}", quote=True)
+            if found.image is None:
+                parts.append(f"<p>{text}</p>")
+                continue
+            encoded = base64.b64encode(figure_png(found)).decode("ascii")
+            parts.append(
+                f'<p><img style="max-width:60em;width:100%" alt="{text}" '
+                f'src="data:image/png;base64,{encoded}"></p>'
+            )
+        rest = len(self.members) - SHOWN
+        return "".join(parts) + (f"<p>and {rest} more</p>" if rest > 0 else "")
+
+    def columns(self) -> dict[str, list[Any]]:
+        """One row per image: what is said of it, then each part of its score and its p-value."""
+        names = dict.fromkeys(part.name for found in self for part in found.scores)
+        parts = [{part.name: part for part in found.scores} for found in self]
+        return {
+            "id": [found.id for found in self],
+            "sentence": [found.sentence for found in self],
+            **{n: [p[n].value if n in p else math.nan for p in parts] for n in names},
+            **{f"p_{n}": [p[n].p_value if n in p else math.nan for p in parts] for n in names},
+            "warning": [found.warning for found in self],
+            "error": [found.error for found in self],
+        }
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame` of `columns`.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        return pandas_frame(self.columns())
+
+    def write(self, folder: str | Path, *, progress: bool = False) -> list[Path]:
+        """Write ``NAME.png`` of each explanation that has an image.
+
+        Raises
+        ------
+        DataError
+            If `folder` is a file or cannot be written.
+        """
+        # matplotlib takes a second to load
+        from lumpylens.report.explained import figure_png
+
+        place = Path(folder)
+        check_figures_place(place)
+        written: list[Path] = []
+        with counted("drawing", len(self), show=progress) as step:
+            for found in self:
+                step()
+                if found.image is None:
+                    continue
+                path = place / f"{file_name(found.id, taken={path.stem for path in written})}.png"
+                with whole_file(path) as beside:
+                    beside.write_bytes(figure_png(found))
+                written.append(path)
+        return written
+
+
+def check_figures_place(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before the work."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file; give a folder to write to")
+    check_writable(folder / "figure.png")
+
+
+def file_name(image: str, taken: set[str]) -> str:
+    """A name that any file system takes, from the name of an image.
+
+    Examples
+    --------
+    >>> file_name("sub/image 7.jpg", set()), file_name("sub/image 7.jpg", {"sub_image_7"})
+    ('sub_image_7', 'sub_image_7_2')
+    """
+    plain = re.sub(r"\.(jpe?g|png|tiff?|fits?)(\.gz)?$", "", image, flags=re.IGNORECASE)
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("._")[:LONGEST_NAME] or "image"
+    name, again = plain, 1
+    while name in taken:
+        again += 1
+        name = f"{plain}_{again}"
+    return name

@@ -1,0 +1,38 @@
+"""The folder of a scored list: its page, its pictures, its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lumpylens.files.writing import check_only, whole_folder
+from lumpylens.report.place import IMAGES, PAGE
+from lumpylens.results.ranking import Ranking
+
+__all__ = ["check_ranking_place", "write_ranking"]
+
+SCORES = "scores.csv"
+
+
+def write_ranking(ranking: Ranking, folder: str | Path) -> Path:
+    """Write ``report.html``, its pictures and ``scores.csv``.
+
+    Raises
+    ------
+    DataError
+        If `folder` holds other files than those of a report, or cannot be written.
+    """
+    # drawing waits until there is something to draw: matplotlib takes a second to load
+    from lumpylens.report.page import write_list_report
+
+    place = Path(folder)
+    check_ranking_place(place)
+    with whole_folder(place, made_by_us=PAGE) as beside:
+        ranking.table.write(beside / SCORES)
+        write_list_report(ranking, beside)
+    return place
+
+
+def check_ranking_place(folder: Path) -> None:
+    """Refuse a folder that holds anything but an older report of a list, or cannot be written."""
+    files = {PAGE, IMAGES, SCORES}
+    check_only(folder, made_by_us=PAGE, files=files, what="a list's report")
