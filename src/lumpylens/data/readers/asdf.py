@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.readers.arrays import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
 from lumpylens.data.readers.fits_file import reading
-from lumpylens.data.readers.stacks import Stack, choose_images, companions_of, open_stacks
+from lumpylens.data.readers.stacks import choose_images, companions_of, open_stacks
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 

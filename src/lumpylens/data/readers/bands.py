@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lumpylens.data.checks import MOST_BANDS, band_axis
+from lumpylens.data.readers.arrays import Stack
 from lumpylens.errors import DataError
-
-if TYPE_CHECKING:
-    from lumpylens.data.readers.stacks import Stack
 
 __all__ = ["of_band", "plane_count"]
 
