@@ -61,8 +61,8 @@ def test_one_array_without_a_group_and_its_scale(tmp_path, pixels):
 
 
 def test_stores_in_a_folder_are_files_of_any_name(write, pixels, tmp_path):
-    write("no_sub/a.zarr", images=pixels)
-    write("sub/store", images=pixels + 1)
+    write("no_sub/a.zarr", images=pixels, labels=[0] * 6)
+    write("sub/store", images=pixels + 1, labels=[1] * 6)
     images = LensImages.open(tmp_path)
     assert list(images.labels) == [0] * 6 + [1] * 6
     assert images.ids[0] == "no_sub/a.zarr[0]"

@@ -143,11 +143,10 @@ def stack_defect(shape: Sequence[int]) -> str:
     height, width = (int(n) for n in shape[-2:])
     axis = band_axis(shape)
     if axis is not None:
-        where = "last" if axis == -1 else "first"
+        seems = "seems to have colours last" if axis == -1 else "seems to have colours first"
         images = f"; if they are images: array.reshape(-1, {height}, {width})" * (axis == -3)
         return (
-            f"an array of shape {shape} seems to have colours {where}: choose one by its number, "
-            f"as in --band 0{images}"
+            f"an array of shape {shape} {seems}: choose one by its number, as in --band 0{images}"
         )
     side = math.isqrt(width)
     if len(shape) == 2 and height != width and side >= LEAST_FLAT_SIDE and side**2 == width:

@@ -108,10 +108,10 @@ class LensImage:
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
         if not error:
-            found = [flat_remark(image, noise_map)]
+            said = [flat_remark(image, noise_map)]
             if psf_image is not None:
-                found.append(width_remark(image, noise_map, psf_image))
-            remarks = (*remarks, *filter(None, found))
+                said.append(width_remark(image, noise_map, psf_image))
+            remarks = (*remarks, *filter(None, said))
         return cls(
             id=id,
             image=image if image.size else None,

@@ -58,12 +58,15 @@ class Cutout:
     name_of : Path
         File or folder that gives the id.
     noise, psf : Companion or None
+    pixel_scale_arcsec : float or None
+        Where something else than the header states it.
     """
 
     path: Path
     name_of: Path
     noise: Companion | None = None
     psf: Companion | None = None
+    pixel_scale_arcsec: float | None = None
 
 
 def group_cutouts(paths: Sequence[Path], root: Path) -> tuple[list[Cutout], list[Companion]]:

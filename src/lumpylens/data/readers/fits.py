@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from lumpylens.data.kinds import NOISE_KINDS, Kind
 from lumpylens.data.noise import noise_from
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.companions import ENDINGS, Companion, Cutout, group_cutouts
+from lumpylens.data.readers.coolest import observations
 from lumpylens.data.readers.files import DataFiles
 from lumpylens.data.readers.fits_file import read_file, reading
 from lumpylens.data.readers.fits_planes import BandError, Plane, PlaneSet, choose_planes, planes_in
@@ -64,7 +66,7 @@ class FitsSource:
         chosen = choose_planes(planes_in(file.hdus), self.band)
         image, header = chosen.image.values(), chosen.image.header
         stated = scale_in(header, file.hdus[0].header)
-        scale = stated or self.pixel_scale_arcsec
+        scale = stated or cutout.pixel_scale_arcsec or self.pixel_scale_arcsec
         noise = noise_of(cutout.noise, chosen, image, self.band)
         psf = psf_of(cutout.psf, chosen, scale, self.band)
         unused = chosen.about_unused([*noise.planes, *psf.planes])
@@ -73,7 +75,7 @@ class FitsSource:
             "noise map": noise.origin,
             "PSF": psf.origin,
             "band": chosen.band,
-            "pixel scale": "header" if stated else "as given" if scale else "",
+            "pixel scale": scale_origin(stated, cutout, scale),
         }
         return {
             "pixels": image,
@@ -102,7 +104,10 @@ def open_fits(files: DataFiles) -> FitsSource:
     if files.alone:
         root = files.paths[0].parent
         around = [path for path in root.iterdir() if path.name.lower().endswith(ENDINGS)]
-    cutouts, left_over = group_cutouts(around, root)
+    of_templates = observations(sorted({path.parent for path in around}))
+    observed = {cutout.path.parent for cutout in of_templates}
+    cutouts, left_over = group_cutouts([p for p in around if p.parent not in observed], root)
+    cutouts = sorted([*cutouts, *of_templates], key=lambda cutout: cutout.path)
     if files.alone:
         cutouts = [cutout for cutout in cutouts if cutout.path == files.paths[0]]
         left_over = []
@@ -119,8 +124,20 @@ def open_fits(files: DataFiles) -> FitsSource:
         files.location,
         files.pixel_scale_arcsec,
         files.band,
-        about_left_over(left_over, files),
+        about_left_over(left_over, files) + about_models(around, of_templates),
     )
+
+
+def about_models(around: Sequence[Path], of_templates: Sequence[Cutout]) -> list[str]:
+    """Say how many files beside observations of COOLEST are none of theirs."""
+    used = {cutout.path for cutout in of_templates}
+    used |= {part.path for cutout in of_templates for part in (cutout.noise, cutout.psf) if part}
+    observed = {cutout.path.parent for cutout in of_templates}
+    models = [path for path in around if path.parent in observed and path not in used]
+    if not models:
+        return []
+    return [f"not used: {len(models)} files such as {models[0].name}, which no COOLEST template "
+            "calls an observation"]  # fmt: skip
 
 
 def about_left_over(left_over: Sequence[Companion], files: DataFiles) -> list[str]:
@@ -244,6 +261,15 @@ def kernel_of(plane: Plane) -> Kernel:
     oversampling = plane.header.get("OVERSAMP")
     whole = isinstance(oversampling, int) and oversampling > 0
     return Kernel(plane.values(), pixel_scale_of(plane.header), oversampling if whole else None)
+
+
+def scale_origin(stated: float | None, cutout: Cutout, scale: float | None) -> str:
+    """Where the pixel scale comes from; empty if there is none."""
+    if stated:
+        return "header"
+    if cutout.pixel_scale_arcsec:
+        return "COOLEST template"
+    return "as given" if scale else ""
 
 
 def scale_in(*headers: Any) -> float | None:

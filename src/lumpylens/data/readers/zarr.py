@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from lumpylens.data.readers.arrays import Stack
 from lumpylens.data.readers.files import DataFiles, one_line
 from lumpylens.data.readers.stacks import (
     DAMAGE,
-    Stack,
     checked_table,
     choose_images,
     companions_of,
