@@ -13,7 +13,7 @@ from latex2mathml.converter import convert
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
-PRESETS = Path(__file__).parents[1] / "src" / "lumpylens" / "simulate" / "presets"
+PRESETS = Path(__file__).parents[1] / "src" / "lumpylens" / "simulation" / "presets"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
