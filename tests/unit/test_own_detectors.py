@@ -321,13 +321,17 @@ def test_the_command_line_imports_what_its_user_names(module, folder, tmp_path):
     assert wrong.stderr.startswith("lumpylens: no module called no_such_module")
 
 
-def test_the_working_folder_is_no_place_for_modules_unless_the_user_names_one(tmp_path):
-    (tmp_path / "onnx.py").write_text("print('imported')")
-    (tmp_path / "numpy.py").write_text("print('imported')")
-    for arguments in (["info"], ["--import", "json", "info"]):
-        done = cli(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "imported" not in done.stdout
+@pytest.mark.parametrize(("options", "entered"), [([], []), (["--import", "json"], ["{cwd}"])])
+def test_the_working_folder_is_searched_last_and_only_for_a_user_s_module(
+    options, entered, tmp_path
+):
+    code = (
+        "import sys; from lumpylens.cli import app; before = list(sys.path)\n"
+        f"app({[*options, 'info']}, standalone_mode=False)\n"
+        f"assert sys.path == before + {[text.format(cwd=tmp_path) for text in entered]}"
+    )
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_worker_imports_what_the_user_s_process_did(module, folder, tmp_path):
