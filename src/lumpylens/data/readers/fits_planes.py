@@ -191,8 +191,6 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
     remark = ""
     if band is not None:
         wanted = [k for k, label in enumerate(labels) if label.casefold() == band.casefold()]
-        if not wanted and len(sets) == 1:
-            wanted = [0] if _filter_of(sets[0]).casefold() == band.casefold() else []
         if not wanted:
             there = ", ".join(labels) if len(labels) > 1 else f"one image, {labels[0]}"
             raise BandError(f"no bands to choose {band!r} from: it holds {there}")
