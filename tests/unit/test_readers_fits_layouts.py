@@ -312,7 +312,9 @@ def test_cutouts_of_astrocut(image, tmp_path):
     np.testing.assert_array_equal(item.image, image)
     assert set(item.noise.flat) == {1}
     path = astrocut(tmp_path / "b.fits", image, 2)
-    assert only(path).error.startswith("holds several images: 1, 4; choose one with band")
+    assert only(path).error.startswith(
+        "holds several images: 1 (SCI, 30x34), 4 (SCI, 30x34); choose one with band"
+    )
     item = only(path, band="4")
     np.testing.assert_array_equal(item.image, image + 1)
     assert set(item.noise.flat) == {2}
@@ -322,7 +324,10 @@ def test_several_images_of_galsim(image, tmp_path):
     """`galsim.fits.writeMulti` (2.8) names no extension."""
     hdus = [fits.PrimaryHDU(image), fits.ImageHDU(image + 1), fits.ImageHDU(image + 2)]
     fits.HDUList(hdus).writeto(tmp_path / "a.fits")
-    assert "holds several images: 0, 1, 2; choose one" in only(tmp_path / "a.fits").error
+    assert (
+        "holds several images: 0 (primary array, 30x34), 1 (extension 1, 30x34), "
+        in only(tmp_path / "a.fits").error
+    )
     np.testing.assert_array_equal(only(tmp_path / "a.fits", band="2").image, image + 2)
 
 
