@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
 import threading
 from pathlib import Path
 
+import asdf
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from pyarrow import parquet
 
 from lumpylens.data import LensImages
 from lumpylens.data.readers import READERS
 from lumpylens.data.splits import digests_of
 from lumpylens.errors import DataError
-
-READER_NAMES = [reader.name for reader in READERS]
 
 
 def each(suffix, write):
@@ -80,6 +82,26 @@ def compressed(path, image):
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype("i2"))]).writeto(path)
 
 
+def table(cell, kind=None, **options):
+    """Write a Parquet table with a column of images."""
+
+    def write(path, pixels):
+        column = pa.array([cell(image) for image in pixels], kind)
+        parquet.write_table(pa.table({"image": column, "z": [0.5] * len(pixels)}), path, **options)
+
+    return write
+
+
+def as_png(image):
+    content = io.BytesIO()
+    Image.fromarray(np.asarray(image, np.uint8)).save(content, "PNG")
+    return {"bytes": content.getvalue(), "path": None}
+
+
+def tree(path, pixels):
+    asdf.AsdfFile({"images": pixels}).write_to(path)
+
+
 WRITERS = {
     "pictures": {
         "png": each(".png", picture(np.uint8)),
@@ -116,7 +138,24 @@ WRITERS = {
         "compressed fits": each(".fits.fz", compressed),
         "fits with extension": each(".fits", extension),
     },
+    "parquet": {
+        "parquet of pictures": whole("a.parquet", table(as_png)),
+        "parquet of bytes": whole("a.parquet", table(lambda image: as_png(image)["bytes"])),
+        "parquet of lists": whole(
+            "a.parquet", table(np.ndarray.tolist, pa.list_(pa.list_(pa.uint8())), row_group_size=2)
+        ),
+        "parquet of doubles": whole("a.parquet", table(lambda image: (1.0 * image).tolist())),
+        "one parquet each": each(
+            ".parquet", lambda path, x: table(np.ndarray.tolist)(path, x[None])
+        ),
+    },
+    "asdf": {
+        "asdf": whole("a.asdf", tree),
+        "asdf of doubles": whole("a.asdf", lambda path, pixels: tree(path, pixels.astype(">f8"))),
+        "one asdf each": each(".asdf", tree),
+    },
 }
+READER_NAMES = list(WRITERS)
 CASES = [(reader, kind) for reader, kinds in WRITERS.items() for kind in kinds]
 
 
@@ -126,7 +165,8 @@ def pixels():
 
 
 def test_every_reader_is_tested():
-    assert list(WRITERS) == READER_NAMES
+    # Zarr has a test of its own: its stores are folders, which no damage of a file fits.
+    assert [*WRITERS, "zarr"] == [reader.name for reader in READERS]
 
 
 @pytest.mark.parametrize(("reader", "kind"), CASES)
@@ -211,12 +251,19 @@ def test_collections_travel_and_are_read_by_many_threads(reader, kind, pixels, t
         np.testing.assert_array_equal(image, pixels[k].astype(np.float32))
 
 
-ONE_FILE = {"pictures": "png", "numpy": "one npy each", "hdf5": "one hdf5 each"}
+ONE_FILE = {
+    "pictures": "png",
+    "numpy": "one npy each",
+    "hdf5": "one hdf5 each",
+    "fits": "fits of floats",
+    "parquet": "one parquet each",
+    "asdf": "one asdf each",
+}
 
 
 def one_file(reader, folder, name, image):
     """Write one image to a file called `name` and the reader's suffix."""
-    WRITERS[reader][ONE_FILE.get(reader, "fits of floats")](folder, image[None])
+    WRITERS[reader][ONE_FILE[reader]](folder, image[None])
     (written,) = folder.glob("lens_0*")
     return written.rename(folder / f"{name}{''.join(written.suffixes)}")
 
@@ -227,12 +274,30 @@ def one_file(reader, folder, name, image):
     [
         (lambda path: path.write_bytes(b""), "empty file"),
         (lambda path: path.write_bytes(b"not an image at all"), ""),
+        (
+            lambda path: path.write_text(
+                f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 11520\n"
+            ),
+            "a Git LFS pointer and not the file itself: run git lfs pull",
+        ),
+        (lambda path: path.write_text("\n<!DOCTYPE html><html></html>"), "a web page and not the"),
+        (lambda path: path.write_text("<?xml version='1.0'?><Error/>"), "a web page and not the"),
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), ""),
         (lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)), ""),
         (lambda path: (path.unlink(), path.symlink_to("nowhere")), "No such file|missing"),
         (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file"),
     ],
-    ids=["zero bytes", "text", "cut off", "noise", "dangling link", "pipe"],
+    ids=[
+        "zero bytes",
+        "text",
+        "pointer",
+        "page",
+        "xml",
+        "cut off",
+        "noise",
+        "dangling link",
+        "pipe",
+    ],
 )
 def test_a_damaged_file_is_a_row_with_a_reason(reader, damage, said, pixels, tmp_path):
     bad = one_file(reader, tmp_path, "bad", pixels[0])
@@ -259,7 +324,8 @@ def test_a_constant_image_is_a_row_with_a_reason(reader, kind, pixels, tmp_path)
 @pytest.mark.parametrize(
     ("reader", "kind"),
     [("numpy", "npy"), ("numpy", "npz"), ("hdf5", "hdf5"), ("fits", "fits of floats"),
-     ("pictures", "tiff of floats")],
+     ("pictures", "tiff of floats"), ("parquet", "parquet of doubles"),
+     ("asdf", "asdf of doubles")],
 )  # fmt: skip
 def test_nan_is_a_row_with_a_reason(reader, kind, pixels, tmp_path):
     values = pixels.astype(np.float32)
@@ -310,7 +376,7 @@ def test_a_damaged_file_named_alone_is_a_row(reader, pixels, tmp_path):
     assert item.error
 
 
-@pytest.mark.parametrize("reader", ["numpy", "hdf5"])
+@pytest.mark.parametrize("reader", ["numpy", "hdf5", "parquet", "asdf"])
 def test_a_damaged_stack_named_alone_is_one_line(reader, pixels, tmp_path):
     path = one_file(reader, tmp_path, "a", pixels[0])
     path.write_bytes(b"not an image at all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import h5py
 import numpy as np
@@ -356,3 +357,62 @@ def test_a_cut_off_file_of_several_bands_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="cut off"):
         LensImages.open(path, band="0")
+
+
+@pytest.mark.parametrize("images", [[np.eye(8), 1e-23], [np.eye(8)] * 3], ids=["mass", "many"])
+def test_the_advice_for_python_objects_gives_images(images, tmp_path):
+    objects = np.empty(len(images), object)
+    objects[:] = images
+    np.save(tmp_path / "old.npy", objects, allow_pickle=True)
+    with pytest.raises(DataError, match="not read for safety; if you trust its source: ") as caught:
+        LensImages.open(tmp_path / "old.npy")
+    advice = str(caught.value).partition("source: ")[2].replace('"', f'"{tmp_path}/', 1)
+    exec(advice.replace('save("', f'save("{tmp_path}/'), {"np": np})
+    converted = LensImages.open(tmp_path / "new.npy")
+    np.testing.assert_array_equal(converted[len(converted) - 1].image, np.eye(8))
+
+
+def test_an_hdf5_filter_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        recipe = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        recipe.set_chunk((4, 8, 8))
+        recipe.set_filter(65001, h5py.h5z.FLAG_OPTIONAL, ())  # a number that belongs to nobody
+        place = h5py.h5s.create_simple((4, 8, 8))
+        images = h5py.h5d.create(file.id, b"images", h5py.h5t.IEEE_F32LE, place, recipe)
+        # The library writes a chunk that is said to be compressed without looking at it.
+        images.write_direct_chunk((0, 0, 0), b"compressed")
+    with pytest.raises(DataError, match=r"/images .* HDF5 filter 65001, .*lumpylens\[hdf5\]"):
+        LensImages.open(tmp_path / "a.h5")
+
+
+def test_filters_of_hdf5plugin_are_read(pixels, tmp_path):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("images", data=pixels, **hdf5plugin.Blosc())
+    np.testing.assert_array_equal(LensImages.open(tmp_path / "a.h5").stack().pixels, pixels)
+
+
+@pytest.mark.parametrize("ending", ["npy", "h5"])
+def test_noise_maps_and_masks_by_their_names_are_no_images(ending, pixels, tmp_path):
+    for name in ("lens1", "lens1_noise_map", "lens1_mask", "psf"):
+        path = tmp_path / f"{name}.{ending}"
+        if ending == "npy":
+            np.save(path, pixels[0])
+        else:
+            with h5py.File(path, "w") as file:
+                file["images"] = pixels[0]
+    images = LensImages.open(tmp_path)
+    assert images.ids == [f"lens1.{ending}"]
+    assert f"not used: 1 files such as lens1_noise_map.{ending} (noise map)" in images.remarks()
+    assert len(images.remarks()) == 3
+    assert len(LensImages.open(tmp_path / f"psf.{ending}")) == 1
+
+
+def test_companions_are_known_by_the_names_that_the_field_gives_them(write, pixels):
+    path = write(data=pixels, noise_map=pixels + 1, mask=np.ones((12, 15)), psf_kernel=np.eye(3))
+    item = LensImages.open(path)[1]
+    np.testing.assert_array_equal(item.image, pixels[1])
+    np.testing.assert_array_equal(item.noise, pixels[1] + 1)
+    assert item.psf.shape == (3, 3)
+    assert item.remarks == ("not used: mask (mask)",)

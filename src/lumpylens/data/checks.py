@@ -40,6 +40,9 @@ ground 8."""
 LEAST_FLAT_SIDE = 16
 """Rows shorter than 16 x 16 pixels are hardly flattened cutouts."""
 
+MASKED_NOISE = 1e6
+"""Noise over the smallest one, from which on a pixel counts as masked."""
+
 LEVELS_OF_PICTURES = 256
 """Of 8 bits."""
 
@@ -171,16 +174,20 @@ def image_defect(image: NDArray[np.float32]) -> str:
     return ""
 
 
-def flat_remark(image: NDArray[np.float32]) -> str:
+def flat_remark(image: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> str:
     """Say that many pixels have one value, as beyond the edge of a detector that was filled.
 
     Parameters
     ----------
     image : ndarray of float32, shape (H, W)
         The black sky of an 8-bit picture, whatever its numbers were divided by, needs no remark.
+    noise : ndarray of float32, shape (H, W), optional
+        Pixels that it masks need none either.
     """
     if min(image.shape) < 3:
         return ""
+    if noise is not None:
+        image = np.where(noise > MASKED_NOISE * noise.min(), np.nan, image)
     # Single pixels of faint sky may be equal when photons are counted, blocks of 3 x 3 hardly.
     beside, below = image[:, 1:] == image[:, :-1], image[1:] == image[:-1]
     rows, columns = beside[:, 1:] & beside[:, :-1], below[1:] & below[:-1]
@@ -188,7 +195,7 @@ def flat_remark(image: NDArray[np.float32]) -> str:
     if not centres.any():
         return ""
     values, counts = np.unique(image[1:-1, 1:-1][centres], return_counts=True)
-    value = values[np.argmax(counts)]
+    value = values[np.argmax(counts)] + 0.0  # not -0
     share = np.count_nonzero(image == value) / image.size
     if counts.max() < LEAST_FLAT_BLOCKS * image.size or share < LEAST_FLAT_SHARE:
         return ""

@@ -98,8 +98,6 @@ class LensImage:
         """
         image, error = as_float32(pixels)
         error = error or image_defect(image)
-        if not error and (remark := flat_remark(image)):
-            remarks = (*remarks, remark)
         noise_map = psf_image = None
         if noise is not None:
             noise_map, reason = as_float32(noise)
@@ -109,10 +107,11 @@ class LensImage:
             reason = reason or psf_defect(psf_image)
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
-        if not error and psf_image is not None and (
-            remark := width_remark(image, noise_map, psf_image)
-        ):  # fmt: skip
-            remarks = (*remarks, remark)
+        if not error:
+            found = [flat_remark(image, noise_map)]
+            if psf_image is not None:
+                found.append(width_remark(image, noise_map, psf_image))
+            remarks = (*remarks, *filter(None, found))
         return cls(
             id=id,
             image=image if image.size else None,

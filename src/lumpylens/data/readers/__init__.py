@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumpylens.data.readers.asdf import open_asdf
 from lumpylens.data.readers.files import (
     DataFiles,
     find_files,
+    is_store,
     label_of,
     printable,
     sole_folder,
@@ -23,7 +25,9 @@ from lumpylens.data.readers.files import (
 from lumpylens.data.readers.fits import open_fits
 from lumpylens.data.readers.hdf5 import open_hdf5
 from lumpylens.data.readers.npy import open_numpy
+from lumpylens.data.readers.parquet import open_parquet
 from lumpylens.data.readers.pictures import open_pictures
+from lumpylens.data.readers.zarr import open_zarr
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
@@ -48,23 +52,31 @@ class Reader:
     open: Callable[[DataFiles], ImageSource]
 
     def reads(self, path: Path) -> bool:
-        """Tell by its name whether a file is of this format."""
-        return path.name.lower().endswith(self.suffixes)
+        """Tell by its name whether a file is of this format; Zarr stores may have any name."""
+        if path.name.lower().endswith(self.suffixes):
+            return True
+        return self.open is open_zarr and is_store(path)
 
-
-FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
 READERS = (
     Reader("pictures", (".jpg", ".jpeg", ".png", ".tif", ".tiff"), open_pictures),
     Reader("numpy", (".npy", ".npz"), open_numpy),
     Reader("hdf5", (".h5", ".hdf5", ".hdf"), open_hdf5),
-    Reader("fits", FITS_SUFFIXES, open_fits),
+    Reader("fits", (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"), open_fits),
+    Reader("parquet", (".parquet",), open_parquet),
+    Reader("asdf", (".asdf",), open_asdf),
+    Reader("zarr", (".zarr",), open_zarr),
 )
 
-SUFFIXES = [suffix for reader in READERS for suffix in reader.suffixes]
-"""Of two files of one name, the one whose ending comes later holds the better numbers."""
+LOOKED_FOR = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
 
-LOOKED_FOR = ", ".join(SUFFIXES)
+FORMATS = (
+    (".jpg", ".jpeg"),
+    (".png",),
+    (".tif", ".tiff"),
+    *(reader.suffixes for reader in READERS[1:]),
+)
+"""Endings by format: of two files of one name, the later format has the better numbers."""
 
 NO_IMAGES = (
     "", ".cfg", ".csv", ".ecsv", ".html", ".ipynb", ".json", ".log", ".md", ".pdf", ".py", ".rst",
@@ -94,7 +106,7 @@ def open_path(
     """
     path = path.expanduser()
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_store(path):
             return _open_folder(path, pixel_scale_arcsec, band)
         if not path.exists():
             raise DataError(f"no such file or folder: {path}")
@@ -118,7 +130,7 @@ def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | Non
             f"looked for {LOOKED_FOR} in it and its sub-folders, found {len(found)} other files"
         )
     remarks = _passed_over(set(found) - set(images))
-    images, left_out = _one_file_each(images)
+    images, left_out = _best_format(images)
     remarks += left_out
     root = folder if unreadable else sole_folder(folder, images)
     parts: list[ImageSource] = []
@@ -150,36 +162,35 @@ def _passed_over(others: Iterable[Path]) -> list[str]:
     return [f"files of other kinds are passed over ({', '.join(counts)})"] if counts else []
 
 
-def _one_file_each(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Of files that differ in their endings alone, the one with the best numbers; and a sentence.
+def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Of files of one name in several formats those with the best numbers; and a sentence.
 
     Simulators write a coloured picture beside each array of numbers. FITS files of one name have
     numbers of one quality; all of them stay.
     """
-    by_name: dict[Path, list[Path]] = defaultdict(list)
+    by_name: dict[Path, list[tuple[int, Path]]] = defaultdict(list)
     for path in images:
-        by_name[path.with_name(path.name[: -len(_suffix(path))])].append(path)
+        rank, ending = _format(path)
+        by_name[path.with_name(path.name[: len(path.name) - len(ending)])].append((rank, path))
     kept: list[Path] = []
     left_out: list[tuple[str, str]] = []
-    for paths in by_name.values():
-        best = max(paths, key=_quality)
-        kept += [path for path in paths if _quality(path) == _quality(best)]
-        left_out += [(path.name, best.name) for path in paths if _quality(path) < _quality(best)]
+    for alike in by_name.values():
+        best, better = max(alike, key=lambda item: item[0])
+        kept += [path for rank, path in alike if rank == best]
+        left_out += [(path.name, better.name) for rank, path in alike if rank < best]
     if not left_out:
-        return list(images), []
-    worse, better = left_out[0]
+        return kept, []
     return kept, [
         f"{len(left_out)} files are left out because a file of the same name has better numbers "
-        f"(the first is {worse}, beside {better})"
+        "(the first is {}, beside {})".format(*left_out[0])
     ]
 
 
-def _quality(path: Path) -> int:
-    """Rank of a file's numbers, which its ending tells."""
-    suffix = _suffix(path)
-    return SUFFIXES.index(".fits" if suffix in FITS_SUFFIXES else suffix)
-
-
-def _suffix(path: Path) -> str:
-    """The ending by which a file is recognised, in lower case."""
-    return next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+def _format(path: Path) -> tuple[int, str]:
+    """Rank of a file's format, and the ending that tells it."""
+    name = path.name.lower()
+    for rank, endings in enumerate(FORMATS):
+        for ending in endings:
+            if name.endswith(ending):
+                return rank, ending
+    return len(FORMATS), ""  # a Zarr store

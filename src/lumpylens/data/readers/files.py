@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from lumpylens.data.image import ANOMALOUS, NORMAL, UNKNOWN
+from lumpylens.data.kinds import NOISE_KINDS, Kind, split_title
 from lumpylens.errors import DataError
 
 __all__ = [
@@ -18,11 +20,13 @@ __all__ = [
     "DataFiles",
     "file_bytes_of",
     "find_files",
+    "is_store",
     "label_of",
     "one_line",
     "printable",
     "sole_folder",
     "system_reason",
+    "without_companions",
 ]
 
 CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
@@ -30,6 +34,12 @@ CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
 
 LARGEST_FILE_BYTES = 2**30
 """Of a file that holds one cutout."""
+
+STORE_MARKS = {"zarr.json", ".zgroup", ".zarray"}
+"""Files that make a folder a Zarr store."""
+
+PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error>")
+"""How web pages begin, and the XML with which object stores say no."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,36 @@ class DataFiles:
         return label_of(folders)
 
 
+def without_companions(
+    files: DataFiles, used: Collection[Path | None] = ()
+) -> tuple[list[Path], list[str]]:
+    """Leave out noise maps, PSFs and masks, which their names tell; and say so.
+
+    A file that the user named itself stays.
+
+    Parameters
+    ----------
+    files : DataFiles
+    used : collection of Path
+        Left out without a word.
+    """
+    if files.alone:
+        return list(files.paths), []
+    kept: list[Path] = []
+    companions: dict[Kind, list[Path]] = defaultdict(list)
+    for path in files.paths:
+        kind = split_title(path.stem)[1]
+        if kind in (*NOISE_KINDS, Kind.PSF, Kind.MASK):
+            if path not in used:
+                companions[kind].append(path)
+        else:
+            kept.append(path)
+    return kept, [
+        f"not used: {len(paths)} files such as {files.name(paths[0])} ({kind})"
+        for kind, paths in companions.items()
+    ]
+
+
 def label_of(names: Sequence[str]) -> int:
     """Label of the last name that is a class, -1 if none is."""
     known = [CLASS_LABELS[name] for name in names if name in CLASS_LABELS]
@@ -110,7 +150,7 @@ def printable(name: str) -> str:
 def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
     """List the visible files under a folder, and the folders that cannot be read.
 
-    Links are followed, each real folder once.
+    Links are followed, each real folder once. A Zarr store counts as one file.
 
     Returns
     -------
@@ -128,6 +168,10 @@ def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
 
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         visited.add(os.path.realpath(here))
+        if STORE_MARKS & set(names):
+            files.append(here)
+            folders.clear()
+            continue
         folders[:] = sorted(
             name
             for name in folders
@@ -139,6 +183,11 @@ def find_files(folder: Path) -> tuple[list[Path], dict[Path, str]]:
     return [Path(path) for path in files], unreadable
 
 
+def is_store(path: Path) -> bool:
+    """Tell whether a folder is a Zarr store."""
+    return any((path / mark).is_file() for mark in STORE_MARKS)
+
+
 def sole_folder(folder: Path, files: Sequence[Path]) -> Path:
     """Go down while there is but one folder and nothing beside it, as in an unpacked archive.
 
@@ -147,7 +196,7 @@ def sole_folder(folder: Path, files: Sequence[Path]) -> Path:
     while files:
         first = {path.relative_to(folder).parts[0] for path in files}
         only = folder / first.pop()
-        if first or not only.is_dir() or only.name in CLASS_LABELS:
+        if first or not only.is_dir() or is_store(only) or only.name in CLASS_LABELS:
             break
         folder = only
     return folder
@@ -171,13 +220,14 @@ def one_line(problem: BaseException | str) -> str:
 
 
 def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:
-    """Size of a regular file.
+    """Size of a regular file that may hold an image.
 
     Raises
     ------
     OSError
     DataError
-        If the file is empty, far too large, or a device or pipe that would never end.
+        If the file is empty, far too large, a device or pipe that would never end, or what
+        came in place of a download.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -186,4 +236,19 @@ def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:
         raise DataError("empty file (zero bytes)")
     if limit is not None and status.st_size > limit:
         raise DataError(f"the file has {status.st_size / 1e9:.1f} GB, too large for a cutout")
+    with path.open("rb") as stream:
+        if reason := placeholder(stream.read(64)):
+            raise DataError(reason)
     return status.st_size
+
+
+def placeholder(start: bytes) -> str:
+    """Say what a file holds in place of an image, from its first bytes.
+
+    The text of a Git LFS pointer begins with its version (git-lfs specification, docs/spec.md).
+    """
+    if start.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer and not the file itself: run git lfs pull"
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES):
+        return "a web page and not the file: the server answered the download with it"
+    return ""

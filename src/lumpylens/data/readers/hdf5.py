@@ -6,15 +6,24 @@ import math
 import mmap
 import struct
 import zlib
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.readers.files import DataFiles, one_line
-from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
-from lumpylens.data.source import ImageSource
+from lumpylens.data.readers import lenstronomy
+from lumpylens.data.readers.files import DataFiles, one_line, without_companions
+from lumpylens.data.readers.stacks import (
+    Stack,
+    checked_table,
+    choose_images,
+    companions_of,
+    open_stacks,
+)
+from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
 __all__ = ["open_hdf5"]
@@ -37,9 +46,24 @@ def open_hdf5(files: DataFiles) -> ImageSource:
 
     The images are the dataset called ``images``, in any group, or the only one with two axes or
     more. ``ids``, ``labels``, ``noise``, ``psf`` and ``jpeg_table`` are taken from beside it, and
-    the attribute ``pixel_scale_arcsec`` from it, its group or the file.
+    the attribute ``pixel_scale_arcsec`` from it, its group or the file. Files of lenstronomy are
+    known by their ``image_data``.
     """
-    return open_stacks(files, read_hdf5)
+    if files.alone:
+        return open_stacks(files, read_hdf5)
+    used = {lenstronomy.psf_beside(path) for path in files.paths}
+    images, remarks = without_companions(files, used)
+    images, refused = lenstronomy.bands_of_lenses(images, files.band)
+    if refused and not images and files.band is not None:
+        raise DataError(f"{files.location} has {next(iter(refused.values()))}")
+    several = FailedSource(
+        [files.name(path) for path in refused],
+        [files.label(path) for path in refused],
+        list(refused.values()),
+        files.location,
+    )
+    stacks = open_stacks(replace(files, paths=images), read_hdf5)
+    return joined([stacks, several], files.location, remarks)
 
 
 def read_hdf5(path: Path, band: str | None) -> Stack:
@@ -59,12 +83,18 @@ def read_hdf5(path: Path, band: str | None) -> Stack:
             datasets[name] = item
 
     file.visititems(collect)
-    name = choose_images({key: item.shape for key, item in datasets.items()}, band)
+    if lenstronomy.IMAGE in datasets:
+        return lenstronomy.stack_of(path, datasets)
+    if lenstronomy.PSF in datasets:
+        raise DataError(f"holds a PSF ({lenstronomy.PSF}) and no image")
+    shapes = {key: item.shape for key, item in datasets.items()}
+    name = choose_images(shapes, band)
+    companions, remarks = companions_of(shapes, name)
     images = datasets[name]
+    check_filters(images)
     group = name.rpartition("/")[0]
     beside = {
-        key: datasets.get(f"{group}/{key}".lstrip("/"))
-        for key in ("ids", "labels", "noise", "psf", "jpeg_table")
+        key: datasets.get(f"{group}/{key}".lstrip("/")) for key in ("ids", "labels", "jpeg_table")
     }
     scale = next(
         (
@@ -76,14 +106,41 @@ def read_hdf5(path: Path, band: str | None) -> Stack:
     )
     return Stack(
         images,
-        noise=beside["noise"],
-        psf=beside["psf"],
+        noise=datasets[companions["noise"]] if "noise" in companions else None,
+        psf=datasets[companions["psf"]] if "psf" in companions else None,
         ids=_values(beside["ids"], path),
         labels=_values(beside["labels"], path),
         pixel_scale_arcsec=scale,
         jpeg_table=checked_table(_values(beside["jpeg_table"], path)),
         of_band=name.rpartition("/")[2] == band,
+        remarks=remarks,
     )
+
+
+def check_filters(dataset: Any) -> None:
+    """Refuse a dataset that was compressed by what this HDF5 library does not have.
+
+    Raises
+    ------
+    DataError
+        With the name of the filter, as the file spells it.
+    """
+    import h5py
+
+    recipe = dataset.id.get_create_plist()
+    filters = [recipe.get_filter(k) for k in range(recipe.get_nfilters())]
+    if all(h5py.h5z.filter_avail(number) for number, *_ in filters):
+        return
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401  (it registers its filters when it is imported)
+    for number, _, _, name in filters:
+        if not h5py.h5z.filter_avail(number):
+            words = name.decode(errors="replace").partition(";")[0]
+            called = f"{words} ({number})" if words else str(number)
+            raise DataError(
+                f"{dataset.name} is compressed by the HDF5 filter {called}, which is not there; "
+                "pip install 'lumpylens[hdf5]' brings those of hdf5plugin"
+            )
 
 
 def _values(dataset: Any, path: Path) -> NDArray[Any] | None:

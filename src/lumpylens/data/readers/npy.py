@@ -6,6 +6,7 @@ import math
 import os
 import tokenize
 import zipfile
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +14,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.readers.files import DataFiles
-from lumpylens.data.readers.stacks import Stack, checked_table, choose_images, open_stacks
-from lumpylens.data.source import ImageSource
+from lumpylens.data.readers.files import DataFiles, without_companions
+from lumpylens.data.readers.stacks import (
+    Stack,
+    checked_table,
+    choose_images,
+    companions_of,
+    open_stacks,
+)
+from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 
 __all__ = ["open_numpy"]
@@ -23,7 +30,8 @@ __all__ = ["open_numpy"]
 
 def open_numpy(files: DataFiles) -> ImageSource:
     """Open npy and npz files; npy is memory-mapped."""
-    return open_stacks(files, read_numpy)
+    images, remarks = without_companions(files)
+    return joined([open_stacks(replace(files, paths=images), read_numpy)], files.location, remarks)
 
 
 def read_numpy(path: Path, band: str | None) -> Stack:
@@ -65,19 +73,21 @@ def read_npz(path: Path, band: str | None) -> Stack:
     with zipfile.ZipFile(path) as archive:
         names = [info.filename for info in archive.infolist() if info.filename.endswith(".npy")]
         members = {name[:-4]: PackedArray(path, name, archive) for name in names}
-    chosen = choose_images({name: member.shape for name, member in members.items()}, band)
-    images = members[chosen]
+    shapes = {name: member.shape for name, member in members.items()}
+    chosen = choose_images(shapes, band)
+    beside, remarks = companions_of(shapes, chosen)
     scale = members.get("pixel_scale_arcsec")
     table = members.get("jpeg_table")
     return Stack(
-        images,
-        noise=members.get("noise"),
-        psf=members.get("psf"),
+        members[chosen],
+        noise=members[beside["noise"]] if "noise" in beside else None,
+        psf=members[beside["psf"]] if "psf" in beside else None,
         ids=members["ids"].values if "ids" in members else None,
         labels=members["labels"].values if "labels" in members else None,
         pixel_scale_arcsec=None if scale is None else float(scale.values.item()),
         jpeg_table=checked_table(None if table is None else table.values),
         of_band=chosen == band,
+        remarks=remarks,
     )
 
 
@@ -119,5 +129,10 @@ def read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype
     except (ValueError, SyntaxError, tokenize.TokenError):
         raise DataError("not a numpy array: its header makes no sense") from None
     if dtype.hasobject:
-        raise DataError("holds Python objects, not numbers, and is not read for safety")
+        # An image and a mass beside it, as in the axion files of DeepLense, or many images.
+        numbers = "OLD[0]" if shape == (2,) else "np.stack(OLD.tolist())"
+        raise DataError(
+            "holds Python objects, not numbers, and is not read for safety; if you trust its "
+            f'source: OLD = np.load("old.npy", allow_pickle=True); np.save("new.npy", {numbers})'
+        )
     return shape, fortran, dtype

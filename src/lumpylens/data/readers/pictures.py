@@ -18,7 +18,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.image import LensImage
-from lumpylens.data.readers.files import DataFiles, file_bytes_of, one_line, system_reason
+from lumpylens.data.readers.files import (
+    DataFiles,
+    file_bytes_of,
+    one_line,
+    system_reason,
+    without_companions,
+)
 from lumpylens.data.readers.tiff import TIFF_MARKS, bands_defect, misread_by_pillow, read_tiff
 from lumpylens.errors import DataError, DataWarning
 
@@ -91,12 +97,14 @@ class PictureSource:
 def open_pictures(files: DataFiles) -> PictureSource:
     """List pictures without reading any."""
     files.refuse_band("pictures")
+    paths, remarks = without_companions(files)
     return PictureSource(
-        list(files.paths),
-        [files.name(path) for path in files.paths],
-        [files.label(path) for path in files.paths],
+        paths,
+        [files.name(path) for path in paths],
+        [files.label(path) for path in paths],
         files.location,
         files.pixel_scale_arcsec,
+        remarks,
     )
 
 

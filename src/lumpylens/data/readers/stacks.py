@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lumpylens.data.checks import stack_defect
 from lumpylens.data.image import UNKNOWN, LensImage
-from lumpylens.data.readers.bands import of_band, plane_count
+from lumpylens.data.kinds import Kind, split_title
+from lumpylens.data.readers.bands import Stack, of_band, plane_count
 from lumpylens.data.readers.files import (
     CLASS_LABELS,
     DataFiles,
@@ -29,7 +30,14 @@ from lumpylens.data.readers.files import (
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
-__all__ = ["Stack", "StackSource", "checked_table", "choose_images", "open_stacks"]
+__all__ = [
+    "Stack",
+    "StackSource",
+    "checked_table",
+    "choose_images",
+    "companions_of",
+    "open_stacks",
+]
 
 COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec", "jpeg_table")
 
@@ -49,46 +57,6 @@ DAMAGE = (
     zlib.error,
 )
 """What numpy and h5py raise for arrays that cannot be read."""
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The arrays of one file, not read yet.
-
-    Attributes
-    ----------
-    images : array with shape, dtype and indexing, shape (..., H, W)
-    noise : the same shape or (H, W)
-    psf : shape (h, w) or (..., h, w)
-    ids, labels : ndarray or None
-    pixel_scale_arcsec : float or None
-    jpeg_table : ndarray of int, shape (8, 8), or None
-        Of the JPEG files that the pixels were decoded from.
-    complete : int or None
-        Number of images that the file really holds, if it is cut off.
-    of_band : bool
-        True if the images were chosen by the name of their band.
-    """
-
-    images: Any
-    noise: Any = None
-    psf: Any = None
-    ids: NDArray[Any] | None = None
-    labels: NDArray[Any] | None = None
-    pixel_scale_arcsec: float | None = None
-    jpeg_table: NDArray[np.int_] | None = None
-    complete: int | None = None
-    of_band: bool = False
-
-    @property
-    def leading(self) -> tuple[int, ...]:
-        """Axes before height and width."""
-        return tuple(self.images.shape[:-2])
-
-    @property
-    def count(self) -> int:
-        """Number of images."""
-        return math.prod(self.leading)
 
 
 @dataclass
@@ -172,6 +140,7 @@ class StackSource:
             stretched=stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
             pixel_scale_arcsec=self.pixel_scale_arcsec if scale is None else scale,
             jpeg_table=stack.jpeg_table,
+            remarks=stack.remarks,
         )
 
 
@@ -218,7 +187,11 @@ def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -
             if files.alone:
                 raise DataError(f"{path}: {problem}") from None
             fail(path, str(problem))
-    if files.band is not None and all(isinstance(s, FailedSource) for s in sources.values()):
+    if (
+        files.band is not None
+        and sources
+        and all(isinstance(s, FailedSource) for s in sources.values())
+    ):
         raise DataError(f"{files.location}: {sources[files.paths[0]].load(0).error}")
     # One file of three planes may hold three images. Several in one place hardly do.
     for (_, planes), paths in alike.items():
@@ -233,7 +206,8 @@ def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -
 
 def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource:
     try:
-        file_bytes_of(path, limit=None)
+        if not path.is_dir():
+            file_bytes_of(path, limit=None)
         stack = opened(path)
     except DAMAGE as problem:
         raise DataError(f"the file cannot be read: {plain(problem)}") from None
@@ -317,7 +291,11 @@ def choose_images(shapes: Mapping[str, Sequence[int]], band: str | None = None) 
     last = {name: name.rsplit("/", 1)[-1] for name in shapes}
     wanted = [name for name in shapes if band is not None and last[name] == band]
     named = wanted or [name for name in shapes if last[name] == "images"]
-    large = [n for n, shape in shapes.items() if len(shape) >= 2 and last[n] not in COMPANIONS]
+    large = [
+        name
+        for name, shape in shapes.items()
+        if len(shape) >= 2 and last[name] not in COMPANIONS and not _is_companion(last[name])
+    ]
     candidates = named or large
     if len(candidates) == 1:
         return candidates[0]
@@ -326,6 +304,43 @@ def choose_images(shapes: Mapping[str, Sequence[int]], band: str | None = None) 
     raise DataError(
         f"needs one array called images with axes (..., height, width); found {found}{advice}"
     )
+
+
+def _is_companion(name: str) -> bool:
+    return split_title(name)[1] not in (None, Kind.IMAGE)
+
+
+def companions_of(
+    shapes: Mapping[str, Sequence[int]], images: str
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Noise map and PSF that lie beside the images, by their names.
+
+    Parameters
+    ----------
+    shapes : mapping of array name to shape
+    images : str
+        The array that was chosen.
+
+    Returns
+    -------
+    beside : dict
+        Names of ``noise`` and ``psf``, where they are there.
+    remarks : tuple of str
+        On what is not used.
+    """
+    group = images.rpartition("/")[0]
+    beside: dict[str, str] = {}
+    unused = []
+    for name, shape in shapes.items():
+        kind = split_title(name.rpartition("/")[2])[1]
+        if name == images or len(shape) < 2:
+            continue
+        key = {Kind.NOISE: "noise", Kind.PSF: "psf"}.get(kind) if kind else None
+        if key and key not in beside and name.rpartition("/")[0] == group:
+            beside[key] = name
+        elif kind is not None:
+            unused.append(f"{name} ({kind})")
+    return beside, (f"not used: {listed(unused)}",) if unused else ()
 
 
 def listed(parts: Iterable[str]) -> str:
