@@ -19,7 +19,7 @@ help:
 	@echo 'make test        the fast tests (3 minutes)'
 	@echo 'make test-all    all tests, slow ones too (15 minutes)'
 	@echo 'make pinned-scores  pin the scores of the shipped models anew (seconds)'
-	@echo 'make lint        ruff and mypy'
+	@echo 'make lint        ruff, codespell and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
 	@echo 'make bench       results/maps.md, populations.md, transfer.json and more; DATA=folder (hours)'
 	@echo 'make slacs       results/slacs.md: real lenses; DATA=folder of lenses, WORKERS=processes'
@@ -46,6 +46,8 @@ pinned-scores: $(VENV)/test.stamp
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	git ls-files | xargs $(BIN)/codespell
+	$(BIN)/nbqa 'ruff check' notebooks
 	$(BIN)/mypy
 
 challenge: $(VENV)/test.stamp

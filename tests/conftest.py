@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Shapes and dtypes in the signatures of these modules are checked whenever a test calls them.
+install_import_hook(["lumpylens.physics.inference"], "beartype.beartype")
 
 # A busy machine is no failure.
 settings.register_profile("any speed", deadline=None)

@@ -2,6 +2,7 @@ from .data.fetch import fetch as fetch
 from .data.images import LensImages as LensImages
 from .detectors import Detector as Detector
 from .detectors import create as create
+from .detectors import list_detectors as list_detectors
 from .errors import DataError as DataError
 from .errors import LumpylensError as LumpylensError
 from .errors import ModelError as ModelError

@@ -20,4 +20,4 @@ class ModelError(LumpylensError):
 
 
 class DataWarning(UserWarning):
-    """Images were read, but not as they stand in the file."""
+    """Something was done, but not as the file has it or as the user may have meant it."""

@@ -152,3 +152,16 @@ def test_every_detector_has_a_card_that_can_be_found():
         assert (DOCS / "detectors" / f"{name}.md").is_file()
         assert f"detectors/{name}.md" in nav
         assert f"({name}.md)" in index
+
+
+def test_the_files_to_change_and_to_copy_are_there():
+    rows = [
+        line.split("|")[2:5]
+        for line in (DOCS / "changing.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| a") and "to add" not in line
+    ]
+    assert len(rows) > 12
+    for change, copied, test in rows:
+        for place, cell in (("src/lumpylens", change + copied), ("tests", test)):
+            for path in re.findall(r"`([\w/.-]+(?:/|\.py|\.pyi|\.toml))`", cell):
+                assert (ROOT / place / path).exists(), path

@@ -10,4 +10,4 @@ from lumpylens.detectors import DETECTORS
 @pytest.fixture
 def mean_detector(monkeypatch):
     """Register `MeanDetector` under the name ``mean``."""
-    monkeypatch.setitem(DETECTORS, "mean", ("mean_detector", "MeanDetector"))
+    monkeypatch.setitem(DETECTORS, "mean", "mean_detector:MeanDetector")

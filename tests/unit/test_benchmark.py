@@ -115,6 +115,34 @@ def test_other_images_are_other_runs(lenses, made, tmp_path):
     assert made == [("pca", 0), ("pca", 0)]
 
 
+def test_a_run_of_an_own_detector_is_made_again_when_its_code_changes(
+    lenses, made, tmp_path, monkeypatch
+):
+    code = "from mean_image import MeanImage\nclass Own(MeanImage): name = 'own'\n"
+    (tmp_path / "benchmarked.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "benchmarked:Own"
+    result = call(lenses, tmp_path, "pca", name)
+    assert f"--detectors pca,{name}" in result["command"]
+    assert f"| `{name}` |" in (tmp_path / "benchmark.md").read_text()
+    assert (tmp_path / "runs" / "benchmark" / "benchmarked-Own-0.json").is_file()
+    call(lenses, tmp_path, name)
+    assert made == [("pca", 0), (name, 0)]
+    (tmp_path / "benchmarked.py").write_text(code + "# changed\n")
+    call(lenses, tmp_path, "pca", name)
+    assert made[2:] == [(name, 0)]
+    with pytest.raises(ModelError, match="__main__:Own cannot be found by the runs"):
+        call(lenses, tmp_path, "__main__:Own")
+
+
+def test_a_result_of_another_detector_is_not_taken(lenses, made, tmp_path):
+    call(lenses, tmp_path, "pca")
+    place = tmp_path / "runs" / "benchmark" / "pca-0.json"
+    place.write_text(place.read_text().replace('"detector": "pca"', '"detector": "other"'))
+    call(lenses, tmp_path, "pca")
+    assert made == [("pca", 0), ("pca", 0)]
+
+
 def test_the_table_has_a_line_for_each_detector_and_the_published_numbers(lenses, made, tmp_path):
     result = call(lenses, tmp_path, "pca", "dcae", "rbm", seeds=[0, 1, 2])
     text = (tmp_path / "benchmark.md").read_text()
@@ -198,7 +226,7 @@ def test_mistakes_are_named_before_any_run(lenses, made, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         call(lenses, tmp_path / "file", "pca")
-    np.save(tmp_path / "unlabelled.npy", np.random.default_rng(0).random((3, 8, 8)))
+    np.save(tmp_path / "unlabelled.npy", np.random.default_rng(0).random((9, 8, 8)))
     with pytest.raises(DataError, match="needs both"):
         by_class(tmp_path / "unlabelled.npy")
     assert made == []

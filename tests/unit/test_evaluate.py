@@ -326,3 +326,12 @@ def test_what_the_calibration_refuses_is_said_before_the_work(
     ):
         assert line in said
     assert "rate of 0.1;" not in said
+
+
+def test_a_notebook_and_a_data_frame_show_the_headline(evaluation: Evaluation) -> None:
+    page = evaluation._repr_html_()
+    assert f"{evaluation.auc:.4g}" in page
+    assert "free_mass" in page
+    frame = evaluation.to_pandas()
+    assert set(frame["class"]) == {"normal", "anomalous"}
+    assert len(frame) == len(evaluation.ranking.table)

@@ -165,3 +165,11 @@ def test_a_notebook_shows_figures_and_reasons(found: Explanations) -> None:
     assert shown.count("<img") == 2
     assert "set/lens 1.jpg: " in shown
     assert repr(found[:2]).count("\n") == 1
+
+
+def test_a_data_frame_has_every_score_and_its_p_value(found: Explanations) -> None:
+    frame = found.to_pandas()
+    assert frame["id"].tolist() == [one.id for one in found]
+    assert frame["p_anomaly_score"][5] == found[5].scores[0].p_value
+    assert np.isnan(frame["anomaly_score"][1])
+    assert "constant" in frame["error"][1]

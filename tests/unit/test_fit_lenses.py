@@ -409,3 +409,27 @@ def test_a_fit_in_doubt_has_no_p_value():
     assert 0 < made[0].perturber_p_value < 0.05
     assert math.isnan(made[1].perturber_p_value)
     assert made[1].inflation == made[0].inflation
+
+
+def test_a_catalogue_has_rows_columns_and_a_summary():
+    rows = (
+        row("a"),
+        replace(row("b"), perturber_p_value=0.004),
+        LensRow(id="c", error="no PSF"),
+        replace(row("d"), doubts="poor-fit"),
+    )
+    lenses = LensCatalogue(rows)
+    assert lenses[1] is rows[1]
+    assert lenses["id"] == ["a", "b", "c", "d"]
+    assert [one.id for one in lenses[2:]] == ["c", "d"]
+    assert [one.id for one in lenses.failed] == ["c"]
+    assert [one.id for one in lenses.doubtful] == ["d"]
+    assert lenses.most_significant is rows[1]
+    assert LensCatalogue(rows[2:3]).most_significant is None
+    assert repr(lenses).splitlines() == [
+        "LensCatalogue of 4 lenses: 3 fitted, 1 of them in doubt",
+        "  1 failed; the first is c: no PSF",
+        "  most significant perturber: b, p = 0.004",
+    ]
+    assert lenses._repr_html_().count("<tr>") == 5
+    assert list(lenses.to_pandas()) == list(lenses.columns()) == list(lenses.to_table().columns)

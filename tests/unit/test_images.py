@@ -265,6 +265,15 @@ def test_a_band_is_chosen_of_files_alone(pixels):
             LensImages.open(data, band="VIS")
 
 
+def test_scales_that_differ_by_rounding_are_one(pixels):
+    """Turned coordinate systems give 0.05 in all but the last digits."""
+    for other, common in ((0.05 * (1 + 5e-7), 0.05), (0.05 * (1 + 5e-6), None), (None, None)):
+        parts = [
+            LensImages.from_arrays(pixels[:1], pixel_scale_arcsec=scale) for scale in (0.05, other)
+        ]
+        assert (parts[0] + parts[1]).stack().pixel_scale_arcsec == common
+
+
 def edge_filled(image, columns, value=0.0):
     filled = image.copy()
     filled[:, :columns] = value
@@ -303,12 +312,3 @@ def test_a_detector_warns_of_a_filled_edge_unless_it_learned_from_some(tmp_path)
     assert list(scores.trusted) == [True, False]
     edges = np.stack([edge_filled(image, 10, value=1.0) for image in sky[1:]])
     assert MeanDetector().fit(edges).score(filled[None]).warning == [""]
-
-
-def test_scales_that_differ_by_rounding_are_one(pixels):
-    """Turned coordinate systems give 0.05 in all but the last digits."""
-    for other, common in ((0.05 * (1 + 5e-7), 0.05), (0.05 * (1 + 5e-6), None), (None, None)):
-        parts = [
-            LensImages.from_arrays(pixels[:1], pixel_scale_arcsec=scale) for scale in (0.05, other)
-        ]
-        assert (parts[0] + parts[1]).stack().pixel_scale_arcsec == common

@@ -28,6 +28,7 @@ def loaded_by(code: str) -> set[str]:
     [
         "import lumpylens",
         "import lumpylens; dir(lumpylens); lumpylens.__version__; lumpylens.LensImages",
+        "import lumpylens; assert 'pca' in lumpylens.list_detectors()",
         "import lumpylens.cli",
         "import lumpylens; lumpylens.train; lumpylens.score; lumpylens.load_model; lumpylens.fit",
     ],

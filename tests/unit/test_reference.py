@@ -30,7 +30,7 @@ def test_it_learns_from_labels_and_is_no_detector():
     assert (found.normal.shape, found.anomalous.shape) == ((40,), (30,))
     assert (found.training_normal, found.training_anomalous) == (100, 80)
     assert 1 <= found.epoch <= 5
-    assert not any("reference" in module for module, _ in DETECTORS.values())
+    assert not any("reference" in place for place in DETECTORS.values())
 
 
 def test_images_of_another_shape_are_refused():

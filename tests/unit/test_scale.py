@@ -36,7 +36,7 @@ SHARDS = 4
 
 @pytest.fixture(autouse=True)
 def mean_image(monkeypatch):
-    monkeypatch.setitem(DETECTORS, "mean-image", ("mean_image", "MeanImage"))
+    monkeypatch.setitem(DETECTORS, "mean-image", "mean_image:MeanImage")
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def saved_and_loaded(detector, calibration, folder):
     from lumpylens.detectors import DETECTORS
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DETECTORS, MeanImage.name, ("mean_image", "MeanImage"))
+        patch.setitem(DETECTORS, MeanImage.name, "mean_image:MeanImage")
         save_model(TrainedModel(detector, calibration, {}), folder / "model")
         return load_model(folder / "model").detector
 

@@ -204,3 +204,31 @@ def test_columns_of_different_lengths_are_a_programming_error() -> None:
         ScoreTable(["a"], [1.0, 2.0], [""], [""], [NAN], [NAN], [False])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot be called 'flag'"):
         ScoreTable(["a"], [1.0], [""], [""], [NAN], [NAN], [False], {"flag": np.ones(1)})  # type: ignore[arg-type]
+
+
+def test_rows_columns_and_tables_of_some_rows() -> None:
+    table = small_table()
+    row = table[2]
+    assert (row.id, row.p_value, row.flag, row.note) == ('three "3"', 0.01, True, "flagged")
+    assert row.components["free_mass"] == np.pi
+    assert [other.id for other in table] == table.id
+    assert [other.note for other in table][1] == "truncated: 3 of 9 blocks"
+    assert table[-1].warning == "not like the training images"
+    assert_array_equal(table["q_value"], table.q_value)
+    assert table["part"].tolist() == ["train", "", "test", "test", "test"]
+    assert table[1:3].id == table.id[1:3]
+    with pytest.raises(IndexError):
+        table[5]
+    with pytest.raises(KeyError):
+        table["p"]
+
+
+def test_a_data_frame_has_the_columns_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = small_table()
+    frame = table.to_pandas()
+    assert list(frame) == list(table.columns())
+    assert frame["id"].tolist() == table.id
+    assert frame["p_value"].isna().tolist() == [False, True, False, False, True]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(DataError, match="pip install pandas"):
+        table.to_pandas()

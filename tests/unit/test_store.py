@@ -142,8 +142,8 @@ def damage(folder: Path, name: str, old: str, new: str) -> None:
     ("old", "new", "said"),
     [
         ("format = 1", "format = 9", "format 9, and lumpylens .* reads format 1"),
-        ('detector = "mean"', 'detector = "means"', "does not have"),
-        ('detector = "mean"', 'detector = "../mean"', "does not have"),
+        ('detector = "mean"', 'detector = "means"', "none of that name"),
+        ('detector = "mean"', 'detector = "../mean"', "none of that name"),
         ('detector = "mean"', "detector = [", "not valid TOML"),
         ("weight = 2.5", 'weight = "much"', "setting weight"),
         ("weight = 2.5", "wieght = 2.5", "did you mean weight"),

@@ -18,6 +18,7 @@ from lumpylens.cli.shell import (
     Quiet,
     Seed,
     app,
+    look_here,
     say,
     settings_of,
 )  # fmt: skip
@@ -30,7 +31,10 @@ def train(
     band: Band = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     detector: Annotated[
-        str, typer.Option("--detector", help="Name listed by `lumpylens info`.")
+        str,
+        typer.Option(
+            "--detector", help="Name listed by `lumpylens info`, or module:Class of your own."
+        ),
     ] = "physics",
     settings: Annotated[
         list[str] | None,
@@ -56,6 +60,8 @@ def train(
     """Train a detector on normal images and calibrate it."""
     from lumpylens.verbs.train import is_first_process, train
 
+    if ":" in detector:
+        look_here()
     model = train(
         data,
         detector,
@@ -228,7 +234,10 @@ def benchmark(
     ],
     band: Band = None,
     detectors: Annotated[
-        str | None, typer.Option("--detectors", help="Names, with commas; all by default.")
+        str | None,
+        typer.Option(
+            "--detectors", help="Names or module:Class, with commas; all names by default."
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers, with commas.")] = "0",
     once: Annotated[
@@ -259,6 +268,8 @@ def benchmark(
     """
     from lumpylens.verbs.benchmark.compare import benchmark
 
+    if ":" in (detectors or ""):
+        look_here()
     try:
         numbers = [int(word) for word in seeds.split(",")]
     except ValueError:

@@ -19,7 +19,7 @@ from lumpylens.errors import DataWarning, LumpylensError, ModelError
 
 __all__ = [
     "SOME_FAILED", "Band", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed",
-    "app", "run", "say", "settings_of",
+    "app", "look_here", "run", "say", "settings_of",
 ]  # fmt: skip
 
 SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
@@ -58,8 +58,26 @@ def _common(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="MODULE", help="With detectors of your own; repeatable."),
+    ] = None,
 ) -> None:
     """Find dark-matter substructure in strong-lensing images without being shown any."""
+    if modules:
+        from lumpylens.detectors import user_module
+
+        look_here()
+        for module in modules:
+            user_module(module)
+
+
+def look_here() -> None:
+    """Find modules in the working folder, as `python` does, but after all that is installed.
+
+    Only for a user who named code of his own: the folder may otherwise be a stranger's.
+    """
+    sys.path.append(str(Path.cwd()))
 
 
 def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -13,9 +14,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.checks import as_float32, memory_defect, same_scales, stack_defect
+from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, same_scales, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
-from lumpylens.data.source import ArraySource, ImageSource
+from lumpylens.data.source import ArraySource, DecodedSource, ImageSource, MemoryBudget
 from lumpylens.errors import DataError, DataWarning
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
     "LensImage",
     "LensImages",
 ]
+
+DECODED_SHARE = 0.125
+"""Of the memory, for images that are kept decoded: half of what one stack of them may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,6 +269,35 @@ class LensImages(Sequence[LensImage]):
         if len(self):
             yield from self[np.unique(np.linspace(0, len(self) - 1, 8).astype(int))]
 
+    @contextmanager
+    def decoded_once(self) -> Iterator[LensImages]:
+        """Give the same collection, which keeps what it decodes until the block ends.
+
+        For work that needs the pixels several times. An eighth of the memory is used at most;
+        images that do not fit are decoded each time, as without this. Arrays in memory are not
+        kept twice. After the block the collection is as lazy as this one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> images = LensImages.from_arrays(np.random.default_rng(0).random((5, 8, 8)))
+        >>> with images.decoded_once() as kept:
+        ...     brightest = [item.image.max() for item in kept]
+        ...     stack = kept.stack()
+        """
+        budget = MemoryBudget(DECODED_SHARE * memory_bytes())
+        decoded = {
+            number: DecodedSource(source, budget)
+            for number, source in enumerate(self.sources)
+            if not isinstance(source, ArraySource)
+        }
+        sources = tuple(decoded.get(number, source) for number, source in enumerate(self.sources))
+        try:
+            yield replace(self, sources=sources)
+        finally:
+            for source in decoded.values():
+                source.forget()
+
     def batches(
         self,
         size: int,
@@ -329,13 +362,14 @@ class LensImages(Sequence[LensImage]):
         DataError
             If one cannot be read or has another shape, or they need too much memory.
         """
-        readable = (item.image for item in self if item.image is not None and not item.error)
-        example = next(readable, np.empty((0, 0)))
-        height, width = shape or (example.shape[0], example.shape[1])
-        if reason := memory_defect(len(self), height, width):
-            raise DataError(f"{self.location}: {reason}")
         failed: dict[int, str] = {}
-        held = list(self._readable(shape, failed))
+        held: list[tuple[int, LensImage]] = []
+        for position, item in self._readable(shape, failed):
+            if not held and item.image is not None:
+                height, width = item.image.shape
+                if reason := memory_defect(len(self), height, width):
+                    raise DataError(f"{self.location}: {reason}")
+            held.append((position, item))
         if failed:
             first = min(failed)
             raise DataError(

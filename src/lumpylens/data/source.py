@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.image import LensImage
 
-__all__ = ["ArraySource", "FailedSource", "ImageSource", "JoinedSource", "joined"]
+__all__ = [
+    "ArraySource",
+    "DecodedSource",
+    "FailedSource",
+    "ImageSource",
+    "JoinedSource",
+    "MemoryBudget",
+    "joined",
+]
 
 
 class ImageSource(Protocol):
@@ -74,6 +82,74 @@ class ArraySource:
         )
 
 
+@dataclass
+class MemoryBudget:
+    """Memory that decoded images may still take, in bytes."""
+
+    left: float
+
+    def spend(self, needed: int) -> bool:
+        """Take `needed` bytes, if so many are left; tell whether they were."""
+        if needed > self.left:
+            return False
+        self.left -= needed
+        return True
+
+
+@dataclass(eq=False)
+class DecodedSource:
+    """Another source, whose images are decoded once each as long as the memory allows.
+
+    Attributes
+    ----------
+    source : ImageSource
+    budget : MemoryBudget
+        What is beyond it is decoded again each time.
+    """
+
+    source: ImageSource
+    budget: MemoryBudget
+    _decoded: dict[int, LensImage] = field(default_factory=dict, repr=False)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the other source."""
+        return self.source.ids
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """Labels of the other source."""
+        return self.source.labels
+
+    @property
+    def location(self) -> str:
+        """Location of the other source."""
+        return self.source.location
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Remarks of the other source."""
+        return self.source.remarks
+
+    def load(self, position: int) -> LensImage:
+        """Give what was decoded before, or decode it."""
+        image = self._decoded.get(position)
+        if image is None:
+            image = self.source.load(position)
+            arrays = {"image": image.image, "noise": image.noise, "psf": image.psf}
+            held = {name: array for name, array in arrays.items() if array is not None}
+            if self.budget.spend(sum(array.nbytes for array in held.values())):
+                # A copy: a reader may give a view, which would hold the array of a whole file.
+                copies: dict[str, Any] = {name: array.copy() for name, array in held.items()}
+                image = self._decoded[position] = replace(image, **copies)
+        return image
+
+    def forget(self) -> None:
+        """Let go of what was decoded, and keep nothing from now on."""
+        self._decoded.clear()
+        self.budget.left = -1
+
+
 @dataclass(frozen=True)
 class FailedSource:
     """Files that hold no image that can be read: one row each, with the reason."""
@@ -126,7 +202,7 @@ class JoinedSource:
 
 
 def joined(parts: Sequence[ImageSource], location: str, remarks: Sequence[str] = ()) -> ImageSource:
-    """Join what has images or something to say; a single part stays as it is.
+    """Join what has images or something to say; a single part alone stays as it is.
 
     Parameters
     ----------

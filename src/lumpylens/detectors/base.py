@@ -112,10 +112,11 @@ class Detector(OutlierDetector):
                 f"{len(normal)} training and {len(check)} validation images are too few to learn "
                 "from; give at least 10"
             )
-        stack = normal.stack()
+        pixels = normal.stack().pixels
         self._forget()
-        self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
-        self.domain = Domain.learn(stack.pixels)
+        self.image_shape = (pixels.shape[1], pixels.shape[2])
+        self.domain = Domain.learn(pixels)
+        del pixels  # what the detector stacks itself should not lie beside a second stack
         try:
             self._fit(normal, check, run or Run())
         except BaseException:
@@ -183,6 +184,8 @@ class Detector(OutlierDetector):
             self.batch_size, shape=self.image_shape, failed=failed, on_image=on_image
         ):
             result = self._score_batch(batch)
+            if reason := result.defect(len(batch), self.components):
+                raise ModelError(f"{type(self).__qualname__}._score_batch: {reason}")
             at = batch.positions
             score[at] = result.anomaly_score
             for name in self.components:

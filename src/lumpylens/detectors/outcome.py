@@ -33,6 +33,22 @@ class BatchScores:
     warning: list[str] | None = None
     error: list[str] | None = None
 
+    def defect(self, count: int, components: tuple[str, ...]) -> str:
+        """Say what does not fit a batch of `count` images; empty if all does.
+
+        One number for a whole batch would otherwise become the score of each of its images.
+        """
+        if missing := [name for name in components if name not in self.components]:
+            return f"the components lack {missing[0]!r}"
+        scores = {"anomaly_score": self.anomaly_score, **self.components}
+        for name, values in scores.items():
+            if np.shape(values) != (count,):
+                return f"{name} has shape {np.shape(values)} for {count} images"
+        for name, texts in (("warning", self.warning), ("error", self.error)):
+            if texts is not None and len(texts) != count:
+                return f"{name} has {len(texts)} texts for {count} images"
+        return ""
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from lumpylens.physics.model import Linearisation, SmoothModel
@@ -57,21 +58,24 @@ class Data:
     psf : Tensor, shape (n, p, p), or None
     """
 
-    observed: Tensor
-    weight: Tensor
-    noise: Tensor | None = None
-    psf: Tensor | None = None
+    observed: Float[Tensor, "n a"]
+    weight: Float[Tensor, "n a"]
+    noise: Float[Tensor, "n H W"] | None = None
+    psf: Float[Tensor, "n p p"] | None = None
 
     def __len__(self) -> int:
         return len(self.observed)
 
-    def select(self, index: Tensor) -> Data:
+    def select(self, index: Shaped[Tensor, " m"]) -> Data:
         """Some of the images."""
         return select(self, index)
 
 
 def observe(
-    model: SmoothModel, pixels: Tensor, noise: Tensor | None = None, psf: Tensor | None = None
+    model: SmoothModel,
+    pixels: Float[Tensor, "n H W"],
+    noise: Float[Tensor, "n H W"] | None = None,
+    psf: Float[Tensor, "n p p"] | None = None,
 ) -> Data:
     """Prepare images (n, H, W) for comparison with a model."""
     measurement = model.measurement
@@ -98,10 +102,10 @@ class Prior:
     precision : Tensor, shape (k, k)
     """
 
-    mean: Tensor
-    precision: Tensor
+    mean: Float[Tensor, " k"]
+    precision: Float[Tensor, "k k"]
 
-    def energy(self, values: Tensor) -> Tensor:
+    def energy(self, values: Float[Tensor, "n k"]) -> Float64[Tensor, " n"]:
         """Squared distance of each row of `values` from the mean, shape (n,)."""
         off = (values - self.mean).double()
         return (off[:, :, None] * self.precision.double() * off[:, None, :]).sum(dim=(1, 2))
@@ -123,13 +127,13 @@ class Fit:
         Whether a further step would gain less than `CONVERGED`.
     """
 
-    values: Tensor
-    amplitudes: Tensor
-    deviance: Tensor
-    energy: Tensor
-    converged: Tensor
+    values: Float[Tensor, "n k"]
+    amplitudes: Float[Tensor, "n 3"]
+    deviance: Float64[Tensor, " n"]
+    energy: Float64[Tensor, " n"]
+    converged: Bool[Tensor, " n"]
 
-    def select(self, index: Tensor) -> Fit:
+    def select(self, index: Shaped[Tensor, " m"]) -> Fit:
         """Some of the images."""
         return select(self, index)
 
@@ -151,7 +155,9 @@ class Solution:
     seen: Evidence
 
 
-def solve_amplitudes(model: SmoothModel, data: Data, values: Tensor) -> Tensor:
+def solve_amplitudes(
+    model: SmoothModel, data: Data, values: Float[Tensor, "n k"]
+) -> Float[Tensor, "n 3"]:
     """Least-squares amplitudes (n, 3) of the light columns, lens and source not negative."""
     columns = model.measurement.select(model.columns(values, data.psf))
     weighted = columns * data.weight[:, None]
@@ -170,7 +176,9 @@ def evidence(model: SmoothModel, data: Data, line: Linearisation) -> Evidence:
     )
 
 
-def total_deviance(model: SmoothModel, deviance: Tensor, sigma: Tensor) -> Tensor:
+def total_deviance(
+    model: SmoothModel, deviance: Float[Tensor, "n a"], sigma: Float[Tensor, "n a"]
+) -> Float64[Tensor, " n"]:
     """-2 ln likelihood of each image, float64, shape (n,).
 
     A rounded datum has a probability, which knows its noise; a continuous one a density, whose
@@ -189,11 +197,11 @@ def normal_matrix(line: Linearisation, information: Tensor) -> Tensor:
 def fit(
     model: SmoothModel,
     data: Data,
-    start: Tensor,
+    start: Float[Tensor, "n k"],
     prior: Prior,
     *,
     steps: int = MOST_STEPS,
-    amplitudes: Tensor | None = None,
+    amplitudes: Float[Tensor, "n 3"] | None = None,
 ) -> Fit:
     """Find the best smooth lens of each image; see `descend`."""
     return descend(model, data, start, prior, steps=steps, amplitudes=amplitudes).fitted
@@ -202,11 +210,11 @@ def fit(
 def descend(
     model: SmoothModel,
     data: Data,
-    start: Tensor,
+    start: Float[Tensor, "n k"],
     prior: Prior,
     *,
     steps: int = MOST_STEPS,
-    amplitudes: Tensor | None = None,
+    amplitudes: Float[Tensor, "n 3"] | None = None,
 ) -> Solution:
     """Find the best smooth lens of each image.
 
@@ -281,11 +289,11 @@ class _Point:
     """
 
     solution: Solution
-    gradient: Tensor
-    information: Tensor
-    curvature: Tensor
+    gradient: Float64[Tensor, "n q"]
+    information: Float64[Tensor, "n q q"]
+    curvature: Float64[Tensor, "n q q"]
 
-    def gain(self) -> Tensor:
+    def gain(self) -> Float64[Tensor, " n"]:
         """What a step would gain if the information were the curvature, shape (n,)."""
         undamped = torch.zeros(len(self.gradient), dtype=torch.float64)
         step = _damped_step(self.information, self.gradient, undamped.to(self.gradient))
@@ -293,7 +301,11 @@ class _Point:
 
 
 def _point(
-    model: SmoothModel, data: Data, prior: Prior, values: Tensor, amplitudes: Tensor
+    model: SmoothModel,
+    data: Data,
+    prior: Prior,
+    values: Float[Tensor, "n k"],
+    amplitudes: Float[Tensor, "n 3"],
 ) -> _Point:
     line = model.linearise(values, amplitudes, data.psf, data.noise)
     seen = evidence(model, data, line)
@@ -305,7 +317,9 @@ def _point(
     return _Point(solution, gradient, information, information)
 
 
-def _learned_curvature(curvature: Tensor, move: Tensor, fall: Tensor) -> Tensor:
+def _learned_curvature(
+    curvature: Float64[Tensor, "n q q"], move: Float64[Tensor, "n q"], fall: Float64[Tensor, "n q"]
+) -> Float64[Tensor, "n q q"]:
     """Curvature corrected by what a step has shown of it.
 
     The information leaves out that the tangents turn and that the noise follows the light. Far
@@ -332,8 +346,8 @@ def _learned_curvature(curvature: Tensor, move: Tensor, fall: Tensor) -> Tensor:
 
 
 def _energy_at(
-    model: SmoothModel, data: Data, prior: Prior, trial: Solution, sigma: Tensor
-) -> Tensor:
+    model: SmoothModel, data: Data, prior: Prior, trial: Solution, sigma: Float[Tensor, "n a"]
+) -> Float64[Tensor, " n"]:
     """Energy of a trial under the noise that was predicted before it.
 
     The gradient does not know that the noise follows the light; neither may what judges a step,
@@ -396,7 +410,11 @@ def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
     return replace(first, **changed)
 
 
-def _damped_step(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+def _damped_step(
+    hessian: Float64[Tensor, "n q q"],
+    gradient: Float64[Tensor, "n q"],
+    damping: Float[Tensor, " n"],
+) -> Float64[Tensor, "n q"]:
     """Solution, float64, of the damped system; arguments of float64."""
     # Scaled to a unit diagonal: amplitudes and parameters differ by orders of magnitude.
     scale = torch.diagonal(hessian, dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
@@ -416,7 +434,11 @@ class Stage:
 
 
 def staged_fit(
-    stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior, retry: Prior | None = None
+    stages: Sequence[Stage],
+    data: Data,
+    start: Float[Tensor, "n k"],
+    prior: Prior,
+    retry: Prior | None = None,
 ) -> Solution:
     """Fit in stages, from a tolerant model to the exact one, and once more where that was poor.
 
@@ -451,7 +473,9 @@ def staged_fit(
     return put(first, poor, keep(better, second, before))
 
 
-def _run(stages: Sequence[Stage], data: Data, start: Tensor, prior: Prior) -> Solution:
+def _run(
+    stages: Sequence[Stage], data: Data, start: Float[Tensor, "n k"], prior: Prior
+) -> Solution:
     found = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
     for stage in stages[1:]:
         found = descend(

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lumpylens.detectors import name_for_file
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.progress import counted, note
 from lumpylens.files.tables import check_table_place
@@ -162,6 +163,7 @@ def score_shards(
             device=device,
             top=top,
             fast=fast,
+            detector=name_for_file(type(trained.detector)),
         )
         for name in named
     ]

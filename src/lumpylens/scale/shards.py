@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lumpylens.data.images import LensImages
+from lumpylens.detectors import detector_class
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
@@ -94,6 +95,9 @@ class ScoreTask:
         How many of the most anomalous images the receipt names.
     fast : bool
         Whether the model's quicker score is meant.
+    detector : str
+        Name or ``module:Class`` of the model's detector, as the user's own process found it: a
+        worker may import that, which it would not because the model says so.
     """
 
     shard: str
@@ -104,6 +108,7 @@ class ScoreTask:
     device: str = "cpu"
     top: int = 100
     fast: bool = False
+    detector: str = ""
 
     @property
     def name(self) -> str:
@@ -161,6 +166,8 @@ class ScoreTask:
     def _score(self) -> None:
         started = time.perf_counter()
         wanted = self.wanted()
+        if self.detector:
+            detector_class(self.detector)
         model = _model(self.model, self.model_digest, self.fast)
         images = LensImages.open(Path(self.shard))
         if len(images) > MOST_IMAGES:

@@ -9,7 +9,9 @@
 ``card.md``
     The same in sentences.
 
-Nothing is pickled, so a folder from a stranger can be loaded: it holds numbers and text.
+Nothing is pickled, so a folder from a stranger can be loaded: it holds numbers and text. The text
+names a detector, and nothing is imported for that but what ships, what an installed package
+offers, and what the user has imported already: see `lumpylens.detectors.class_in_file`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from lumpylens.data.checks import size_defect
 from lumpylens.data.splits import DIGEST_BYTES
-from lumpylens.detectors import DETECTORS, Detector, detector_class
+from lumpylens.detectors import Detector, class_in_file, name_for_file
 from lumpylens.detectors.domain import Domain
 from lumpylens.detectors.settings import validated
 from lumpylens.errors import ModelError
@@ -127,7 +129,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
     config = {
         "format": FORMAT,
         "lumpylens": version("lumpylens"),
-        "detector": detector.name,
+        "detector": name_for_file(type(detector)),
         "image_shape": list(detector.image_shape),
         **offset,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
@@ -170,8 +172,9 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         with unpacked(folder) as folder:
             return load_model(folder)
     config = _read_config(folder)
+    kind = _class_named_in(folder, config)
     try:
-        detector = detector_class(config.detector)(**config.settings)
+        detector = kind(**config.settings)
     except (ModelError, TypeError, AttributeError) as problem:
         raise ModelError(f"{folder / CONFIG}: {problem}") from None
     arrays = _read_arrays(folder, config)
@@ -275,14 +278,18 @@ def _read_config(folder: Path) -> _Config:
         config: _Config = validated(_Config, values)
     except ModelError as problem:
         raise ModelError(f"{path}: {problem}") from None
-    if config.detector not in DETECTORS:
-        raise ModelError(
-            f"{path} names the detector {config.detector!r}, which lumpylens "
-            f"{version('lumpylens')} does not have (it has {', '.join(DETECTORS)})"
-        )
     if reason := size_defect(*config.image_shape):
         raise ModelError(f"{path}: image_shape: {reason}")
     return config
+
+
+def _class_named_in(folder: Path, config: _Config) -> type[Detector]:
+    try:
+        return class_in_file(config.detector)
+    except ModelError as problem:
+        raise ModelError(
+            f"{folder / CONFIG} names the detector {config.detector!r}: {problem}"
+        ) from None
 
 
 def _read_arrays(folder: Path, config: _Config) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,51 @@ def evaluate(
     check_explain(explain)
     n_explained = 0 if out is None else explain
     trained = load_model(model)
-    images = {
+    opened = {
         name: LensImages.open(data, band=band).warned()
         for name, data in (("normal", normal), ("anomalous", anomalous))
     }
-    refuse_label(images["normal"], ANOMALOUS, "normal")
-    refuse_label(images["anomalous"], NORMAL, "anomalous")
-
+    refuse_label(opened["normal"], ANOMALOUS, "normal")
+    refuse_label(opened["anomalous"], NORMAL, "anomalous")
     say_limits(trained.calibration, progress)
+    with ExitStack() as stack:
+        images = {
+            name: stack.enter_context(collection.decoded_once())
+            for name, collection in opened.items()
+        }
+        tables, trivial = score_classes(trained, images, device, progress)
+        metrics = measure(tables, trained.calibration) | {
+            "audit": audit(tables, trivial),
+            "seed": seed,
+            "data": {name: short_path(collection.location) for name, collection in images.items()},
+            **describe_model(trained, model),
+        }
+        use = {name: table.components["use"] for name, table in tables.items()}
+        unseen = {name: np.flatnonzero(use[name] == HEADLINE) for name in tables}
+        listed = {name: np.flatnonzero(np.isin(use[name], (HEADLINE, FAILED))) for name in tables}
+        ranks = joined({name: tables[name][rows] for name, rows in listed.items()}, FDR)
+        both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
+        explanations = explain_highest(
+            trained, both, ranks, n_explained, device=device, progress=progress
+        )
+        source = about(model, trained.detector.name, both.location)
+        result = Evaluation(
+            metrics=without_nan(metrics),
+            tables=tables,
+            calibration=trained.calibration,
+            history=list(trained.detector.history),
+            examples=choose_examples(images, tables, unseen, trained.detector.reconstruct, seed),
+            ranking=Ranking(ranks, both, trained.calibration, explanations, FDR, source),
+        )
+        if out is not None:
+            result.write(out)
+    return result
+
+
+def score_classes(
+    trained: TrainedModel, images: Mapping[str, LensImages], device: str, progress: bool
+) -> tuple[dict[str, ScoreTable], dict[str, dict[str, NDArray[np.float64]]]]:
+    """Tables of both classes with the columns ``use`` and ``part``, and the trivial statistics."""
     tables, digests, trivial = {}, {}, {}
     for name, collection in images.items():
         with counted(f"reading {name}", len(collection), show=progress) as step:
@@ -112,48 +150,7 @@ def evaluate(
     for name, other in (("normal", "anomalous"), ("anomalous", "normal")):
         tables[name] = sort_out(tables[name], digests[name], set(digests[other]), trained.seen)
     refuse_nothing_unseen(tables)
-
-    metrics = measure(tables, trained.calibration) | {
-        "audit": audit(tables, trivial),
-        "seed": seed,
-        "data": {name: short_path(collection.location) for name, collection in images.items()},
-        **describe_model(trained, model),
-    }
-    positions = {
-        name: np.flatnonzero(table.components["use"] == HEADLINE) for name, table in tables.items()
-    }
-    listed = {
-        name: np.flatnonzero(np.isin(table.components["use"], (HEADLINE, FAILED)))
-        for name, table in tables.items()
-    }
-    one_list = joined({name: tables[name][rows] for name, rows in listed.items()}, FDR)
-    both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
-    ranking = Ranking(
-        one_list,
-        both,
-        trained.calibration,
-        explain_highest(
-            trained,
-            both,
-            one_list,
-            n_explained,
-            device=device,
-            progress=progress,
-        ),
-        FDR,
-        about(model, trained.detector.name, both.location),
-    )
-    result = Evaluation(
-        metrics=without_nan(metrics),
-        tables=tables,
-        calibration=trained.calibration,
-        history=list(trained.detector.history),
-        examples=choose_examples(images, tables, positions, trained.detector.reconstruct, seed),
-        ranking=ranking,
-    )
-    if out is not None:
-        result.write(out)
-    return result
+    return tables, trivial
 
 
 def say_limits(calibration: Calibration, progress: bool) -> None:

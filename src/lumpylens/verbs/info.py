@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections import Counter
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
 from lumpylens.data.checks import same_scales
 from lumpylens.data.classes import class_folders
 from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
-from lumpylens.detectors import DETECTORS
+from lumpylens.detectors import DETECTORS, installed_detectors
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
 from lumpylens.files.versions import installed_versions
@@ -125,7 +125,10 @@ def _program() -> dict[str, Any]:
     return {
         "kind": "program",
         "lumpylens": version("lumpylens"),
-        "detectors": {name: _headline(module) for name, (module, _) in DETECTORS.items()},
+        "detectors": {
+            **{name: _headline(at.partition(":")[0]) for name, at in DETECTORS.items()},
+            **{name: _provider(point) for name, point in installed_detectors().items()},
+        },
         "models": list_models(),
         "versions": installed_versions(),
     }
@@ -138,6 +141,12 @@ def _headline(module: str) -> str:
         return "not installed"
     text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
     return (text or "").partition("\n")[0]
+
+
+def _provider(point: EntryPoint) -> str:
+    """Where a detector of another package is; its module is not imported, even in part."""
+    package = f" of {point.dist.name} {point.dist.version}" if point.dist else ""
+    return f"{point.value}{package}"
 
 
 def _model(what: str | Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from lumpylens.data.classes import refuse_anomalies
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
-from lumpylens.detectors import Detector, Run, Scores, create
+from lumpylens.detectors import Detector, Run, Scores, create, name_for_file
 from lumpylens.detectors.scikit import nominal_rate
 from lumpylens.detectors.settings import read_settings
 from lumpylens.errors import DataError, ModelError
@@ -29,6 +29,7 @@ from lumpylens.results.calibration import Calibration, calibration_images_for
 from lumpylens.store.folder import save_model
 from lumpylens.store.layout import check_place
 from lumpylens.store.trained import TrainedModel
+from lumpylens.training.device import check_device, torch_device
 
 __all__ = ["train"]
 
@@ -66,7 +67,7 @@ def train(
         Images without substructure. One labelled anomalous is refused, and so are several class
         folders.
     detector : str
-        Name of a detector, see ``lumpylens info``.
+        Name of a detector, see `list_detectors`, or ``module:Class`` for one of your own.
     band : str, optional
         Which of the bands to take, where the files hold several.
     out : str or Path, optional
@@ -101,10 +102,9 @@ def train(
     started = time.perf_counter()
     of_file = {} if config is None else read_settings(config)
     learner = create(detector, **{"seed": seed, **of_file, **(settings or {})})
-    if device not in ("auto", "cpu"):
-        from lumpylens.training.device import torch_device
-
-        torch_device(device)
+    check_device(device)
+    if device == "cuda":
+        torch_device(device)  # says so now if there is none, and loads torch
     learner.device = device
     images = refuse_anomalies(LensImages.open(data, band=band).warned())
     command = _command(images, band, learner, out)
@@ -117,25 +117,28 @@ def train(
         nodes=nodes,
         precision=precision,
     )
-    with counted("reading", len(images), show=progress) as step:
-        parts = split(images, progress=step)
-    _check_enough(images, parts)
-    first = is_first_process(devices * nodes)
-    note(_prospect(len(parts.calibration)), show=progress and first)
+    with images.decoded_once() as decoded:
+        with counted("reading", len(decoded), show=progress) as step:
+            parts = split(decoded, progress=step)
+        _check_enough(decoded, parts)
+        first = is_first_process(devices * nodes)
+        note(_prospect(len(parts.calibration)), show=progress and first)
 
-    if run.folder is not None:
-        _open_run(run.folder, command)
-    learner.fit(parts.train, validation=parts.validation, run=run)
-    with counted("calibrating", len(parts.calibration) + len(parts.test), show=progress) as step:
-        held_out = learner.score(parts.calibration, on_image=step)
-        fresh = learner.score(parts.test, on_image=step)
-    calibration = _calibration(held_out)
-    learner.calibrate(calibration)
-    quick = learner.fast()
-    fast_calibration = None
-    if quick is not None:
-        fast_calibration = _calibration(quick.score(parts.calibration))
-        quick.calibrate(fast_calibration)
+        if run.folder is not None:
+            _open_run(run.folder, command)
+        learner.fit(parts.train, validation=parts.validation, run=run)
+        with counted(
+            "calibrating", len(parts.calibration) + len(parts.test), show=progress
+        ) as step:
+            held_out = learner.score(parts.calibration, on_image=step)
+            fresh = learner.score(parts.test, on_image=step)
+        calibration = _calibration(held_out)
+        learner.calibrate(calibration)
+        quick = learner.fast()
+        fast_calibration = None
+        if quick is not None:
+            fast_calibration = _calibration(quick.score(parts.calibration))
+            quick.calibrate(fast_calibration)
 
     info = {
         "data": short_path(images.location),
@@ -248,7 +251,8 @@ def _command(
     images: LensImages, band: str | None, detector: Detector, out: str | Path | None
 ) -> str:
     """The command line that does the same."""
-    words = ["lumpylens", "train", short_path(images.location), "--detector", detector.name]
+    name = name_for_file(type(detector))
+    words = ["lumpylens", "train", short_path(images.location), "--detector", name]
     if band is not None:
         words += ["--band", band]
     for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import numpy as np
 
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
-from lumpylens.detectors import DETECTORS, create
+from lumpylens.detectors import DETECTORS, create, detector_class, list_detectors
 from lumpylens.errors import ModelError
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted
@@ -63,7 +65,7 @@ def benchmark(
         population, whose images are simulated in ``OUT/simulated``. Then there is a second table,
         ``NAME-compensated``: the same detectors on substructure whose mass the halo gave up.
     detectors : sequence of str, optional
-        Default: all.
+        Names, or ``module:Class`` for one of your own. Default: all of `list_detectors`.
     band : str, optional
         Which of the bands to take, where the files hold several.
     seeds : sequence of int
@@ -95,13 +97,19 @@ def benchmark(
     ModelError
         If there is no such detector, or every run failed.
     """
-    names = list(DETECTORS) if detectors is None else list(dict.fromkeys(detectors))
+    names = list_detectors() if detectors is None else list(dict.fromkeys(detectors))
     if not names or not seeds:
         raise ModelError("a benchmark needs at least one detector and one seed")
     for detector in once:
         if detector not in names:
             raise ModelError(
                 f"{detector} is to be trained once, but is not among {', '.join(names)}"
+            )
+    for detector in names:
+        if detector.startswith("__main__:"):
+            raise ModelError(
+                f"{detector} cannot be found by the runs, which are processes of their own; put "
+                "the class into a module"
             )
     settings = {detector: create(detector).config.model_dump(mode="json") for detector in names}
     with _place(out) as folder:
@@ -122,9 +130,13 @@ def benchmark(
                     "images": digest,
                     "lumpylens": version("lumpylens"),
                     "settings": {**settings.get(detector, {}), "seed": seed},
+                    **own_code(detector),
                 }
-                place = folder / "runs" / name / f"{detector.replace(' ', '-')}-{seed}.json"
-                job = Job(str(source), detector, seed, device, progress, str(place), also, band)
+                place = folder / "runs" / name / f"{re.sub('[ :]', '-', detector)}-{seed}.json"
+                job = Job(
+                    str(source), detector, seed, device, progress, str(place), also, band,
+                    tuple(sys.path),
+                )  # fmt: skip
                 runs.append(one_run(job, identity))
         told = short_path(data)
         common_part = {
@@ -169,6 +181,14 @@ def fingerprint(images: LensImages, progress: bool) -> str:
     return hashlib.sha256(b"".join(sorted(row.tobytes() for row in digests))).hexdigest()
 
 
+def own_code(detector: str) -> dict[str, str]:
+    """Digest of the file of a detector that does not ship: the version says nothing of it."""
+    if detector in (*DETECTORS, REFERENCE):
+        return {}
+    file = Path(inspect.getfile(detector_class(detector)))
+    return {"code": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
 def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Result of one run: found, or made in a process of its own."""
     place = Path(job.result)
@@ -178,13 +198,15 @@ def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
             found = json.loads(place.read_text(encoding="utf-8"))
         except ValueError:
             found = {}  # cut off by a full disk, say: made again below
-        if found.get("identity") == identity and "failed" not in found:
+        same = (found.get("detector"), found.get("identity")) == (job.detector, identity)
+        if same and "failed" not in found:
             return found
     if job.progress:
         sys.stderr.write(f"{job.detector}, seed {job.seed}\n")
     with whole_file(place) as beside:
         done = subprocess.run(
-            [sys.executable, "-m", "lumpylens.verbs.benchmark.run"],
+            # -P: the working folder, which may hold modules of strangers, is not on the path
+            [sys.executable, "-P", "-m", "lumpylens.verbs.benchmark.run"],
             input=json.dumps(asdict(job) | {"result": str(beside)}).encode(),
             stdout=subprocess.DEVNULL,
             stderr=None if job.progress else subprocess.PIPE,

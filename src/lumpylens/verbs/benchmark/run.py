@@ -44,7 +44,7 @@ class Job:
     data : str
         Images of both classes.
     detector : str
-        Name of a detector, or `REFERENCE`.
+        Name of a detector, ``module:Class``, or `REFERENCE`.
     seed : int
     device : str
     progress : bool
@@ -54,6 +54,8 @@ class Job:
         Further anomalous images, to be told from the same normal ones by the same model.
     band : str or None
         Which of the bands to take, where the files of `data` hold several.
+    path : tuple of str
+        Where Python looks for modules, so that a detector of the user's is found here, too.
     """
 
     data: str
@@ -64,6 +66,7 @@ class Job:
     result: str
     also: str | None = None
     band: str | None = None
+    path: tuple[str, ...] = ()
 
 
 def by_class(data: str | Path, band: str | None = None) -> tuple[LensImages, LensImages]:
@@ -205,6 +208,7 @@ def machine(device: str) -> str:
 def main() -> None:
     """Do the job that standard input describes."""
     job = Job(**json.load(sys.stdin))
+    sys.path[:] = job.path or sys.path
     try:
         found = run(job)
     except LumpylensError as problem:
