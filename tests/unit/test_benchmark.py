@@ -226,7 +226,7 @@ def test_mistakes_are_named_before_any_run(lenses, made, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         call(lenses, tmp_path / "file", "pca")
-    np.save(tmp_path / "unlabelled.npy", np.random.default_rng(0).random((3, 8, 8)))
+    np.save(tmp_path / "unlabelled.npy", np.random.default_rng(0).random((9, 8, 8)))
     with pytest.raises(DataError, match="needs both"):
         by_class(tmp_path / "unlabelled.npy")
     assert made == []

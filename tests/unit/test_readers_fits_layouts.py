@@ -82,6 +82,12 @@ def test_inverse_variances_by_file_name_are_said(name, image, tmp_path):
     )
 
 
+def test_weights_that_are_called_inverse_variances_are_taken_as_such(image, tmp_path):
+    """Whether they agree with the scatter is for the user to see."""
+    item = only(save(tmp_path / "a.fits", ("SCI", image), ("IVAR", image * 0 + 1e-4)))
+    np.testing.assert_allclose(item.noise, 100)
+
+
 def test_weights_that_are_exposure_times_are_left_out(image, tmp_path):
     save(tmp_path / "a.fits", ("", image))
     save(tmp_path / "a_wht.fits", ("", image * 0 + 2200))
@@ -103,6 +109,12 @@ def test_masks_are_never_images(name, image, tmp_path):
     with pytest.raises(DataError, match=f"no images in .*not used: 1 file, {name}.fits") as caught:
         LensImages.open(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_named_alone_says_nothing_of_its_neighbours(image, tmp_path):
+    save(tmp_path / "a.fits", ("", image))
+    save(tmp_path / "mask.fits", ("", image * 0))
+    assert LensImages.open(tmp_path / "a.fits").remarks() == []
 
 
 def test_names_that_only_resemble_companions_are_images(image, tmp_path):
@@ -234,11 +246,11 @@ def test_a_band_that_is_not_there(image, tmp_path):
 
 
 def test_a_lens_that_lacks_the_band_is_a_row(image, tmp_path):
-    euclid(tmp_path / "a.fits", image)
-    save(tmp_path / "b.fits", ("DES_G_BGSUB", image))
-    one, other = LensImages.open(tmp_path, band="VIS")
-    assert not one.error
-    assert other.error == "no bands to choose 'VIS' from: it holds one image, DES_G"
+    save(tmp_path / "a.fits", ("DES_G_BGSUB", image))
+    euclid(tmp_path / "b.fits", image)
+    lacking, complete = LensImages.open(tmp_path, band="VIS")
+    assert not complete.error
+    assert lacking.error == "no bands to choose 'VIS' from: it holds one image, DES_G"
 
 
 def test_bands_without_a_default_are_listed(image, tmp_path):
@@ -248,6 +260,24 @@ def test_bands_without_a_default_are_listed(image, tmp_path):
     assert only(path).error == expected
     assert set(only(path, band="F814W").noise.flat) == {1}
     assert only(path, band="F160W").noise is None
+
+
+def test_planes_without_a_band_serve_several_images_only_as_psf(image, tmp_path):
+    planes = [("SCI_A", image), ("SCI_B", image), ("ERR", image * 0 + 1), ("PSF", PSF)]
+    item = only(save(tmp_path / "a.fits", *planes), band="B")
+    assert item.noise is None
+    assert item.psf is not None
+    planes[-1] = ("PSF_A", PSF)
+    assert only(save(tmp_path / "a.fits", *planes), band="B").psf is None
+    assert only(tmp_path / "a.fits", band="A").psf is not None
+
+
+def test_a_noise_map_that_may_be_of_either_image_is_not_used(image, tmp_path):
+    path = save(tmp_path / "a.fits", ("SCI", image), ("SCI", image + 1), ("ERR", image * 0 + 1))
+    item = only(path, band="1")
+    assert not item.error
+    assert item.noise is None
+    assert "not used: ERR (noise map)" in item.remarks
 
 
 def test_the_filter_tells_extensions_of_one_name_apart(image, tmp_path):
@@ -282,7 +312,9 @@ def test_cutouts_of_astrocut(image, tmp_path):
     np.testing.assert_array_equal(item.image, image)
     assert set(item.noise.flat) == {1}
     path = astrocut(tmp_path / "b.fits", image, 2)
-    assert only(path).error.startswith("holds several images: 1, 4; choose one with band")
+    assert only(path).error.startswith(
+        "holds several images: 1 (SCI, 30x34), 4 (SCI, 30x34); choose one with band"
+    )
     item = only(path, band="4")
     np.testing.assert_array_equal(item.image, image + 1)
     assert set(item.noise.flat) == {2}
@@ -292,7 +324,10 @@ def test_several_images_of_galsim(image, tmp_path):
     """`galsim.fits.writeMulti` (2.8) names no extension."""
     hdus = [fits.PrimaryHDU(image), fits.ImageHDU(image + 1), fits.ImageHDU(image + 2)]
     fits.HDUList(hdus).writeto(tmp_path / "a.fits")
-    assert "holds several images: 0, 1, 2; choose one" in only(tmp_path / "a.fits").error
+    assert (
+        "holds several images: 0 (primary array, 30x34), 1 (extension 1, 30x34), "
+        in only(tmp_path / "a.fits").error
+    )
     np.testing.assert_array_equal(only(tmp_path / "a.fits", band="2").image, image + 2)
 
 

@@ -108,10 +108,10 @@ class LensImage:
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
         if not error:
-            said = [flat_remark(image, noise_map)]
+            found = [flat_remark(image, noise_map)]
             if psf_image is not None:
-                said.append(width_remark(image, noise_map, psf_image))
-            remarks = (*remarks, *filter(None, said))
+                found.append(width_remark(image, noise_map, psf_image))
+            remarks = (*remarks, *filter(None, found))
         return cls(
             id=id,
             image=image if image.size else None,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.readers.arrays import Stack
+from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
 from lumpylens.data.readers.fits_file import reading
 from lumpylens.data.readers.stacks import choose_images, companions_of, open_stacks

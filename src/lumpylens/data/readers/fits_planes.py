@@ -191,8 +191,6 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
     remark = ""
     if band is not None:
         wanted = [k for k, label in enumerate(labels) if label.casefold() == band.casefold()]
-        if not wanted and len(sets) == 1:
-            wanted = [0] if _filter_of(sets[0]).casefold() == band.casefold() else []
         if not wanted:
             there = ", ".join(labels) if len(labels) > 1 else f"one image, {labels[0]}"
             raise BandError(f"no bands to choose {band!r} from: it holds {there}")
@@ -204,11 +202,16 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
         remark = f"of the bands {', '.join(labels)}, {EUCLID} is taken (choose with band)"
     else:
         first = sets[0][Kind.IMAGE][0]
-        held = "several images"
+        held, shown = "several images", labels
         if first.index is not None:
             held = f"an array of shape {first.hdu.shape}"
+        elif labels[0].isdigit():
+            shown = [
+                f"{label} ({parts[Kind.IMAGE][0].title}, {_size(parts[Kind.IMAGE][0])})"
+                for label, parts in zip(labels, sets, strict=True)
+            ]
         raise BandError(
-            f"holds {held}: {', '.join(labels)}; choose one with band, such as --band {labels[0]}"
+            f"holds {held}: {', '.join(shown)}; choose one with band, such as --band {labels[0]}"
         )
     rest = [label for k, label in enumerate(labels) if k != chosen]
     if rest and not remark:
@@ -266,6 +269,10 @@ def _labels(sets: Sequence[Mapping[Kind, list[Plane]]]) -> list[str]:
         if all(names) and max(Counter(name.casefold() for name in names).values()) == 1:
             return list(names)
     return [str(plane.number if plane.index is None else plane.index) for plane in images]
+
+
+def _size(plane: Plane) -> str:
+    return "x".join(str(length) for length in plane.hdu.shape)
 
 
 def _filter_of(parts: Mapping[Kind, list[Plane]]) -> str:

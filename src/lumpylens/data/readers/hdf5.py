@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.readers import lenstronomy
-from lumpylens.data.readers.arrays import Stack
+from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
 from lumpylens.data.readers.stacks import (
     checked_table,

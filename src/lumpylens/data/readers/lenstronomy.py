@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.psf import Kernel, kernel_on_grid
-from lumpylens.data.readers.arrays import Stack
+from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.stacks import DAMAGE, plain
 from lumpylens.errors import DataError
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.data.readers.arrays import Stack
+from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, without_companions
 from lumpylens.data.readers.stacks import (
     checked_table,

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from lumpylens.data.checks import stack_defect
 from lumpylens.data.image import UNKNOWN, LensImage
 from lumpylens.data.kinds import Kind, split_title
-from lumpylens.data.readers.arrays import Stack
-from lumpylens.data.readers.bands import of_band, plane_count
+from lumpylens.data.readers.bands import Stack, of_band, plane_count
 from lumpylens.data.readers.files import (
     CLASS_LABELS,
     DataFiles,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lumpylens.data.readers.arrays import Stack
+from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line
 from lumpylens.data.readers.stacks import (
     DAMAGE,
