@@ -27,6 +27,7 @@ class CountingSource:
     pixels: np.ndarray
     noise: np.ndarray | None = None
     location: str = "counted"
+    remarks: tuple[str, ...] = ()
     decodes: Counter = field(default_factory=Counter)
 
     @property

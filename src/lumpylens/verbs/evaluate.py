@@ -97,7 +97,7 @@ def evaluate(
     n_explained = 0 if out is None else explain
     trained = load_model(model)
     opened = {
-        name: LensImages.open(data, band=band).warned()
+        name: LensImages.open(data, band=band)
         for name, data in (("normal", normal), ("anomalous", anomalous))
     }
     refuse_label(opened["normal"], ANOMALOUS, "normal")
@@ -105,7 +105,7 @@ def evaluate(
     say_limits(trained.calibration, progress)
     with ExitStack() as stack:
         images = {
-            name: stack.enter_context(collection.decoded_once())
+            name: stack.enter_context(collection.decoded_once()).warned()
             for name, collection in opened.items()
         }
         tables, trivial = score_classes(trained, images, device, progress)

@@ -106,7 +106,7 @@ def train(
     if device == "cuda":
         torch_device(device)  # says so now if there is none, and loads torch
     learner.device = device
-    images = refuse_anomalies(LensImages.open(data, band=band).warned())
+    images = refuse_anomalies(LensImages.open(data, band=band))
     command = _command(images, band, learner, out)
     run = Run(
         folder=None if out is None else _run_folder(Path(out)),
@@ -118,6 +118,7 @@ def train(
         precision=precision,
     )
     with images.decoded_once() as decoded:
+        decoded.warned()
         with counted("reading", len(decoded), show=progress) as step:
             parts = split(decoded, progress=step)
         _check_enough(decoded, parts)
