@@ -20,11 +20,12 @@ from mean_image import MeanImage, blobs
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError, LumpylensError, ModelError
+from lumpylens.files.digests import stamp
 from lumpylens.files.tables import read_columns
 from lumpylens.results.calibration import benjamini_hochberg, benjamini_hochberg_of_counts
 from lumpylens.scale import score_shard, score_shards
 from lumpylens.scale.engine import check_cluster, perform_all
-from lumpylens.scale.receipts import read_receipt, stamp
+from lumpylens.scale.receipts import read_receipt
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import model_digest, save_model

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lumpylens.errors import DataError, ModelError
+from lumpylens.errors import ModelError
+from lumpylens.files.digests import digest_of_file
 from lumpylens.files.writing import whole_file
 
-__all__ = [
-    "Receipt",
-    "check_program",
-    "digest_of",
-    "read_receipt",
-    "receipt_of",
-    "stamp",
-    "write_receipt",
-]
+__all__ = ["Receipt", "check_program", "read_receipt", "receipt_of", "write_receipt"]
 
 FORMAT = 1
 MAX_BYTES = 64 * 2**20
@@ -68,7 +58,7 @@ class Receipt(BaseModel):
     def whole(self, folder: Path) -> bool:
         """Tell whether the result that it speaks of lies in `folder`, unchanged."""
         try:
-            return file_sha256(folder / self.result) == self.result_sha256
+            return digest_of_file(folder / self.result) == self.result_sha256
         except OSError:
             return False
 
@@ -134,55 +124,3 @@ def check_program(meant: str) -> None:
             f"this machine has lumpylens {here}, and the work was given out by {meant}; "
             "install the same everywhere"
         )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """Digest of settings, the same for any order.
-
-    Examples
-    --------
-    >>> digest_of({"a": 1, "b": "x"}) == digest_of({"b": "x", "a": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def stamp(path: Path) -> str:
-    """Digest of names, sizes and times of change of a file, or of all files under a folder.
-
-    Cheap beside reading the images; a copy that keeps its times keeps its stamp.
-
-    Raises
-    ------
-    DataError
-        If there is nothing of that name.
-    """
-    total = hashlib.sha256()
-    try:
-        for name, place in _files(path):
-            status = os.stat(place)
-            total.update(
-                f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace")
-            )
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read: {problem.strerror or problem}") from None
-    return total.hexdigest()
-
-
-def _files(path: Path) -> Iterable[tuple[str, str]]:
-    if not path.is_dir():
-        yield "", str(path)
-        return
-    for here, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            place = os.path.join(here, name)
-            # A link to nowhere is a row with a reason when the shard is read.
-            if os.path.exists(place):
-                yield os.path.relpath(place, path), place

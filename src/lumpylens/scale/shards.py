@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import threading
 import time
 from collections import Counter
@@ -18,15 +17,13 @@ import numpy as np
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.digests import digest_of, digest_of_file, digest_of_settings, stamp
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.scale.receipts import (
     Receipt,
     check_program,
-    digest_of,
-    file_sha256,
     receipt_of,
-    stamp,
     write_receipt,
 )
 
@@ -109,7 +106,7 @@ class ScoreTask:
     def name(self) -> str:
         """Stem of the file names of table and receipt; tells shards of one name apart."""
         place = Path(self.shard).expanduser().resolve()
-        mark = hashlib.sha256(str(place).encode(errors="surrogateescape")).hexdigest()[:10]
+        mark = digest_of(str(place))[:10]
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in place.name)[:80]
         return f"{plain.lstrip('.') or 'shard'}-{mark}"
 
@@ -131,7 +128,7 @@ class ScoreTask:
         }  # fmt: skip
         return {
             "model": self.model_digest,
-            "config": digest_of(settings),
+            "config": digest_of_settings(settings),
             "stamp": stamp(Path(self.shard).expanduser()),
         }
 
@@ -174,7 +171,7 @@ class ScoreTask:
         with whole_file(place) as beside:
             columns = table.columns()
             write_columns({k: columns[k] for k in columns if k not in LEFT_TO_THE_CAMPAIGN}, beside)
-            digest = file_sha256(beside)
+            digest = digest_of_file(beside)
         receipt = ScoreReceipt(
             shard=self.shard,
             model=wanted["model"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -19,6 +18,7 @@ from lumpylens.data.image import NORMAL, LensImage
 from lumpylens.data.images import LensImages
 from lumpylens.data.npz import write_npz
 from lumpylens.errors import DataError
+from lumpylens.files.digests import digest_of
 from lumpylens.files.progress import counted
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.physics.batches import unsplit
@@ -152,7 +152,7 @@ def _identity(recipe: Recipe, indices: Sequence[int], kind: str) -> str:
     """Everything that decides what the files hold."""
     content = repr((recipe.population, recipe.substructure, recipe.seed, recipe.sources,
                     list(indices), kind, version("lumpylens")))  # fmt: skip
-    return hashlib.sha256(content.encode()).hexdigest()
+    return digest_of(content)
 
 
 def _resume(beside: Path, identity: str, place: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import time
 import warnings
@@ -18,6 +17,7 @@ import numpy as np
 from lumpylens.data.checks import image_defect, noise_defect
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError, DataWarning
+from lumpylens.files.digests import digest_of
 from lumpylens.files.progress import counted
 from lumpylens.files.tables import check_table_place
 from lumpylens.lenses.catalogue import (
@@ -191,12 +191,11 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
 
 def _digest(cutout: Cutout, seed: int) -> str:
     """Of all that decides a row."""
-    made = hashlib.sha256()
-    for part in (cutout.image, cutout.noise, cutout.psf):
-        made.update(repr(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+    image, noise, psf = cutout.image, cutout.noise, cutout.psf
     settings = f"{cutout.id} {cutout.pixel_scale_arcsec!r} {seed} {RECIPE} {words(cutout.notes)}"
-    made.update(settings.encode())
-    return made.hexdigest()[:16]
+    return digest_of(
+        repr(image.shape), image, repr(noise.shape), noise, repr(psf.shape), psf, settings
+    )[:16]
 
 
 @dataclass

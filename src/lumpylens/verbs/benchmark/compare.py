@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import subprocess
@@ -19,6 +18,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
 from lumpylens.detectors import DETECTORS, create
 from lumpylens.errors import ModelError
+from lumpylens.files.digests import digest_of
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted
 from lumpylens.files.versions import installed_versions
@@ -157,7 +157,7 @@ def fingerprint(images: LensImages, progress: bool) -> str:
     """Name a collection by the content of its images, in whatever order."""
     with counted("reading", len(images), show=progress) as step:
         digests, _ = digests_of(images, progress=step)
-    return hashlib.sha256(b"".join(sorted(row.tobytes() for row in digests))).hexdigest()
+    return digest_of(*sorted(row.tobytes() for row in digests))
 
 
 def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
