@@ -6,8 +6,7 @@ import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.digests import digest_of, digest_of_file, digest_of_settings, stamp
+from lumpylens.files.processes import one_thread
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.scale.receipts import (
@@ -255,21 +255,6 @@ def _model(location: str, digest: str, fast: bool) -> TrainedModel:
         )
     model = load_model(location)
     return model.fast() if fast else model
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep numerical libraries on one thread: sums then have one order, on any machine."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _counted(errors: Sequence[str]) -> dict[str, int]:

@@ -19,11 +19,12 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.npz import write_npz
 from lumpylens.errors import DataError
 from lumpylens.files.digests import digest_of
+from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.physics.batches import unsplit
 from lumpylens.simulation.camera import develop, jpeg_content
-from lumpylens.simulation.recipe import Recipe, in_processes
+from lumpylens.simulation.recipe import Recipe
 from lumpylens.simulation.truth import truth_table
 
 __all__ = ["FORMATS", "check_place", "write"]
@@ -128,9 +129,10 @@ def write(
     with unsplit(), counted("simulating", len(indices), show=progress) as step:
         for _ in range(len(indices) - sum(len(task.indices) for task in left)):
             step()
-        for done in in_processes(_make, left, workers):
-            for _ in range(done):
-                step()
+        with in_processes(_make, left, workers) as parts_done:
+            for _, images_done in parts_done:
+                for _ in range(images_done):
+                    step()
     names = [recipe.name(index) for index in indices]
     table = truth_table(
         names, [recipe.label] * len(names), map(recipe.lens, indices), recipe.galaxies()
