@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lumpylens.errors import ModelError
 from lumpylens.files.digests import digest_of_file
-from lumpylens.files.writing import whole_file
+from lumpylens.files.receipts import read_receipt, write_receipt
 
-__all__ = ["Receipt", "check_program", "read_receipt", "receipt_of", "write_receipt"]
+__all__ = ["Receipt", "check_program", "receipt_of"]
 
 FORMAT = 1
-MAX_BYTES = 64 * 2**20
-"""Far above any receipt; the largest part are counts of p-values, one per calibration image."""
 
 
 class Receipt(BaseModel):
@@ -49,11 +47,24 @@ class Receipt(BaseModel):
     images: int
     seconds: float
 
-    def answers(self, wanted: Mapping[str, str]) -> bool:
-        """Tell whether this is the receipt of the same work on the same shard."""
-        return self.format == FORMAT and all(
-            getattr(self, name) == value for name, value in wanted.items()
-        )
+    @classmethod
+    def read(cls, path: Path, wanted: Mapping[str, str] | None = None) -> Self | None:
+        """Read a receipt that says what is `wanted`; None for any other, or a torn one, or none."""
+        content = read_receipt(path, {"format": FORMAT, **(wanted or {})})
+        try:
+            return None if content is None else cls.model_validate(content)
+        except ValidationError:
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write it beside its place and rename it.
+
+        Raises
+        ------
+        DataError
+            If it cannot be written.
+        """
+        write_receipt(self.model_dump(), path)
 
     def whole(self, folder: Path) -> bool:
         """Tell whether the result that it speaks of lies in `folder`, unchanged."""
@@ -66,34 +77,6 @@ class Receipt(BaseModel):
 Kind = TypeVar("Kind", bound=Receipt)
 
 
-def write_receipt(receipt: Receipt, path: Path) -> None:
-    """Write a receipt beside its place and rename it.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written.
-    """
-    with whole_file(path) as beside:
-        beside.write_text(receipt.model_dump_json() + "\n", encoding="utf-8")
-
-
-def read_receipt(path: Path, kind: type[Kind]) -> Kind | None:
-    """Read a receipt; None where there is none, or one that is torn or of another format.
-
-    Parameters
-    ----------
-    path : Path
-    kind : type of Receipt
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
 def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind | None:
     """Read the receipt of the very work that is wanted, if its result lies beside it.
 
@@ -104,10 +87,8 @@ def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind 
     wanted : mapping of str to str
         What it must say.
     """
-    found = read_receipt(path, kind)
-    if found is None or not found.answers(wanted) or not found.whole(path.parent):
-        return None
-    return found
+    found = kind.read(path, wanted)
+    return found if found is not None and found.whole(path.parent) else None
 
 
 def check_program(meant: str) -> None:

@@ -24,7 +24,6 @@ from lumpylens.scale.receipts import (
     Receipt,
     check_program,
     receipt_of,
-    write_receipt,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ class ScoreTask:
             p_values=model.calibration.counts(table.p_value),
             top=_top(table, self.top),
         )
-        write_receipt(receipt, self.receipt_path)
+        receipt.write(self.receipt_path)
 
 
 def score_shard(

@@ -19,7 +19,6 @@ from lumpylens.scale.receipts import (
     Receipt,
     check_program,
     receipt_of,
-    write_receipt,
 )
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class SimulateTask:
             images=self.count,
             seconds=round(time.perf_counter() - started, 3),
         )
-        write_receipt(receipt, self.receipt_path)
+        receipt.write(self.receipt_path)
         return True
 
 

@@ -21,6 +21,7 @@ from lumpylens.errors import ModelError
 from lumpylens.files.digests import digest_of
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted
+from lumpylens.files.receipts import read_receipt
 from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.results.metrics import FPRS, auc_interval
@@ -163,14 +164,9 @@ def fingerprint(images: LensImages, progress: bool) -> str:
 def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Result of one run: found, or made in a process of its own."""
     place = Path(job.result)
-    found: dict[str, Any] = {}
-    if place.is_file():
-        try:
-            found = json.loads(place.read_text(encoding="utf-8"))
-        except ValueError:
-            found = {}  # cut off by a full disk, say: made again below
-        if found.get("identity") == identity and "failed" not in found:
-            return found
+    found = read_receipt(place, {"identity": identity})
+    if found is not None and "failed" not in found:
+        return found
     if job.progress:
         sys.stderr.write(f"{job.detector}, seed {job.seed}\n")
     with whole_file(place) as beside:
