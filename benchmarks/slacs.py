@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from lumpylens import LensImages, fit
+from lumpylens.files.processes import in_processes
 from lumpylens.files.tables import read_columns, write_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.lenses.analysis import analyse
@@ -29,7 +30,6 @@ from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positio
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.report.lens_figure import draw_lens
 from lumpylens.report.style import LIGHT
-from lumpylens.simulation.recipe import in_processes
 from lumpylens.verbs.fit import cutout_of
 
 SIE_RADII = {
@@ -100,10 +100,13 @@ def plant(tasks: Sequence[Planting], out: Path, workers: int) -> None:
     done = [one for one in planted_in(out) if one.digest in wanted]
     had = {one.digest for one in done}
     left = [task for task in tasks if task.row.digest not in had]
-    for found in in_processes(plant_in_one, left, workers):
-        done += found
-        columns = {one.name: [getattr(each, one.name) for each in done] for one in fields(Planted)}
-        write_columns(columns, out)
+    with in_processes(plant_in_one, left, workers) as results:
+        for _, found in results:
+            done += found
+            columns = {
+                one.name: [getattr(each, one.name) for each in done] for one in fields(Planted)
+            }
+            write_columns(columns, out)
 
 
 def plant_in_one(task: Planting) -> list[Planted]:

@@ -33,7 +33,7 @@ ROOMS = {
     "simulation": "populations, substructure and cameras; a seed per image",
     "data": "`LensImages`, one reader per format, splits, the challenge's download",
     "physics": "deflections, light, PSF, noise, inference, filter: functions on tensors",
-    "files": "tables, whole files and folders, progress",
+    "files": "tables, whole files and folders, digests, receipts, processes, progress",
     "errors": "the three kinds of mistakes",
 }
 """Room -> what it holds, from the top of the house to its ground; imports point downwards."""

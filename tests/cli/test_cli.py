@@ -350,7 +350,6 @@ def test_images_are_simulated_in_shards(call, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "with --cluster"),
         (["--cluster", "local:2"], "needs --out FOLDER"),
         (["--cluster", "here", "--out", "o"], "no cluster called 'here'"),
     ],

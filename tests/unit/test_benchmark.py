@@ -123,7 +123,7 @@ def test_a_run_of_an_own_detector_is_made_again_when_its_code_changes(
     monkeypatch.syspath_prepend(tmp_path)
     name = "benchmarked:Own"
     result = call(lenses, tmp_path, "pca", name)
-    assert f"--detectors pca,{name}" in result["command"]
+    assert f"--detectors pca,{name}" in result.numbers["command"]
     assert f"| `{name}` |" in (tmp_path / "benchmark.md").read_text()
     assert (tmp_path / "runs" / "benchmark" / "benchmarked-Own-0.json").is_file()
     call(lenses, tmp_path, name)

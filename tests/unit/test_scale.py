@@ -20,11 +20,11 @@ from mean_image import MeanImage, blobs
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import DETECTORS
 from lumpylens.errors import DataError, LumpylensError, ModelError
+from lumpylens.files.digests import stamp
 from lumpylens.files.tables import read_columns
 from lumpylens.results.calibration import benjamini_hochberg, benjamini_hochberg_of_counts
 from lumpylens.scale import score_shard, score_shards
 from lumpylens.scale.engine import check_cluster, perform_all
-from lumpylens.scale.receipts import read_receipt, stamp
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import model_digest, save_model
@@ -80,6 +80,7 @@ def test_q_values_of_counts_are_those_of_the_images(counts):
     np.testing.assert_array_equal(benjamini_hochberg_of_counts(counts)[ranks - 1], expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*planes of spoilt.npy")
 def test_shards_together_say_what_one_table_says(model, shards, tmp_path):
     out = tmp_path / "out"
     campaign = score_shards(model, shards, out=out, fdr=0.2, top=20, progress=False)
@@ -100,7 +101,7 @@ def test_shards_together_say_what_one_table_says(model, shards, tmp_path):
     assert [row["flag"] == "true" for row in top] == table.top(20).flag.tolist()
     scores = []
     for receipt in sorted((out / "shards").glob("*.json")):
-        read = read_receipt(receipt, ScoreReceipt)
+        read = ScoreReceipt.read(receipt)
         scores += read_columns(out / "shards" / read.result)["anomaly_score"]
     np.testing.assert_array_equal(scores, table.anomaly_score)
     q_values = {row["p_value"]: row["q_value"] for row in rows_of(out / "q_values.csv")}

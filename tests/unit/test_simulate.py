@@ -92,10 +92,10 @@ def test_the_table_holds_every_true_number():
     assert smooth["perturber_x_px"].shape == (2, 0)
 
 
-def test_progress_is_shown_on_standard_error_when_asked_for(capsys):
-    simulate("slc", 1)
+def test_progress_is_shown_on_standard_error_unless_told(capsys):
+    simulate("slc", 1, progress=False)
     assert capsys.readouterr() == ("", "")
-    simulate("slc", 1, progress=True)
+    simulate("slc", 1)
     out, err = capsys.readouterr()
     assert not out
     assert "simulating" in err

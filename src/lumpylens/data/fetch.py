@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import tomllib
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 from lumpylens.data.archive import LARGEST_TOTAL_BYTES, unpack
 from lumpylens.data.readers.files import find_files
 from lumpylens.errors import DataError
+from lumpylens.files.digests import digest_of, digest_of_file
 
 __all__ = ["DATA_SETS", "DataSet", "content_digest", "data_set", "fetch", "fetch_data_set"]
 
@@ -242,10 +242,7 @@ def content_digest(files: Mapping[str, Path]) -> str:
     files : mapping of str to Path
         Path of each file by its name in the data set.
     """
-    total = hashlib.sha256()
-    for name in sorted(files):
-        total.update(f"{name} {hashlib.sha256(files[name].read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
+    return digest_of(*(f"{name} {digest_of_file(files[name])}\n" for name in sorted(files)))
 
 
 def _download(url: str, folder: Path, progress: bool, timeout_s: float, retries: int) -> Path:

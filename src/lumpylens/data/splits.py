@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
+from lumpylens.files.digests import SHORT_BYTES, short_digest_of
 
 __all__ = [
     "PARTS",
@@ -27,8 +27,6 @@ __all__ = [
 PARTS = ("train", "validation", "calibration", "test")
 TENTHS = (7, 8, 9, 10)
 """Upper end of each part, in tenths of all digests: 70/10/10/10."""
-
-DIGEST_BYTES = 16
 
 
 def pixel_digest(image: NDArray[np.float32]) -> bytes:
@@ -52,9 +50,7 @@ def pixel_digest(image: NDArray[np.float32]) -> bytes:
     height, width = image.shape
     # Adding zero turns -0.0, which equals 0.0 but has other bytes, into 0.0.
     pixels = np.ascontiguousarray(np.asarray(image, np.float32) + np.float32(0), dtype="<f4")
-    digest = hashlib.blake2b(f"{height}x{width};float32;".encode(), digest_size=DIGEST_BYTES)
-    digest.update(pixels.tobytes())
-    return digest.digest()
+    return short_digest_of(f"{height}x{width};float32;", pixels)
 
 
 def part_of(digest: bytes) -> str:
@@ -209,13 +205,13 @@ def _read(
         if progress is not None:
             progress()
         if item.error or item.image is None:
-            yield position, bytes(DIGEST_BYTES), (), item.error or "no pixels"
+            yield position, bytes(SHORT_BYTES), (), item.error or "no pixels"
         else:
             yield position, pixel_digest(item.image), item.image.shape, ""
 
 
 def _as_rows(digests: list[bytes]) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES).copy()
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, SHORT_BYTES).copy()
 
 
 def _as_bytes(digests: NDArray[np.uint8]) -> list[bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 from lumpylens.detectors import name_for_file
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.progress import counted, note
+from lumpylens.files.receipts import read_receipt, write_receipt
 from lumpylens.files.tables import check_table_place
 from lumpylens.files.writing import check_replaceable, check_writable, whole_file
 from lumpylens.scale.engine import check_cluster, perform_all
@@ -243,20 +244,20 @@ def open_folder(folder: Path, mark: str, *, holds: str) -> None:
         raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from None
     check_writable(folder / SHARDS / NOTE)
     note = folder / NOTE
-    if note.is_file():
-        try:
-            before = json.loads(note.read_text(encoding="utf-8"))["mark"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise DataError(f"{note} cannot be read; give another folder") from None
-        if before != mark:
-            raise ModelError(f"{folder} holds {holds}; give another folder")
+    if not note.is_file():
+        write_receipt({"mark": mark, "lumpylens": version("lumpylens")}, note)
         return
-    _write_json({"mark": mark, "lumpylens": version("lumpylens")}, note)
+    found = read_receipt(note, {})
+    if found is None:
+        raise DataError(f"{note} cannot be read; give another folder")
+    if found.get("mark") != mark:
+        raise ModelError(f"{folder} holds {holds}; give another folder")
 
 
 def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> None:
     """Write the summary; when all shards are done, clear away what killed writers left."""
-    _write_json(summary, folder / SUMMARY)
+    with whole_file(folder / SUMMARY) as beside:
+        beside.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if not whole:
         return
     for leftover in (folder / SHARDS).glob(".*"):
@@ -264,11 +265,6 @@ def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> N
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-
-
-def _write_json(values: Mapping[str, Any], place: Path) -> None:
-    with whole_file(place) as beside:
-        beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def first_of(sentences: Iterable[str]) -> list[str]:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lumpylens.errors import DataError, ModelError
-from lumpylens.files.writing import whole_file
+from lumpylens.errors import ModelError
+from lumpylens.files.digests import digest_of_file
+from lumpylens.files.receipts import read_receipt, write_receipt
 
-__all__ = [
-    "Receipt",
-    "check_program",
-    "digest_of",
-    "read_receipt",
-    "receipt_of",
-    "stamp",
-    "write_receipt",
-]
+__all__ = ["Receipt", "check_program", "receipt_of"]
 
 FORMAT = 1
-MAX_BYTES = 64 * 2**20
-"""Far above any receipt; the largest part are counts of p-values, one per calibration image."""
 
 
 class Receipt(BaseModel):
@@ -59,49 +47,34 @@ class Receipt(BaseModel):
     images: int
     seconds: float
 
-    def answers(self, wanted: Mapping[str, str]) -> bool:
-        """Tell whether this is the receipt of the same work on the same shard."""
-        return self.format == FORMAT and all(
-            getattr(self, name) == value for name, value in wanted.items()
-        )
+    @classmethod
+    def read(cls, path: Path, wanted: Mapping[str, str] | None = None) -> Self | None:
+        """Read a receipt that says what is `wanted`; None for any other, or a torn one, or none."""
+        content = read_receipt(path, {"format": FORMAT, **(wanted or {})})
+        try:
+            return None if content is None else cls.model_validate(content)
+        except ValidationError:
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write it beside its place and rename it.
+
+        Raises
+        ------
+        DataError
+            If it cannot be written.
+        """
+        write_receipt(self.model_dump(), path)
 
     def whole(self, folder: Path) -> bool:
         """Tell whether the result that it speaks of lies in `folder`, unchanged."""
         try:
-            return file_sha256(folder / self.result) == self.result_sha256
+            return digest_of_file(folder / self.result) == self.result_sha256
         except OSError:
             return False
 
 
 Kind = TypeVar("Kind", bound=Receipt)
-
-
-def write_receipt(receipt: Receipt, path: Path) -> None:
-    """Write a receipt beside its place and rename it.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written.
-    """
-    with whole_file(path) as beside:
-        beside.write_text(receipt.model_dump_json() + "\n", encoding="utf-8")
-
-
-def read_receipt(path: Path, kind: type[Kind]) -> Kind | None:
-    """Read a receipt; None where there is none, or one that is torn or of another format.
-
-    Parameters
-    ----------
-    path : Path
-    kind : type of Receipt
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind | None:
@@ -114,10 +87,8 @@ def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind 
     wanted : mapping of str to str
         What it must say.
     """
-    found = read_receipt(path, kind)
-    if found is None or not found.answers(wanted) or not found.whole(path.parent):
-        return None
-    return found
+    found = kind.read(path, wanted)
+    return found if found is not None and found.whole(path.parent) else None
 
 
 def check_program(meant: str) -> None:
@@ -134,55 +105,3 @@ def check_program(meant: str) -> None:
             f"this machine has lumpylens {here}, and the work was given out by {meant}; "
             "install the same everywhere"
         )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """Digest of settings, the same for any order.
-
-    Examples
-    --------
-    >>> digest_of({"a": 1, "b": "x"}) == digest_of({"b": "x", "a": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def stamp(path: Path) -> str:
-    """Digest of names, sizes and times of change of a file, or of all files under a folder.
-
-    Cheap beside reading the images; a copy that keeps its times keeps its stamp.
-
-    Raises
-    ------
-    DataError
-        If there is nothing of that name.
-    """
-    total = hashlib.sha256()
-    try:
-        for name, place in _files(path):
-            status = os.stat(place)
-            total.update(
-                f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace")
-            )
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read: {problem.strerror or problem}") from None
-    return total.hexdigest()
-
-
-def _files(path: Path) -> Iterable[tuple[str, str]]:
-    if not path.is_dir():
-        yield "", str(path)
-        return
-    for here, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            place = os.path.join(here, name)
-            # A link to nowhere is a row with a reason when the shard is read.
-            if os.path.exists(place):
-                yield os.path.relpath(place, path), place

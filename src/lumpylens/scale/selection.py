@@ -21,7 +21,6 @@ from lumpylens.files.tables import csv_rows, read_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.results.calibration import Calibration, benjamini_hochberg_of_counts
 from lumpylens.results.score_table import TEXT
-from lumpylens.scale.receipts import read_receipt
 from lumpylens.scale.shards import ScoreReceipt, ScoreTask
 
 __all__ = ["Selection", "select"]
@@ -106,7 +105,7 @@ def select(
 
 def _receipts(tasks: Iterable[ScoreTask]) -> Iterator[ScoreReceipt]:
     for task in tasks:
-        receipt = read_receipt(task.receipt_path, ScoreReceipt)
+        receipt = ScoreReceipt.read(task.receipt_path)
         if receipt is None:
             raise DataError(
                 f"the receipt {task.receipt_path} is not there, although a worker wrote it: the "

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,16 +17,14 @@ import numpy as np
 from lumpylens.data.images import LensImages
 from lumpylens.detectors import detector_class
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.digests import digest_of, digest_of_file, digest_of_settings, stamp
+from lumpylens.files.processes import one_thread
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.scale.receipts import (
     Receipt,
     check_program,
-    digest_of,
-    file_sha256,
     receipt_of,
-    stamp,
-    write_receipt,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +101,7 @@ class ScoreTask:
     model_digest: str
     folder: str
     lumpylens: str = version("lumpylens")
-    device: str = "cpu"
+    device: str = "auto"
     top: int = 100
     fast: bool = False
     detector: str = ""
@@ -114,7 +110,7 @@ class ScoreTask:
     def name(self) -> str:
         """Stem of the file names of table and receipt; tells shards of one name apart."""
         place = Path(self.shard).expanduser().resolve()
-        mark = hashlib.sha256(str(place).encode(errors="surrogateescape")).hexdigest()[:10]
+        mark = digest_of(str(place))[:10]
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in place.name)[:80]
         return f"{plain.lstrip('.') or 'shard'}-{mark}"
 
@@ -136,7 +132,7 @@ class ScoreTask:
         }  # fmt: skip
         return {
             "model": self.model_digest,
-            "config": digest_of(settings),
+            "config": digest_of_settings(settings),
             "stamp": stamp(Path(self.shard).expanduser()),
         }
 
@@ -181,7 +177,7 @@ class ScoreTask:
         with whole_file(place) as beside:
             columns = table.columns()
             write_columns({k: columns[k] for k in columns if k not in LEFT_TO_THE_CAMPAIGN}, beside)
-            digest = file_sha256(beside)
+            digest = digest_of_file(beside)
         receipt = ScoreReceipt(
             shard=self.shard,
             model=wanted["model"],
@@ -197,7 +193,7 @@ class ScoreTask:
             p_values=model.calibration.counts(table.p_value),
             top=_top(table, self.top),
         )
-        write_receipt(receipt, self.receipt_path)
+        receipt.write(self.receipt_path)
 
 
 def score_shard(
@@ -205,7 +201,7 @@ def score_shard(
     model: str | Path,
     folder: str | Path,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     top: int = 100,
     fast: bool = False,
 ) -> ScoreReceipt:
@@ -265,21 +261,6 @@ def _model(location: str, digest: str, fast: bool) -> TrainedModel:
         )
     model = load_model(location)
     return model.fast() if fast else model
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep numerical libraries on one thread: sums then have one order, on any machine."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _counted(errors: Sequence[str]) -> dict[str, int]:

@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lumpylens.errors import DataError
+from lumpylens.files.digests import digest_of_file, digest_of_settings, stamp
 from lumpylens.files.progress import counted
 from lumpylens.scale.campaign import SHARDS, finish_folder, first_of, open_folder
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import (
     Receipt,
     check_program,
-    digest_of,
-    file_sha256,
     receipt_of,
-    stamp,
-    write_receipt,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +78,7 @@ class SimulateTask:
             "lumpylens": self.lumpylens,
         }
         found = "" if self.sources is None else stamp(Path(self.sources))
-        return {"config": digest_of(what), "stamp": found}
+        return {"config": digest_of_settings(what), "stamp": found}
 
     def receipt(self) -> Receipt | None:
         """The receipt of this very task, if its result is there."""
@@ -115,8 +112,9 @@ class SimulateTask:
                     sources=self.sources,
                     out=made,
                     device=self.device,
+                    progress=False,
                 )
-                digest = file_sha256(made)
+                digest = digest_of_file(made)
                 for path in sorted(Path(beside).glob(f"{self.name}.*")):
                     path.replace(folder / path.name)
         except OSError as problem:
@@ -130,7 +128,7 @@ class SimulateTask:
             images=self.count,
             seconds=round(time.perf_counter() - started, 3),
         )
-        write_receipt(receipt, self.receipt_path)
+        receipt.write(self.receipt_path)
         return True
 
 
@@ -221,9 +219,11 @@ def simulate_shards(
     # What makes no image fails here, and not in every shard.
     simulate(chosen, 1, seed=seed, substructure=lumps, sources=found, device=device, progress=False)
     folder = Path(out)
-    mark = digest_of({"population": repr(chosen), "substructure": repr(lumps), "seed": seed,
-                      "shard": shard, "sources": found or ""})  # fmt: skip
-    open_folder(folder, mark, holds="images of other settings")
+    settings = {
+        "population": repr(chosen), "substructure": repr(lumps), "seed": seed, "shard": shard,
+        "sources": found or "",
+    }  # fmt: skip
+    open_folder(folder, digest_of_settings(settings), holds="images of other settings")
     tasks = [
         SimulateTask(
             chosen, lumps, seed, first, min(shard, n - first), str(folder.resolve() / SHARDS),

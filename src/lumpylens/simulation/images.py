@@ -11,13 +11,14 @@ from lumpylens.data.image import LensImage
 from lumpylens.data.images import LensImages
 from lumpylens.data.source import CutoutSource
 from lumpylens.errors import DataError
+from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.physics.batches import unsplit
 from lumpylens.simulation.lens import Lens
 from lumpylens.simulation.output import check_place, write
 from lumpylens.simulation.populations import Population
 from lumpylens.simulation.presets import population
-from lumpylens.simulation.recipe import Recipe, in_processes
+from lumpylens.simulation.recipe import Recipe
 from lumpylens.simulation.sources import Galaxies
 from lumpylens.simulation.substructure import Substructure, substructure_from
 from lumpylens.simulation.substructure import substructure as substructure_of
@@ -176,16 +177,19 @@ def simulate_with_truth(
     wanted = _checked_indices(n, indices)
     size = PART if _checked_workers(workers) > 1 else 1 if recipe.device == "cpu" else len(wanted)
     tasks = [(recipe, wanted[k : k + size]) for k in range(0, len(wanted), size)]
-    images: list[LensImage] = []
-    lenses: list[Lens] = []
-    with unsplit(), counted("simulating", len(wanted), show=progress) as on_image:
-        for part in in_processes(_make, tasks, workers):
-            for image, lens in part:
-                images.append(image)
-                lenses.append(lens)
+    parts: dict[int, list[tuple[LensImage, Lens]]] = {}
+    with (
+        unsplit(),
+        counted("simulating", len(wanted), show=progress) as on_image,
+        in_processes(_make, tasks, workers) as results,
+    ):
+        for position, part in results:
+            parts[position] = part
+            for _ in part:
                 on_image()
+    images, lenses = zip(*(pair for _, part in sorted(parts.items()) for pair in part), strict=True)
     source = CutoutSource(images, f"simulated {recipe.population.name}")
-    return Simulation(LensImages.from_source(source), tuple(lenses), recipe.galaxies())
+    return Simulation(LensImages.from_source(source), lenses, recipe.galaxies())
 
 
 def _make(task: tuple[Recipe, list[int]]) -> list[tuple[LensImage, Lens]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,11 +17,14 @@ from lumpylens.data.image import NORMAL, LensImage
 from lumpylens.data.images import LensImages
 from lumpylens.data.npz import write_npz
 from lumpylens.errors import DataError
+from lumpylens.files.digests import digest_of
+from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
+from lumpylens.files.receipts import read_receipt, write_receipt
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.physics.batches import unsplit
 from lumpylens.simulation.camera import develop, jpeg_content
-from lumpylens.simulation.recipe import Recipe, in_processes
+from lumpylens.simulation.recipe import Recipe
 from lumpylens.simulation.truth import truth_table
 
 __all__ = ["FORMATS", "check_place", "write"]
@@ -118,8 +119,14 @@ def write(
     if kind in FOLDERS and (place / inside).exists() and any((place / inside).iterdir()):
         raise DataError(f"{place / inside} holds files already; give another folder")
     beside = place.resolve().with_name(f".{place.name}.{inside}.parts")
-    identity = _identity(recipe, indices, kind)
-    _resume(beside, identity, place)
+    note, mark = beside / "run.json", {"run": _identity(recipe, indices, kind)}
+    if not beside.exists():
+        write_receipt(mark, note)
+    elif read_receipt(note, mark) is None:
+        raise DataError(
+            f"{beside} holds a stopped run of other images for {place}: repeat that one, or "
+            "remove the folder"
+        )
     parts = [tuple(indices[k : k + PART]) for k in range(0, len(indices), PART)]
     tasks = [
         Task(recipe, part, kind, beside / f"{number:06d}.npz") for number, part in enumerate(parts)
@@ -128,9 +135,10 @@ def write(
     with unsplit(), counted("simulating", len(indices), show=progress) as step:
         for _ in range(len(indices) - sum(len(task.indices) for task in left)):
             step()
-        for done in in_processes(_make, left, workers):
-            for _ in range(done):
-                step()
+        with in_processes(_make, left, workers) as parts_done:
+            for _, images_done in parts_done:
+                for _ in range(images_done):
+                    step()
     names = [recipe.name(index) for index in indices]
     table = truth_table(
         names, [recipe.label] * len(names), map(recipe.lens, indices), recipe.galaxies()
@@ -152,26 +160,7 @@ def _identity(recipe: Recipe, indices: Sequence[int], kind: str) -> str:
     """Everything that decides what the files hold."""
     content = repr((recipe.population, recipe.substructure, recipe.seed, recipe.sources,
                     list(indices), kind, version("lumpylens")))  # fmt: skip
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _resume(beside: Path, identity: str, place: Path) -> None:
-    """Make the hidden folder, or check that it is this run's."""
-    note = beside / "run.json"
-    if beside.exists():
-        try:
-            same = json.loads(note.read_text(encoding="utf-8")) == {"run": identity}
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            raise DataError(
-                f"{beside} holds a stopped run of other images for {place}: repeat that one, or "
-                "remove the folder"
-            )
-        return
-    beside.mkdir(parents=True)
-    with whole_file(note) as path:
-        path.write_text(json.dumps({"run": identity}), encoding="utf-8")
+    return digest_of(content)
 
 
 def _make(task: Task) -> int:

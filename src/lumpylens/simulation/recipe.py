@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lumpylens.data.image import ANOMALOUS, NORMAL, LensImage
@@ -20,16 +16,13 @@ from lumpylens.simulation.populations import Population
 from lumpylens.simulation.sources import Galaxies
 from lumpylens.simulation.substructure import Substructure
 
-__all__ = ["Recipe", "in_processes"]
+__all__ = ["Recipe"]
 
 MACRO, LUMPS, NOISE = range(3)
 """Streams of random numbers of one image: the smooth lens does not depend on the others."""
 
 BATCH = 64
 """Lenses rendered at once on a graphics card."""
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -102,20 +95,3 @@ class Recipe:
 @lru_cache(maxsize=2)
 def _galaxies(folder: str) -> Galaxies:
     return Galaxies.open(folder)
-
-
-def in_processes(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[Result]:
-    """Results in order, from one process or several with one thread each."""
-    if workers <= 1:
-        yield from map(function, tasks)
-        return
-    # Forked processes would inherit torch's threads half alive.
-    context: Any = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
-        yield from pool.map(function, tasks)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)

@@ -16,7 +16,6 @@ offers, and what the user has imported already: see `lumpylens.detectors.class_i
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -29,11 +28,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from lumpylens.data.checks import size_defect
-from lumpylens.data.splits import DIGEST_BYTES
 from lumpylens.detectors import Detector, class_in_file, name_for_file
 from lumpylens.detectors.domain import Domain
 from lumpylens.detectors.settings import validated
 from lumpylens.errors import ModelError
+from lumpylens.files.digests import SHORT_BYTES, digest_of
 from lumpylens.files.writing import whole_folder
 from lumpylens.results.calibration import Calibration
 from lumpylens.store.layout import (
@@ -132,7 +131,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         "detector": name_for_file(type(detector)),
         "image_shape": list(detector.image_shape),
         **offset,
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "weights_sha256": digest_of(weights),
         "settings": _settings(detector),
         "brightness": {
             "low": detector.domain.low.tolist(),
@@ -187,7 +186,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
             raise ModelError(f"{folder / WEIGHTS} holds an unknown array {name!r}")
         spaces[space][key] = array
     for part, digests in spaces["seen"].items():
-        if digests.dtype != np.uint8 or digests.shape[1:] != (DIGEST_BYTES,):
+        if digests.dtype != np.uint8 or digests.shape[1:] != (SHORT_BYTES,):
             raise ModelError(f"{folder / WEIGHTS}: seen/{part} is {_kind(digests)}, no digests")
     detector.image_shape = config.image_shape
     detector.domain = Domain(
@@ -232,7 +231,7 @@ def model_digest(model: str | Path) -> str:
     """
     folder = find_model(model)
     _read_config(folder)
-    return hashlib.sha256(_read_text(folder / CONFIG).encode()).hexdigest()
+    return digest_of(_read_text(folder / CONFIG))
 
 
 def _within(path: Path) -> Path:
@@ -316,7 +315,7 @@ def _read_arrays(folder: Path, config: _Config) -> dict[str, NDArray[Any]]:
         found = _kind(arrays[name]) if name in arrays else "nothing"
         if listed != found:
             raise ModelError(f"{folder}: array {name} is {found}, but {CONFIG} lists {listed}")
-    if hashlib.sha256(content).hexdigest() != config.weights_sha256:
+    if digest_of(content) != config.weights_sha256:
         raise ModelError(f"{path} is not the file that {CONFIG} was written with: digests differ")
     return arrays
 

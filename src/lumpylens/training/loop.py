@@ -6,19 +6,18 @@ rest: data order, early stopping on normal images, best weights, checkpoints, re
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lumpylens.errors import ModelError
+from lumpylens.files.digests import short_digest_of
 from lumpylens.training.device import torch_device
 from lumpylens.training.network import CHECKPOINT, TrainableNetwork
 from lumpylens.training.run import Run
@@ -157,9 +156,8 @@ def _as_tensors(data: Any) -> tuple[Tensor, ...]:
 
 
 def _digest(*tensors: Tensor) -> str:
-    total = hashlib.blake2b(digest_size=16)
+    parts: list[str | NDArray[Any]] = []
     for tensor in tensors:
-        array = np.ascontiguousarray(tensor.numpy())
-        total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(array.data)
-    return total.hexdigest()
+        array = tensor.numpy()
+        parts += [f"{array.dtype}{array.shape}", array]
+    return short_digest_of(*parts).hex()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import multiprocessing
 import time
 import warnings
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,8 @@ import numpy as np
 from lumpylens.data.checks import image_defect, noise_defect
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError, DataWarning
+from lumpylens.files.digests import digest_of
+from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.files.tables import check_table_place
 from lumpylens.lenses.catalogue import (
@@ -137,9 +135,9 @@ def fit(
     catalogue.warn_of_older_rows(known, jobs)
     with counted("fitting", len(jobs), show=progress) as step:
         try:
-            with closing(_run(jobs, workers)) as fitted:
-                for position, row in fitted:
-                    catalogue.rows[position] = row
+            with in_processes(_row, jobs, workers) as fitted:
+                for number, row in fitted:
+                    catalogue.rows[jobs[number].position] = row
                     catalogue.save_now_and_then()
                     step()
         finally:
@@ -193,12 +191,11 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
 
 def _digest(cutout: Cutout, seed: int) -> str:
     """Of all that decides a row."""
-    made = hashlib.sha256()
-    for part in (cutout.image, cutout.noise, cutout.psf):
-        made.update(repr(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+    image, noise, psf = cutout.image, cutout.noise, cutout.psf
     settings = f"{cutout.id} {cutout.pixel_scale_arcsec!r} {seed} {RECIPE} {words(cutout.notes)}"
-    made.update(settings.encode())
-    return made.hexdigest()[:16]
+    return digest_of(
+        repr(image.shape), image, repr(noise.shape), noise, repr(psf.shape), psf, settings
+    )[:16]
 
 
 @dataclass
@@ -291,24 +288,6 @@ class _Job:
     digest: str
     figures: str | Path | None
     redshifts: Redshifts | None
-
-
-def _run(jobs: Sequence[_Job], workers: int) -> Generator[tuple[int, LensRow]]:
-    """Rows as they are ready, with their positions."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job.position, _row(job)
-        return
-    # A forked child of a process that has used threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        waiting = {pool.submit(_row, job): job.position for job in jobs}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _row(job: _Job) -> LensRow:

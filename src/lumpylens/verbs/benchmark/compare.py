@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import re
@@ -23,8 +22,10 @@ from lumpylens.data.images import LensImages
 from lumpylens.data.splits import digests_of
 from lumpylens.detectors import DETECTORS, create, detector_class, list_detectors
 from lumpylens.errors import ModelError
+from lumpylens.files.digests import digest_of, digest_of_file
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted
+from lumpylens.files.receipts import read_receipt
 from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.results.metrics import FPRS, auc_interval
@@ -178,7 +179,7 @@ def fingerprint(images: LensImages, progress: bool) -> str:
     """Name a collection by the content of its images, in whatever order."""
     with counted("reading", len(images), show=progress) as step:
         digests, _ = digests_of(images, progress=step)
-    return hashlib.sha256(b"".join(sorted(row.tobytes() for row in digests))).hexdigest()
+    return digest_of(*sorted(row.tobytes() for row in digests))
 
 
 def own_code(detector: str) -> dict[str, str]:
@@ -186,21 +187,15 @@ def own_code(detector: str) -> dict[str, str]:
     if detector in (*DETECTORS, REFERENCE):
         return {}
     file = Path(inspect.getfile(detector_class(detector)))
-    return {"code": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {"code": digest_of_file(file)}
 
 
 def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Result of one run: found, or made in a process of its own."""
     place = Path(job.result)
-    found: dict[str, Any] = {}
-    if place.is_file():
-        try:
-            found = json.loads(place.read_text(encoding="utf-8"))
-        except ValueError:
-            found = {}  # cut off by a full disk, say: made again below
-        same = (found.get("detector"), found.get("identity")) == (job.detector, identity)
-        if same and "failed" not in found:
-            return found
+    found = read_receipt(place, {"detector": job.detector, "identity": identity})
+    if found is not None and "failed" not in found:
+        return found
     if job.progress:
         sys.stderr.write(f"{job.detector}, seed {job.seed}\n")
     with whole_file(place) as beside:

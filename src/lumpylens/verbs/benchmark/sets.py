@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lumpylens.errors import DataError
+from lumpylens.files.digests import digest_of
 
 __all__ = ["SimulatedSet", "simulated_set"]
 
@@ -66,7 +66,7 @@ def simulated_set(
     population = POPULATIONS[preset]
     name = substructure or next(iter(population.substructures), "points")
     lumps = replace(substructure_of(name, population.substructures), compensated=False)
-    made_of = hashlib.sha256(repr((population, lumps)).encode()).hexdigest()[:8]
+    made_of = digest_of(repr((population, lumps)))[:8]
     place = folder / f"{preset}-{name}-{n}-{n_anomalous}-{made_of}"
     compensated = place / "compensated" / "sub.h5"
     for out, count, seed, kind in (

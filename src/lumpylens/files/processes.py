@@ -1,0 +1,152 @@
+"""Work that is shared out among processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, resource_tracker
+from typing import Any, TypeVar
+
+from lumpylens.errors import DataError
+
+__all__ = ["in_processes", "one_thread"]
+
+GRACE_S = 10.0
+"""Time for a worker that is ended to remove what it has half written."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def in_processes(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+) -> Iterator[Iterator[tuple[int, Result]]]:
+    """Apply a function to every task; leaving the block ends what is still at work.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module, so that other processes find it. What it raises is raised here.
+    tasks : sequence
+    workers : int
+        Processes, each with one thread. One worker, or one task, is this process.
+
+    Yields
+    ------
+    iterator of (int, result)
+        Position and result of each task, as soon as it is done.
+
+    Raises
+    ------
+    DataError
+        If a process was ended by something else.
+    """
+    if workers == 1 or len(tasks) < 2:
+        yield enumerate(map(function, tasks))
+        return
+    with _started(min(workers, len(tasks)), function) as pipes:
+        yield _results(pipes, tasks)
+
+
+def _results(
+    pipes: Sequence[connection.Connection], tasks: Sequence[Task]
+) -> Iterator[tuple[int, Any]]:
+    left = iter(enumerate(tasks))
+    positions: dict[connection.Connection, int] = {}
+
+    def give_out(pipe: connection.Connection) -> None:
+        for position, task in left:
+            positions[pipe] = position
+            # That of a worker which is gone shows when its result is read.
+            with suppress(ConnectionError):
+                pipe.send(task)
+            break
+
+    for pipe in pipes:
+        give_out(pipe)
+    while positions:
+        ready: list[Any] = connection.wait(list(positions))
+        for pipe in ready:
+            position = positions.pop(pipe)
+            try:
+                result, problem = pipe.recv()
+            except (EOFError, ConnectionError):
+                raise DataError(
+                    "a worker ended before its work was done: for lack of memory (take fewer "
+                    "workers), or since a script starts without if __name__ == '__main__'"
+                ) from None
+            if problem is not None:
+                raise problem
+            give_out(pipe)
+            yield position, result
+
+
+@contextmanager
+def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connection.Connection]]:
+    """Pipes to so many processes."""
+    # A forked child of a process that has used threads can hang.
+    context = multiprocessing.get_context("spawn")
+    processes, pipes = [], []
+    # It would lift the block below.
+    resource_tracker.ensure_running()
+    # A terminal sends Ctrl-C to children too; these are born deaf to it, and ended from here.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        try:
+            for _ in range(count):
+                pipe, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs, function), daemon=True)
+                process.start()
+                processes.append(process)
+                pipes.append(pipe)
+                theirs.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield pipes
+    finally:
+        for pipe, process in zip(pipes, processes, strict=True):
+            # Its end wakes a worker that waits for a task: a signal may reach another thread.
+            pipe.close()
+            process.terminate()
+        for process in processes:
+            process.join(GRACE_S)
+            process.kill()
+
+
+def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
+    """What a worker does until it is ended, or nobody is there any more who gives it tasks."""
+    # Unlike the default this leaves no half-written files behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with one_thread():
+        while True:
+            try:
+                task = pipe.recv()
+            except EOFError:
+                return
+            result, problem = None, None
+            try:
+                result = function(task)
+            except Exception as raised:  # noqa: BLE001 - raised again where the results go
+                raised.add_note(traceback.format_exc())
+                problem = raised
+            pipe.send((result, problem))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep numerical libraries on one thread: sums then have one order, on any machine."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
