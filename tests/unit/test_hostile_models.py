@@ -144,7 +144,7 @@ def test_digests_of_seen_images_are_digests(folder):
 def test_a_network_larger_than_its_weights_is_refused_before_it_is_made(images, tmp_path):
     detector = create("dcae", latents=3)
     detector.image_shape = (12, 15)
-    detector.domain = Domain.learn(images.stack().pixels)
+    detector.domain = Domain.learn(images.stack())
     detector.network = detector._network((12, 15))
     folder = save_model(TrainedModel(detector, Calibration([1.0]), {}), tmp_path / "model")
     assert load_model(folder).detector.network is not None

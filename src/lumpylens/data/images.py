@@ -53,6 +53,8 @@ class ImageBatch:
         Stacked like `pixels`; None unless every image of the batch has one.
     pixel_scale_arcsec : float or None
         Common to the batch; None where unknown or mixed.
+    jpeg_tables : tuple of ndarray of int, shape (8, 8), or None
+        Of each image: see `LensImage`.
     """
 
     positions: NDArray[np.int_]
@@ -60,6 +62,7 @@ class ImageBatch:
     noise: NDArray[np.float32] | None = None
     psf: NDArray[np.float32] | None = None
     pixel_scale_arcsec: float | None = None
+    jpeg_tables: tuple[NDArray[np.int_] | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -441,4 +444,5 @@ def _stack(held: list[tuple[int, LensImage]]) -> ImageBatch:
         noise=np.stack(noise) if len(noise) == len(items) else None,
         psf=np.stack(psf) if same_psf else None,
         pixel_scale_arcsec=scales[0] if same_scale else None,
+        jpeg_tables=tuple(item.jpeg_table for item in items),
     )

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.classes import refuse_anomalies
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.domain import Domain
+from lumpylens.detectors.domain import Domain, to_unit_range
 from lumpylens.detectors.outcome import BatchScores, Scores
 from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.detectors.settings import DetectorConfig, validated
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Detector", "to_unit_range"]
-
-
-def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale each image linearly so that its minimum is 0 and its maximum 1.
-
-    Parameters
-    ----------
-    pixels : ndarray, shape (n, H, W)
-    """
-    low = pixels.min(axis=(-2, -1), keepdims=True)
-    high = pixels.max(axis=(-2, -1), keepdims=True)
-    scaled: NDArray[np.float32] = ((pixels - low) / (high - low)).astype(np.float32)
-    return scaled
 
 
 class Detector(OutlierDetector):
@@ -112,11 +99,11 @@ class Detector(OutlierDetector):
                 f"{len(normal)} training and {len(check)} validation images are too few to learn "
                 "from; give at least 10"
             )
-        pixels = normal.stack().pixels
+        stack = normal.stack()
         self._forget()
-        self.image_shape = (pixels.shape[1], pixels.shape[2])
-        self.domain = Domain.learn(pixels)
-        del pixels  # what the detector stacks itself should not lie beside a second stack
+        self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
+        self.domain = Domain.learn(stack)
+        del stack  # what the detector stacks itself should not lie beside a second stack
         try:
             self._fit(normal, check, run or Run())
         except BaseException:
@@ -194,9 +181,7 @@ class Detector(OutlierDetector):
                 mse[at] = reconstruction_mse(batch.pixels, result.reconstruction)
             failed |= {int(k): why for k, why in zip(at, result.error or (), strict=False) if why}
             own = result.warning or [""] * len(batch)
-            for position, first, second in zip(
-                at, self.domain.warnings(batch.pixels), own, strict=True
-            ):
+            for position, first, second in zip(at, self.domain.warnings(batch), own, strict=True):
                 warning[position] = "; ".join(part for part in (first, second) if part)
         for position in np.flatnonzero(~np.isfinite(score)):
             failed.setdefault(int(position), "the score is not a finite number")
@@ -277,7 +262,7 @@ class Detector(OutlierDetector):
         made: dict[int, Explanation] = {}
         for batch in collection.batches(1, shape=self.image_shape, failed=failed):
             own = self._explain_one(batch)
-            position, foreign = int(batch.positions[0]), self.domain.warnings(batch.pixels)[0]
+            position, foreign = int(batch.positions[0]), self.domain.warnings(batch)[0]
             warning = "; ".join(part for part in (foreign, own.warning) if part)
             made[position] = replace(own, id=ids[position], warning=warning)
             if on_image is not None:

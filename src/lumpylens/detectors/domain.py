@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Domain"]
+from lumpylens.data.images import ImageBatch
+from lumpylens.detectors.layout import LEAST_IMAGES, Layout
+from lumpylens.detectors.texture import Texture
+
+__all__ = ["Domain", "to_unit_range"]
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
 MARGIN = 1.0
@@ -16,14 +22,17 @@ MARGIN = 1.0
 FLAT_MARGIN = 0.05
 """How many more of the pixels may have one value than in any training image."""
 
+FLAT_LINES_MARGIN = 0.02
+"""How many more of the rows and columns: three of 150."""
+
 
 @dataclass(frozen=True)
 class Domain:
-    """Range of the brightness quantiles of the training images, and how much of them is flat.
+    """What all training images have in common, whatever substructure does.
 
     A picture with another stretch (square root, logarithm, histogram), of another object or
-    with another field of view has other quantiles; substructure moves them by far less than
-    the margin.
+    with another field of view has other brightness quantiles; substructure moves them by far less
+    than the margin.
 
     Attributes
     ----------
@@ -33,42 +42,166 @@ class Domain:
     one_value : float
         Largest share of the pixels of a training image that have one and the same value. The edge
         of a detector, filled with zeros, raises it.
+    flat_lines : float
+        Largest share of the rows and columns of a training image in which all pixels are equal.
+    jpeg_table : ndarray of int, shape (8, 8), or None
+        Quantisation table that all training images share.
+    texture : Texture or None
+    layout : Layout or None
+        None where there were too few images to learn it from, and in models made before these
+        were learned: not checked.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     one_value: float = 1.0
+    flat_lines: float = 1.0
+    jpeg_table: NDArray[np.int_] | None = None
+    texture: Texture | None = None
+    layout: Layout | None = None
 
     @classmethod
-    def learn(cls, pixels: NDArray[np.float32]) -> Domain:
-        """Learn from normal images, shape (n, H, W)."""
-        ascending = sorted_pixels(pixels)
+    def learn(cls, images: ImageBatch) -> Self:
+        """Learn from normal images."""
+        ascending = sorted_pixels(images.pixels)
         values = brightness_quantiles(ascending)
-        shares = one_value_shares(ascending)
-        return cls(values.min(axis=0), values.max(axis=0), float(shares.max()))
+        unit = to_unit_range(images.pixels)
+        tables = images.jpeg_tables
+        shared = bool(tables) and all(_same_table(table, tables[0]) for table in tables)
+        return cls(
+            low=values.min(axis=0),
+            high=values.max(axis=0),
+            one_value=float(one_value_shares(ascending).max()),
+            flat_lines=float(flat_line_shares(images.pixels).max()),
+            jpeg_table=tables[0] if shared else None,
+            texture=Texture.learn(unit) if len(images) >= LEAST_IMAGES else None,
+            layout=Layout.learn(unit) if len(images) >= LEAST_IMAGES else None,
+        )
 
-    def warnings(self, pixels: NDArray[np.float32]) -> list[str]:
-        """Per image of shape (n, H, W): what is foreign about it, or an empty string."""
-        ascending = sorted_pixels(pixels)
-        values, shares = brightness_quantiles(ascending), one_value_shares(ascending)
-        slack = MARGIN * (self.high - self.low) + 0.01
-        outside = (values < self.low - slack) | (values > self.high + slack)
-        found = []
-        for row, bad, share in zip(values, outside, shares, strict=True):
+    def warnings(self, images: ImageBatch) -> list[str]:
+        """Per image: what is foreign about it, or an empty string; the plainest reason alone."""
+        unit = to_unit_range(images.pixels)
+        nothing = [""] * len(images)
+        reasons = [
+            self._other_tables(images.jpeg_tables) or nothing,
+            self._flat(images.pixels),
+            self._brightness(images.pixels),
+            self.texture.oddities(unit) if self.texture else nothing,
+            self.layout.oddities(unit) if self.layout else nothing,
+        ]
+        first = (next(filter(None, row), "") for row in zip(*reasons, strict=True))
+        return [reason and f"not like the training images: {reason}" for reason in first]
+
+    def _other_tables(self, tables: Sequence[NDArray[np.int_] | None]) -> list[str]:
+        """Pixels without a table may have been decoded by others."""
+        if self.jpeg_table is None:
+            return []
+        steps = "it is a JPEG file of another quality, with steps of {} grey levels, theirs of {}"
+        return [
+            ""
+            if table is None or _same_table(table, self.jpeg_table)
+            else steps.format(_first_steps(table), _first_steps(self.jpeg_table))
+            for table in tables
+        ]
+
+    def _flat(self, pixels: NDArray[np.float32]) -> list[str]:
+        shares = one_value_shares(sorted_pixels(pixels))
+        said = []
+        for share, lines in zip(shares, flat_line_shares(pixels), strict=True):
             if share > self.one_value + FLAT_MARGIN:
-                found.append(
-                    f"not like the training images: {share:.0%} of its pixels have one and the "
-                    f"same value, of theirs at most {self.one_value:.0%}"
+                said.append(
+                    f"{share:.0%} of its pixels have one and the same value, of theirs at most "
+                    f"{self.one_value:.0%}"
                 )
-            elif bad.any():
-                k = int(np.argmax(bad))
-                found.append(
-                    f"not like the training images: its {LEVELS[k]:g} brightness quantile is "
-                    f"{row[k]:.3f} of the peak, theirs {self.low[k]:.3f} to {self.high[k]:.3f}"
+            elif lines > self.flat_lines + FLAT_LINES_MARGIN:
+                said.append(
+                    f"{lines:.0%} of its rows and columns have one value, like an edge that was "
+                    f"filled, of theirs at most {self.flat_lines:.0%}"
                 )
             else:
-                found.append("")
-        return found
+                said.append("")
+        return said
+
+    def _brightness(self, pixels: NDArray[np.float32]) -> list[str]:
+        values = brightness_quantiles(sorted_pixels(pixels))
+        slack = MARGIN * (self.high - self.low) + 0.01
+        outside = (values < self.low - slack) | (values > self.high + slack)
+        said = []
+        for row, bad in zip(values, outside, strict=True):
+            k = int(np.argmax(bad))
+            said.append(
+                f"its {LEVELS[k]:g} brightness quantile is {row[k]:.3f} of the peak, theirs "
+                f"{self.low[k]:.3f} to {self.high[k]:.3f}"
+                if bad[k]
+                else ""
+            )
+        return said
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is too large for the settings of a model, as named arrays."""
+        stored: dict[str, NDArray[Any]] = {}
+        if self.jpeg_table is not None:
+            stored["jpeg_table"] = self.jpeg_table.astype(np.int64)
+        for name, part in (("texture", self.texture), ("layout", self.layout)):
+            if part is not None:
+                stored |= {f"{name}.{key}": value for key, value in part.arrays().items()}
+        return stored
+
+    def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Take back what `arrays` gave; what is not there is not checked.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If the arrays are not those of a domain.
+        """
+        table = arrays.get("jpeg_table")
+        if table is not None and table.shape != (8, 8):
+            raise ValueError(f"jpeg_table has shape {table.shape}, not (8, 8)")
+
+        def part(name: str) -> dict[str, NDArray[Any]]:
+            return {
+                key.removeprefix(name): value
+                for key, value in arrays.items()
+                if key.startswith(name)
+            }
+
+        texture, layout = part("texture."), part("layout.")
+        return replace(
+            self,
+            jpeg_table=table,
+            texture=Texture.from_arrays(texture) if texture else None,
+            layout=Layout.from_arrays(layout) if layout else None,
+        )
+
+
+def to_unit_range(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale each image linearly so that its minimum is 0 and its maximum 1.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, H, W)
+    """
+    low = pixels.min(axis=(-2, -1), keepdims=True)
+    high = pixels.max(axis=(-2, -1), keepdims=True)
+    scaled: NDArray[np.float32] = ((pixels - low) / (high - low)).astype(np.float32)
+    return scaled
+
+
+def flat_line_shares(pixels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of the rows and columns of each image in which all pixels are equal, shape (n,)."""
+    flat = [np.ptp(pixels, axis=axis) == 0 for axis in (1, 2)]
+    shares: NDArray[np.float64] = np.concatenate(flat, axis=1).mean(axis=1)
+    return shares
+
+
+def _same_table(table: NDArray[np.int_] | None, other: NDArray[np.int_] | None) -> bool:
+    return table is not None and other is not None and np.array_equal(table, other)
+
+
+def _first_steps(table: NDArray[np.int_]) -> str:
+    """The four largest waves' quantisation steps, by which qualities are told apart."""
+    return ", ".join(str(step) for step in table[:2, :2].ravel())
 
 
 def sorted_pixels(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

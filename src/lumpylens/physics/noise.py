@@ -139,6 +139,21 @@ class Measurement:
         missed = (raw - torch.round(raw / steps) * steps).abs() * large
         return missed.sum(dim=(1, 2)) / large.sum(dim=(1, 2)).clamp_min(1)
 
+    def single_steps(self, pixels: Tensor) -> Tensor:
+        """Share, shape (n,), of an image's waves whose coefficient is one step.
+
+        Nearly zero for images that were rounded to multiples of these steps.
+        """
+        if self.steps is None:
+            return torch.ones(len(pixels))
+        raw, _ = self._transform(self.crop(pixels))
+        counts = torch.round(raw / self.steps.to(raw)).abs()
+        counts[:, ::KEPT, ::KEPT] = 0  # The means of blocks are no waves.
+        there = (counts > 0).sum(dim=(1, 2))
+        share = (counts == 1).sum(dim=(1, 2)) / there.clamp_min(1)
+        # Nothing can be said of an image without waves.
+        return torch.where(there > 0, share, torch.ones_like(share))
+
     def _transform(self, region: Tensor) -> tuple[Tensor, Tensor]:
         basis = self.basis.to(region)
         # The file's transform is of grey levels minus 128, which moves the mean coefficient

@@ -63,6 +63,7 @@ class _Brightness(BaseModel):
     low: tuple[float, float, float, float]
     high: tuple[float, float, float, float]
     one_value: float = Field(default=1.0, ge=0, le=1)
+    flat_lines: float = Field(default=1.0, ge=0, le=1)
 
 
 class _Config(BaseModel):
@@ -117,6 +118,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         name: _plain(name, array)
         for space, group in (
             ("detector", detector._arrays()),
+            ("domain", detector.domain.arrays()),
             ("calibration", model.calibration.arrays()),
             ("fast_calibration", model.fast_calibration.arrays() if model.fast_calibration else {}),
             ("seen", model.seen),
@@ -137,6 +139,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
             "low": detector.domain.low.tolist(),
             "high": detector.domain.high.tolist(),
             "one_value": detector.domain.one_value,
+            "flat_lines": detector.domain.flat_lines,
         },
         "arrays": {name: _kind(array) for name, array in arrays.items()},
         "info": _without_none(model.info),
@@ -178,7 +181,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         raise ModelError(f"{folder / CONFIG}: {problem}") from None
     arrays = _read_arrays(folder, config)
     spaces: dict[str, dict[str, NDArray[Any]]] = {
-        "detector": {}, "calibration": {}, "fast_calibration": {}, "seen": {}
+        "detector": {}, "domain": {}, "calibration": {}, "fast_calibration": {}, "seen": {}
     }  # fmt: skip
     for name, array in arrays.items():
         space, _, key = name.partition("/")
@@ -189,14 +192,13 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         if digests.dtype != np.uint8 or digests.shape[1:] != (SHORT_BYTES,):
             raise ModelError(f"{folder / WEIGHTS}: seen/{part} is {_kind(digests)}, no digests")
     detector.image_shape = config.image_shape
-    detector.domain = Domain(
-        np.array(config.brightness.low),
-        np.array(config.brightness.high),
-        config.brightness.one_value,
-    )
     detector.history = config.history
     detector.offset_ = config.offset
+    bounds = config.brightness
     try:
+        detector.domain = Domain(
+            np.array(bounds.low), np.array(bounds.high), bounds.one_value, bounds.flat_lines
+        ).with_arrays(spaces["domain"])
         detector._restore(spaces["detector"])
         calibration = Calibration.from_arrays(spaces["calibration"])
         fast = spaces["fast_calibration"]

@@ -197,4 +197,5 @@ def take(batch: ImageBatch, index: NDArray[np.int_]) -> ImageBatch:
         pixels=batch.pixels[index],
         noise=None if batch.noise is None else batch.noise[index],
         psf=None if batch.psf is None else batch.psf[index],
+        jpeg_tables=tuple(batch.jpeg_tables[k] for k in index) if batch.jpeg_tables else (),
     )
