@@ -220,8 +220,7 @@ def _pyarrow() -> Any:
 def _to_parquet(columns: Columns, path: Path, _: Mapping[str, str]) -> None:
     arrow = _pyarrow()
     arrays = {
-        name: arrow.array(column, from_pandas=True)
-        for name, column in _utf8(columns).items()
+        name: arrow.array(column, from_pandas=True) for name, column in _utf8(columns).items()
     }
     arrow.parquet.write_table(arrow.table(arrays), path)
 
