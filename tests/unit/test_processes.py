@@ -116,6 +116,23 @@ if __name__ == "__main__":
         print("interrupted")
 """
 
+TO_THE_END = """
+from lumpylens.files.processes import in_processes
+
+if __name__ == "__main__":
+    for _ in range(3):
+        with in_processes(abs, [-1, -2, -3], 3) as results:
+            print(sorted(results))
+"""
+
+
+@pytest.mark.slow
+def test_the_end_is_quiet(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TO_THE_END)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[(0, 1), (1, 2), (2, 3)]\n" * 3, "")
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of children")

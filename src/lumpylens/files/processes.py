@@ -127,6 +127,8 @@ def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
             try:
                 task = pipe.recv()
             except EOFError:
+                # What comes now would be raised, and printed, among Python's last steps.
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 return
             result, problem = None, None
             try:
