@@ -1,4 +1,4 @@
-"""Receipts: what was done to a shard, with what, and what came of it in a few numbers."""
+"""Receipts: which work was done on a shard, with which settings, and its result in numbers."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ __all__ = [
     "write_receipt",
 ]
 
-FORMAT = 1
+RECEIPT_FORMAT = 1
+"""Version of the fields of a receipt; receipts of another version are ignored."""
+
 MAX_BYTES = 64 * 2**20
-"""Far above any receipt; the largest part are counts of p-values, one per calibration image."""
+"""Largest receipt that is read. A receipt grows with the number of calibration images, some ten
+bytes each, so this is far above any; a larger file is not ours."""
 
 
 class Receipt(BaseModel):
-    """What every kind of work leaves beside its result.
+    """Record that every kind of work writes beside its result.
 
     Attributes
     ----------
     shard : str
-        What was worked on, as given.
+        Path or name of the shard, as given.
     stamp : str
         Digest of names, sizes and times of change of its files; empty if there are none.
     config : str
@@ -50,7 +53,7 @@ class Receipt(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
+    format: int = RECEIPT_FORMAT
     shard: str
     stamp: str = ""
     config: str
@@ -60,24 +63,24 @@ class Receipt(BaseModel):
     seconds: float
 
     def answers(self, wanted: Mapping[str, str]) -> bool:
-        """Tell whether this is the receipt of the same work on the same shard."""
-        return self.format == FORMAT and all(
+        """Tell whether the receipt has the `wanted` values, that is, belongs to the same work."""
+        return self.format == RECEIPT_FORMAT and all(
             getattr(self, name) == value for name, value in wanted.items()
         )
 
     def whole(self, folder: Path) -> bool:
-        """Tell whether the result that it speaks of lies in `folder`, unchanged."""
+        """Tell whether the result that it names lies in `folder`, unchanged."""
         try:
             return file_sha256(folder / self.result) == self.result_sha256
         except OSError:
             return False
 
 
-Kind = TypeVar("Kind", bound=Receipt)
+AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 
 def write_receipt(receipt: Receipt, path: Path) -> None:
-    """Write a receipt beside its place and rename it.
+    """Write a receipt under another name and then rename it, so that it is never half written.
 
     Raises
     ------
@@ -88,8 +91,8 @@ def write_receipt(receipt: Receipt, path: Path) -> None:
         beside.write_text(receipt.model_dump_json() + "\n", encoding="utf-8")
 
 
-def read_receipt(path: Path, kind: type[Kind]) -> Kind | None:
-    """Read a receipt; None where there is none, or one that is torn or of another format.
+def read_receipt(path: Path, kind: type[AnyReceipt]) -> AnyReceipt | None:
+    """Read a receipt; None if there is none, or it is damaged or of another format.
 
     Parameters
     ----------
@@ -104,46 +107,46 @@ def read_receipt(path: Path, kind: type[Kind]) -> Kind | None:
         return None
 
 
-def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind | None:
-    """Read the receipt of the very work that is wanted, if its result lies beside it.
+def receipt_of(path: Path, kind: type[AnyReceipt], wanted: Mapping[str, str]) -> AnyReceipt | None:
+    """Read a receipt with the `wanted` values whose result lies beside it; None otherwise.
 
     Parameters
     ----------
     path : Path
     kind : type of Receipt
     wanted : mapping of str to str
-        What it must say.
+        Values that its fields must have.
     """
-    found = read_receipt(path, kind)
-    if found is None or not found.answers(wanted) or not found.whole(path.parent):
+    receipt = read_receipt(path, kind)
+    if receipt is None or not receipt.answers(wanted) or not receipt.whole(path.parent):
         return None
-    return found
+    return receipt
 
 
-def check_program(meant: str) -> None:
-    """Refuse to work for another version of lumpylens.
+def check_program(giver: str) -> None:
+    """Raise if the work was given out by another version of lumpylens.
 
     Raises
     ------
     ModelError
-        If `meant` is not the version that runs here.
+        If `giver` is not the version that runs here.
     """
     here = version("lumpylens")
-    if meant != here:
+    if giver != here:
         raise ModelError(
-            f"this machine has lumpylens {here}, and the work was given out by {meant}; "
+            f"this machine has lumpylens {here}, and the work was given out by {giver}; "
             "install the same everywhere"
         )
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
+    """Compute the SHA-256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
-    """Digest of settings, the same for any order.
+    """Compute a digest of settings that does not depend on their order.
 
     Examples
     --------
@@ -154,9 +157,9 @@ def digest_of(values: Mapping[str, Any]) -> str:
 
 
 def stamp(path: Path) -> str:
-    """Digest of names, sizes and times of change of a file, or of all files under a folder.
+    """Compute a digest of name, size and modification time of a file, or of all in a folder.
 
-    Cheap beside reading the images; a copy that keeps its times keeps its stamp.
+    This is much faster than reading the images. A copy with the same times has the same stamp.
 
     Raises
     ------
@@ -183,6 +186,6 @@ def _files(path: Path) -> Iterable[tuple[str, str]]:
         folders.sort()
         for name in sorted(names):
             place = os.path.join(here, name)
-            # A link to nowhere is a row with a reason when the shard is read.
+            # A broken link becomes a row with an error when the shard is read.
             if os.path.exists(place):
                 yield os.path.relpath(place, path), place
