@@ -28,7 +28,7 @@ from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.inflation import model_error, p_value
 from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.pictures import pictures_of
-from lumpylens.report.lens_figure import draw_lens
+from lumpylens.report.lens_figure import draw_lens_figure
 from lumpylens.report.style import LIGHT
 from lumpylens.verbs.fit import cutout_of
 
@@ -279,7 +279,7 @@ def draw_flagged(data: Path, rows: Sequence[LensRow], out: Path) -> None:
         position = next(k for k, row in enumerate(rows) if row.id == name)
         found = analyse(cutout_of(images[position]))
         with whole_file(out / f"slacs-{name}.png") as beside:
-            draw_lens(LIGHT, pictures_of(found)).savefig(beside, dpi=70, format="png")
+            draw_lens_figure(LIGHT, pictures_of(found)).savefig(beside, dpi=70, format="png")
 
 
 @dataclass(frozen=True)

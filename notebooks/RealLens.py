@@ -47,7 +47,7 @@ from lumpylens.lenses.inflation import with_p_values
 from lumpylens.lenses.injection import inject, radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.lenses.quality import remarks
-from lumpylens.report.lens_figure import draw_lens
+from lumpylens.report.lens_figure import draw_lens_figure
 from lumpylens.report.style import LIGHT
 from lumpylens.verbs.fit import cutout_of
 
@@ -93,7 +93,7 @@ print(f"doubts          {'; '.join(map(str, remarks(found))) or 'none'}")
 print("seconds         " + ", ".join(f"{stage} {t:.0f}" for stage, t in found.seconds.items()))
 
 # %%
-figure = draw_lens(LIGHT, pictures_of(found))
+figure = draw_lens_figure(LIGHT, pictures_of(found))
 figure
 
 # %% [markdown]

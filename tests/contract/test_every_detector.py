@@ -20,7 +20,7 @@ from lumpylens.detectors.pixel.network import PixelNetwork
 from lumpylens.detectors.scikit import FALSE_ALARM_RATE
 from lumpylens.errors import DataError, ModelError
 from lumpylens.physics.parameters import pack
-from lumpylens.report.explained import draw
+from lumpylens.report.explained import draw_explanation
 from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.metrics import auc
@@ -304,7 +304,7 @@ def test_every_score_can_be_explained(case, fitted):
         assert found.sentence
         assert found.scores[0].value == pytest.approx(expected.anomaly_score[k], rel=1e-4)
         assert [part.name for part in found.scores[1:]] == list(fitted.components)
-        assert draw(LIGHT, found).axes
+        assert draw_explanation(LIGHT, found).axes
         assert (found.model is None) == np.isnan(expected.reconstruction_mse[k])
 
 

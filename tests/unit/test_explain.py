@@ -11,7 +11,7 @@ from PIL import Image
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
-from lumpylens.report.explained import draw, figure_png
+from lumpylens.report.explained import draw_explanation, figure_png
 from lumpylens.report.explanations import Explanations, file_name
 from lumpylens.report.style import DARK, LIGHT
 from lumpylens.results.calibration import Calibration
@@ -73,7 +73,7 @@ def test_what_cannot_be_explained_says_why(found: Explanations) -> None:
     assert "not like the training images" in found[2].warning
     assert found[2].scores[0].p_text == ""
     with pytest.raises(ValueError, match="constant"):
-        draw(LIGHT, found[1])
+        draw_explanation(LIGHT, found[1])
 
 
 def test_one_figure_for_each_image(model: TrainedModel, images: LensImages, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_all_of_an_explanation_is_drawn(whole: Explanation) -> None:
     light, dark = figure_png(whole), figure_png(whole, DARK)
     assert light[:4] == dark[:4] == b"\x89PNG"
     assert light != dark
-    figure = draw(LIGHT, whole)
+    figure = draw_explanation(LIGHT, whole)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert [title for title in titles if title] == [
         "image", "smooth model", "image − model", "where", "how", "none",

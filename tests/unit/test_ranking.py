@@ -8,7 +8,7 @@ import numpy as np
 
 from lumpylens import __version__
 from lumpylens.files.paths import short_path
-from lumpylens.results.ranking import about, joined
+from lumpylens.results.ranking import about, joined_tables
 from lumpylens.results.score_table import ScoreTable
 
 
@@ -28,7 +28,9 @@ def table(p_value: list[float]) -> ScoreTable:
 
 
 def test_a_list_of_two_classes_is_judged_as_a_whole() -> None:
-    found = joined({"normal": table([0.2, 0.9, np.nan]), "anomalous": table([0.01, 0.03])}, 0.1)
+    found = joined_tables(
+        {"normal": table([0.2, 0.9, np.nan]), "anomalous": table([0.01, 0.03])}, 0.1
+    )
     assert found.components["class"].tolist() == ["normal"] * 3 + ["anomalous"] * 2
     assert found.id == ["image 0", "image 1", "image 2", "image 0", "image 1"]
     assert found.error == ["", "", "empty file", "", ""]
@@ -37,7 +39,7 @@ def test_a_list_of_two_classes_is_judged_as_a_whole() -> None:
     expected = [0.2 * 4 / 3, 0.9, np.nan, 0.01 * 4, 0.03 * 2]
     np.testing.assert_allclose(found.q_value, expected)
     assert found.flag.tolist() == [False, False, False, True, True]
-    assert joined({"normal": table([0.01])}, 0.005).flag.tolist() == [False]
+    assert joined_tables({"normal": table([0.01])}, 0.005).flag.tolist() == [False]
 
 
 def test_a_page_names_no_home_folder() -> None:

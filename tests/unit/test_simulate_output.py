@@ -97,7 +97,7 @@ def test_any_image_alone_is_the_same(tmp_path):
 
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "PART", 2)
+    monkeypatch.setattr(output, "IMAGES_PER_PART", 2)
     exposures = Recipe.exposures
     made = []
 
@@ -131,7 +131,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "PART", 2)
+    monkeypatch.setattr(output, "IMAGES_PER_PART", 2)
     kept = simulate("lsst", 5, out=tmp_path / "l.h5", workers=2)
     np.testing.assert_array_equal(pixels(kept), pixels(simulate("lsst", 5)))
 

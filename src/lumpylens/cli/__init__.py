@@ -1,6 +1,6 @@
-"""The command line: one verb per public function, in the same words.
+"""Command line: one verb per public function, with the same names of options.
 
-A verb imports what it needs when it is called, so that ``--help`` answers at once.
+A verb imports its function when it is called, so that ``--help`` is fast.
 """
 
 from lumpylens.cli import (  # noqa: F401 - each registers its verbs

@@ -1,4 +1,4 @@
-"""Verbs that hand models to other programs."""
+"""The verb that writes models for other programs."""
 
 from __future__ import annotations
 

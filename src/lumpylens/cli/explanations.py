@@ -26,22 +26,26 @@ def explain(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Draw what is behind the scores of single images."""
+    """Explain the scores of single images, with a figure of each."""
     from lumpylens.verbs.explain import explain
 
-    found = explain(model, data, ids or None, band=band, out=out, device=device, progress=not quiet)
-    failed = [one for one in found if one.error]
+    explanations = explain(
+        model, data, ids or None, band=band, out=out, device=device, progress=not quiet
+    )
+    failed = [explanation for explanation in explanations if explanation.error]
     rows = [
         {
-            "id": one.id,
-            "sentence": one.sentence,
-            "scores": {part.name: part.value for part in one.scores},
-            "p_values": {part.name: part.p_value for part in one.scores},
-            "surprises_sigma": {each.parameter: each.sigma for each in one.surprises},
-            "warning": one.warning,
-            "error": one.error,
+            "id": explanation.id,
+            "sentence": explanation.sentence,
+            "scores": {part.name: part.value for part in explanation.scores},
+            "p_values": {part.name: part.p_value for part in explanation.scores},
+            "surprises_sigma": {
+                surprise.parameter: surprise.sigma for surprise in explanation.surprises
+            },
+            "warning": explanation.warning,
+            "error": explanation.error,
         }
-        for one in found
+        for explanation in explanations
     ]
-    say({"out": str(out), "rows": rows}, as_json, [repr(found), f"figures are in {out}"])
+    say({"out": str(out), "rows": rows}, as_json, [repr(explanations), f"figures are in {out}"])
     return SOME_FAILED if failed else 0

@@ -1,4 +1,4 @@
-"""Verbs that bring, make and describe images."""
+"""Verbs that download, simulate and describe images."""
 
 from __future__ import annotations
 
@@ -93,18 +93,29 @@ def simulate(
 ) -> int:
     """Simulate lens images.
 
-    The same command goes on with a run that was stopped.
+    A run that was stopped is continued by the same command.
     """
     if cluster is not None:
         if indices is not None or format is not None or workers != 1:
-            raise DataError("--cluster makes HDF5 files of all images: leave out --index, --format "
-                            "and --workers")  # fmt: skip
+            raise DataError(
+                "--cluster makes HDF5 files of all images: leave out --index, --format "
+                "and --workers"
+            )
         from lumpylens.scale import simulate_shards
 
         campaign = simulate_shards(
-            preset, n, out=out, cluster=cluster, shard=shard, seed=seed, substructure=substructure,
-            settings=settings_of(settings), sources=sources, device=device, progress=not quiet,
-        )  # fmt: skip
+            preset,
+            n,
+            out=out,
+            cluster=cluster,
+            shard=shard,
+            seed=seed,
+            substructure=substructure,
+            settings=settings_of(settings),
+            sources=sources,
+            device=device,
+            progress=not quiet,
+        )
         say(asdict(campaign), as_json, campaign.lines())
         return SOME_FAILED if campaign.failed_shards else 0
     from lumpylens.simulation import simulate
@@ -128,15 +139,15 @@ def simulate(
 
 
 def _numbers(text: str) -> list[int]:
-    """Numbers and ranges with commas, such as 0-99,250."""
-    found: list[int] = []
+    """Read numbers and ranges with commas, such as 0-99,250."""
+    numbers: list[int] = []
     for word in text.split(","):
         first, dash, last = word.strip().partition("-")
         try:
-            found += range(int(first), int(last if dash else first) + 1)
+            numbers += range(int(first), int(last if dash else first) + 1)
         except ValueError:
             raise DataError(f"--index takes numbers such as 7 or 0-99,250; got {text!r}") from None
-    return found
+    return numbers
 
 
 @app.command()

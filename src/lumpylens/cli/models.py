@@ -21,7 +21,7 @@ from lumpylens.cli.shell import (
     look_here,
     say,
     settings_of,
-)  # fmt: skip
+)
 from lumpylens.errors import DataError, ModelError
 
 
@@ -142,9 +142,17 @@ def score(
 
     images = data if len(data) > 1 else data[0]
     table = score(
-        model, images, band=band, out=out, report=report, explain=explain, fdr=fdr, fast=fast,
-        device=device, progress=not quiet,
-    )  # fmt: skip
+        model,
+        images,
+        band=band,
+        out=out,
+        report=report,
+        explain=explain,
+        fdr=fdr,
+        fast=fast,
+        device=device,
+        progress=not quiet,
+    )
     counts = {
         "images": len(table),
         "scored": len(table) - table.n_failed,
@@ -155,8 +163,8 @@ def score(
     shown: dict[str, Any] = {"out": str(out), **counts}
     if out is None:
         columns = table.columns()
-        shown = {**counts, "rows": [dict(zip(columns, row, strict=True)) for row in
-                                    zip(*columns.values(), strict=True)]}  # fmt: skip
+        rows = zip(*columns.values(), strict=True)
+        shown = {**counts, "rows": [dict(zip(columns, row, strict=True)) for row in rows]}
     lines = [repr(table)]
     if out is not None:
         lines.append(f"all rows are in {out}")
@@ -179,15 +187,22 @@ def _score_shards(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """The verb `score` on shards."""
+    """Run the verb `score` on shards."""
     from lumpylens.scale import score_shards
 
     if out is None:
         raise DataError("--cluster needs --out FOLDER for the tables of the shards")
     campaign = score_shards(
-        model, shards, out=out, cluster=cluster, fdr=fdr, top=top, fast=fast, device=device,
+        model,
+        shards,
+        out=out,
+        cluster=cluster,
+        fdr=fdr,
+        top=top,
+        fast=fast,
+        device=device,
         progress=not quiet,
-    )  # fmt: skip
+    )
     say(asdict(campaign), as_json, campaign.lines())
     return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
 
@@ -210,13 +225,20 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Measure a model on two classes; write the report."""
+    """Measure how well a model separates two classes; write the report."""
     from lumpylens.verbs.evaluate import evaluate
 
     evaluation = evaluate(
-        model, normal=normal, anomalous=anomalous, band=band, out=out, explain=explain, seed=seed,
-        device=device, progress=not quiet,
-    )  # fmt: skip
+        model,
+        normal=normal,
+        anomalous=anomalous,
+        band=band,
+        out=out,
+        explain=explain,
+        seed=seed,
+        device=device,
+        progress=not quiet,
+    )
     metrics = evaluation.metrics
     say(metrics, as_json, [repr(evaluation), f"report: {out / 'report.html'}"])
     return SOME_FAILED if metrics["n_failed_normal"] + metrics["n_failed_anomalous"] else 0
@@ -260,7 +282,7 @@ def benchmark(
 ) -> int:
     """Compare detectors on the same images.
 
-    A run that is already in the folder of results is not made again.
+    A run whose results are already in the folder is not repeated.
     """
     from lumpylens.verbs.benchmark.compare import benchmark
 

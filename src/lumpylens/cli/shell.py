@@ -1,4 +1,4 @@
-"""What all verbs share: the application, its options, its voice and its exit statuses."""
+"""Parts that all verbs share: the application, options, output and exit statuses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,26 @@ import typer
 from lumpylens.errors import DataWarning, LumpylensError, ModelError
 
 __all__ = [
-    "SOME_FAILED", "Band", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed",
-    "app", "look_here", "run", "say", "settings_of",
-]  # fmt: skip
+    "SOME_FAILED",
+    "Band",
+    "Data",
+    "Debug",
+    "Device",
+    "Json",
+    "Model",
+    "Out",
+    "Quiet",
+    "Seed",
+    "app",
+    "look_here",
+    "run",
+    "say",
+    "settings_of",
+]
 
-SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
-"""Exit statuses beside 0. A defect of ours must not be taken for images that failed."""
+SOME_FAILED, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 1, 2, 70, 130
+"""Exit statuses besides 0. That of a defect of lumpylens (70, `EX_SOFTWARE` of BSD's sysexits.h)
+differs from that of images that failed; 130 is the shell's for Ctrl-C."""
 
 app = typer.Typer(
     name="lumpylens",
@@ -73,21 +87,22 @@ def _common(
 
 
 def look_here() -> None:
-    """Find modules in the working folder, as `python` does, but after all that is installed.
+    """Let imports find modules in the working folder, after all installed ones.
 
-    Only for a user who named code of his own: the folder may otherwise be a stranger's.
+    It is called only when the user names code of his own: otherwise the folder may hold files of
+    somebody else, which must not be run.
     """
     sys.path.append(str(Path.cwd()))
 
 
-def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
-    """The result, on standard output: for a program or for a person."""
-    text = json.dumps(_plain(found), allow_nan=False) if as_json else "\n".join(lines)
+def say(result: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
+    """Print a result on standard output: as JSON for a program, or as lines for a person."""
+    text = json.dumps(_plain(result), allow_nan=False) if as_json else "\n".join(lines)
     typer.echo(text)
 
 
 def settings_of(assignments: Iterable[str] | None) -> dict[str, Any]:
-    """Settings given as ``name=value``, the value in TOML or plain text."""
+    """Read settings given as ``name=value``, the value in TOML or plain text."""
     settings: dict[str, Any] = {}
     for assignment in assignments or ():
         key, equals, text = assignment.partition("=")
@@ -101,7 +116,7 @@ def settings_of(assignments: Iterable[str] | None) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The same in types that JSON has; a missing number is null."""
+    """Convert to types that JSON has; a missing number becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -113,42 +128,42 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _complain(text: str) -> None:
-    """One line on standard error."""
+def _print_error(text: str) -> None:
+    """Print one line on standard error."""
     typer.echo(f"lumpylens: {' '.join(text.split())}", err=True)
 
 
 def run() -> None:
-    """Run the command line: a mistake is one line on standard error, and exit status 2."""
+    """Run the command line; a user's mistake gives one line on standard error and exit status 2."""
     arguments = sys.argv[1:]
 
     def warn(message: Warning | str, *_: Any, **__: Any) -> None:
-        _complain(f"warning: {message}")
+        _print_error(f"warning: {message}")
 
     warnings.showwarning = warn
     if "--debug" not in arguments:
-        # What other packages have to say of their future is no news to a user.
+        # Deprecation warnings of other packages do not help a user.
         warnings.simplefilter("ignore")
         if "--quiet" not in arguments:
             warnings.simplefilter("default", DataWarning)
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
         if status == INTERRUPTED:
-            _complain(
+            _print_error(
                 "stopped; no half-made result is left; train --resume or score --cluster go on"
             )
     except typer.TyperException as problem:
         context = getattr(problem, "ctx", None)
         place = context.command_path if context else "lumpylens"
-        _complain(f"{problem.format_message().rstrip('.')} (see {place} --help)")
+        _print_error(f"{problem.format_message().rstrip('.')} (see {place} --help)")
         status = USER_ERROR
     except LumpylensError as problem:
         if "--debug" in arguments:
             traceback.print_exc()
-        _complain(str(problem))
+        _print_error(str(problem))
         status = USER_ERROR
     except Exception:  # noqa: BLE001 - Python's own exit status would be that of SOME_FAILED
         traceback.print_exc()
-        _complain("this is a defect of lumpylens; please report it with the lines above")
-        status = DEFECT
+        _print_error("this is a defect of lumpylens; please report it with the lines above")
+        status = INTERNAL_ERROR
     sys.exit(status)

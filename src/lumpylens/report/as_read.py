@@ -17,17 +17,20 @@ from lumpylens.files.writing import check_writable, whole_file
 __all__ = ["check_figure_place", "draw_as_read", "write_as_read"]
 
 DRAWN = 4
-MASKED = 1e4
-"""Over the median, from which a value is no brightness and no noise but a mark."""
+"""Images in the figure: few, so that the figure is small and quick to draw."""
+
+MARKED = 1e4
+"""Multiple of the median of absolute values above which a value only marks a masked pixel. Masks
+in noise maps lie a factor of 1e6 and more above the noise, real noise within a factor of 20."""
 
 ENDINGS = (".png", ".pdf", ".svg")
 PANEL_INCHES = 2.6
 SOFTENING = 0.2
-"""Of the range of pixels, below which brightness is drawn linearly: arcs are faint."""
+"""Brightness on [0, 1] up to which the display is linear, so that faint arcs show. By eye."""
 
 
 def check_figure_place(path: Path) -> None:
-    """Refuse a place that no figure can be written to.
+    """Raise if no figure can be written to `path`: wrong ending, or a folder that is not writable.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def write_as_read(images: LensImages, path: Path) -> None:
 
 
 def draw_as_read(items: list[LensImage]) -> Figure:
-    """One row for each image: pixels, noise map, PSF."""
+    """Draw one row for each image: pixels, noise map, PSF."""
     size = (3 * PANEL_INCHES, max(len(items), 1) * PANEL_INCHES + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle("as read; row 0 at the bottom", fontsize=9)
@@ -80,14 +83,14 @@ def _title(item: LensImage) -> str:
 
 
 def _draw(axes: Axes, pixels: NDArray[np.float32] | None, title: str, missing: str) -> None:
-    """One panel, or in words why there is none."""
+    """Draw one panel, or write why there is nothing to draw."""
     if pixels is None or pixels.ndim != 2 or not np.isfinite(pixels).any():
         axes.text(0.5, 0.5, missing, ha="center", va="center", fontsize=7, wrap=True)
         return
     finite = pixels[np.isfinite(pixels)].astype(np.float64)
     low = np.quantile(finite, 0.01)
-    # Masked pixels have an enormous noise; they and a few bright ones would leave the rest black.
-    high = np.quantile(finite[np.abs(finite) <= MASKED * np.median(np.abs(finite))], 0.995)
+    # The few brightest pixels and the enormous noise of masked ones would leave the rest black.
+    high = np.quantile(finite[np.abs(finite) <= MARKED * np.median(np.abs(finite))], 0.995)
     unit = np.clip((pixels - low) / max(high - low, 1e-30), 0, 1)
     axes.imshow(np.arcsinh(unit / SOFTENING), origin="lower", cmap="magma", interpolation="nearest")
     height, width = pixels.shape

@@ -36,11 +36,12 @@ class Bins:
 
 
 def shared_bins(normal: Array, anomalous: Array) -> Bins:
-    """Bins and axis that keep both the bulk and the tails readable.
+    """Choose bins and an axis on which both the bulk and the tails can be read.
 
-    Logarithmic for positive values over more than a decade; inverse hyperbolic sine where they
-    go far beyond the normals' spread but are not all positive; else linear. The 0.2 % lowest
-    and highest may lie outside, if they would otherwise take more room than all the others.
+    The axis is logarithmic for positive values over more than a decade, an inverse hyperbolic
+    sine where values reach far beyond the spread of the normal images but are not all positive,
+    and linear otherwise. The lowest and the highest 0.2 % may lie outside the bins, if they would
+    otherwise need more room than all other values.
     """
     both = np.concatenate([normal, anomalous])
     low, high = np.percentile(both, [0.2, 99.8])

@@ -1,4 +1,4 @@
-"""`Evaluation`: what `lumpylens.evaluate` gives back, which writes itself as a folder."""
+"""`Evaluation`: the result of `lumpylens.evaluate`, with the method that writes its folder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lumpylens.results.evaluation import EvaluationData
 __all__ = ["Evaluation", "check_evaluation_place"]
 
 METRICS = "metrics.json"
-SCORES = {"normal": "scores_normal.csv", "anomalous": "scores_anomalous.csv"}
+SCORE_FILES = {"normal": "scores_normal.csv", "anomalous": "scores_anomalous.csv"}
 
 
 class Evaluation(EvaluationData):
-    """What `lumpylens.evaluate` gives back; see `EvaluationData` for its attributes."""
+    """Result of `lumpylens.evaluate`; see `EvaluationData` for its attributes."""
 
     def write(self, folder: str | Path) -> Path:
         """Write ``metrics.json``, both score tables and the report.
@@ -34,13 +34,13 @@ class Evaluation(EvaluationData):
         with whole_folder(place, made_by_us=METRICS) as beside:
             text = json.dumps(self.metrics, indent=2, allow_nan=False)
             (beside / METRICS).write_text(text + "\n", encoding="utf-8")
-            for name, file in SCORES.items():
+            for name, file in SCORE_FILES.items():
                 self.tables[name].write(beside / file)
             write_report(self, beside)
         return place
 
 
 def check_evaluation_place(folder: Path) -> None:
-    """Refuse a folder that holds anything but an older evaluation, or cannot be written."""
-    files = {METRICS, PAGE, IMAGES, *SCORES.values()}
+    """Raise if a folder cannot be written, or holds anything but an older evaluation."""
+    files = {METRICS, PAGE, IMAGES, *SCORE_FILES.values()}
     check_only(folder, made_by_us=METRICS, files=files, what="an evaluation")

@@ -1,4 +1,4 @@
-"""The figure of one explanation: pictures, maps, surprises, scores and a sentence."""
+"""Figure of one explanation: images, maps, unusual parameters, scores and a sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lumpylens.report.strips import display
 from lumpylens.report.style import LIGHT, Theme
 from lumpylens.results.explanation import Explanation, Peak, PositionMap, Surprise
 
-__all__ = ["draw", "figure_png"]
+__all__ = ["draw_explanation", "figure_png"]
 
 WIDTH_INCHES, ROW_INCHES, HEADER_INCHES = 10.4, 3.42, 1.72
 SIDE_INCHES, GAP_INCHES, MARGIN_INCHES = 2.78, 0.58, 0.22
@@ -33,34 +33,35 @@ CONTOURS = (0.15, 0.35, 0.55, 0.75)
 """Brightness of the model's outlines, on the scale of the pictures."""
 
 LEAST_SIGMA = 4.0
-"""Half-range of a map in units of its error, at least: noise alone should look like noise."""
+"""Smallest half-range of a map, in units of its error. Below it, the colour scale would stretch
+pure noise until it looks like a signal."""
 
 NORMAL_SIGMA = 2.0
-"""Shaded half-width of the bars of surprise: 95 % of normal lenses."""
+"""Half-width of the shaded range behind the bars, which holds 95 % of normal lenses."""
 
 
 def figure_png(explanation: Explanation, theme: Theme = LIGHT) -> bytes:
-    """The figure as a PNG file, on white or on the dark page's ground."""
-    drawn = io.BytesIO()
-    draw(theme, explanation).savefig(
-        drawn, dpi=DOTS_PER_INCH, facecolor=GROUND[theme.name], metadata={"Software": None}
+    """Draw an explanation and return the content of a PNG file, on a white or a dark background."""
+    png = io.BytesIO()
+    draw_explanation(theme, explanation).savefig(
+        png, dpi=DOTS_PER_INCH, facecolor=GROUND[theme.name], metadata={"Software": None}
     )
-    return drawn.getvalue()
+    return png.getvalue()
 
 
-def draw(theme: Theme, explanation: Explanation) -> Figure:
-    """Draw all that an explanation holds.
+def draw_explanation(theme: Theme, explanation: Explanation) -> Figure:
+    """Draw everything that an explanation holds.
 
     Parameters
     ----------
     theme : Theme
     explanation : Explanation
-        With an image.
+        Its `image` is not None.
 
     Raises
     ------
     ValueError
-        If it has none.
+        If it has no image.
     """
     if explanation.image is None:
         raise ValueError(f"nothing to draw of {explanation.id}: {explanation.error}")
@@ -88,43 +89,44 @@ def draw(theme: Theme, explanation: Explanation) -> Figure:
 
 
 def header(figure: Figure, theme: Theme, explanation: Explanation, height: float) -> None:
-    """Name, sentence, and the scores with their p-values."""
+    """Write name, sentence, and the scores with their p-values."""
 
     def say(x: float, y: float, text: str, **style: Any) -> None:
-        figure.text(x / WIDTH_INCHES, 1 - y / height, text, va="top", parse_math=False,
-                    **{"color": theme.ink, **style})  # fmt: skip
+        style = {"color": theme.ink, **style}
+        figure.text(x / WIDTH_INCHES, 1 - y / height, text, va="top", parse_math=False, **style)
 
     name = textwrap.shorten(explanation.id, 90, placeholder="…") or explanation.id[:90]
-    say(MARGIN_INCHES, 0.16, printable(name), fontsize=9.5, color=theme.muted)
-    said = explanation.sentence + (f". Warning: {explanation.warning}"
-                                   if explanation.warning else "")  # fmt: skip
-    lines = textwrap.wrap(printable(said), LINE_CHARACTERS, max_lines=2, placeholder=" …")
+    say(MARGIN_INCHES, 0.16, drawable(name), fontsize=9.5, color=theme.muted)
+    warning = f". Warning: {explanation.warning}" if explanation.warning else ""
+    sentence = drawable(explanation.sentence + warning)
+    lines = textwrap.wrap(sentence, LINE_CHARACTERS, max_lines=2, placeholder=" …")
     say(MARGIN_INCHES, 0.38, "\n".join(lines), fontsize=11.5, linespacing=1.35)
     step = min(1.95, (WIDTH_INCHES - 2 * MARGIN_INCHES) / max(len(explanation.scores), 1))
     for place, part in enumerate(explanation.scores):
         left = MARGIN_INCHES + place * step
         say(left, 0.97, part.name.replace("_", " "), fontsize=9, color=theme.muted)
-        say(left, 1.13, f"{part.value:.4g}", fontsize=14,
-            color=theme.accent if place == 0 else theme.ink)  # fmt: skip
+        colour = theme.accent if place == 0 else theme.ink
+        say(left, 1.13, f"{part.value:.4g}", fontsize=14, color=colour)
         say(left, 1.41, part.p_text, fontsize=9, color=theme.muted)
 
 
-def printable(text: str) -> str:
-    """Text without what a font cannot draw: control characters and bytes that are no UTF-8."""
+def drawable(text: str) -> str:
+    """Replace what a font cannot draw: control characters, and bytes that are not UTF-8."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 # -- pictures ---------------------------------------------------------------------------------
 
-Panel = Callable[[Axes], None]
+Painter = Callable[[Axes], None]
+"""Draws one panel into the axes it is given."""
 
 
-def pictures(theme: Theme, explanation: Explanation) -> list[Panel]:
-    """Image, model and residual, as far as they are there."""
+def pictures(theme: Theme, explanation: Explanation) -> list[Painter]:
+    """Painters of image, model and residual; of the last two only where they exist."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
 
-    def picture(pixels: NDArray[np.float32], title: str, ring: bool) -> Panel:
+    def picture(pixels: NDArray[np.float32], title: str, ring: bool) -> Painter:
         def fill(axes: Axes) -> None:
             axes.imshow(display(pixels, image), cmap="magma", vmin=0, vmax=1)
             finish(axes, theme, title, explanation)
@@ -145,7 +147,7 @@ def pictures(theme: Theme, explanation: Explanation) -> list[Panel]:
 def residual_panel(
     axes: Axes, theme: Theme, explanation: Explanation, residual: NDArray[np.float32]
 ) -> None:
-    """Image minus model, red where the image is brighter."""
+    """Draw image minus model, red where the image is brighter."""
     in_sigma = explanation.residual_unit == "sigma"
     span = residual_span(explanation)
     drawn = axes.imshow(residual, cmap=colours("RdBu_r", theme), vmin=-span, vmax=span)
@@ -159,40 +161,38 @@ def residual_panel(
 
 
 def residual_span(explanation: Explanation) -> float:
-    """Residual that fills the colour scale; a few odd pixels may lie beyond it."""
+    """Residual at the end of the colour scale; 1 % of the pixels may lie beyond it."""
     assert explanation.residual is not None
     in_sigma = explanation.residual_unit == "sigma"
     largest = float(np.nanpercentile(np.abs(explanation.residual), 99))
     return max(largest, LEAST_SIGMA if in_sigma else 1e-6)
 
 
-def maps(theme: Theme, explanation: Explanation) -> list[Panel]:
-    """Quantities over positions, with the light of the model as contours."""
+def maps(theme: Theme, explanation: Explanation) -> list[Painter]:
+    """Painters of the maps, with the light of the model as contours."""
 
-    def panel(one: PositionMap, first: bool) -> Panel:
+    def panel(position_map: PositionMap, first: bool) -> Painter:
         def fill(axes: Axes) -> None:
-            scale, palette = scale_of(one)
-            left, right, lower, upper = one.extent_px
-            drawn = axes.imshow(
-                one.values, extent=(left, right, lower, upper), norm=scale, cmap=palette,
-            )  # fmt: skip
-            finish(axes, theme, one.title, explanation)
+            scale, palette = scale_of(position_map)
+            values, extent = position_map.values, position_map.extent_px
+            drawn = axes.imshow(values, extent=extent, norm=scale, cmap=palette)
+            finish(axes, theme, position_map.title, explanation)
             axes.set_facecolor("none")
             add_contours(axes, theme, explanation)
             add_ring(axes, explanation, "black")
-            bar(axes, theme, drawn, one.unit)
+            bar(axes, theme, drawn, position_map.unit)
             if first:
                 mark(axes, explanation.peak, theme)
 
         return fill
 
-    return [panel(one, place == 0) for place, one in enumerate(explanation.maps)]
+    return [panel(position_map, place == 0) for place, position_map in enumerate(explanation.maps)]
 
 
-def scale_of(one: PositionMap) -> tuple[Normalize, str]:
+def scale_of(position_map: PositionMap) -> tuple[Normalize, str]:
     """Range and colours of a map."""
-    values = one.values[np.isfinite(one.values)]
-    if one.diverging:
+    values = position_map.values[np.isfinite(position_map.values)]
+    if position_map.diverging:
         span = max(float(np.abs(values).max(initial=0)), LEAST_SIGMA)
         return Normalize(-span, span), "PuOr_r"
     if not len(values):
@@ -202,12 +202,12 @@ def scale_of(one: PositionMap) -> tuple[Normalize, str]:
 
 
 def colours(name: str, theme: Theme) -> Colormap:
-    """A palette in which what is unknown is told apart from what is zero."""
+    """Colormap with a colour of its own for unknown values (NaN)."""
     return matplotlib.colormaps[name].with_extremes(bad=theme.grid)
 
 
 def finish(axes: Axes, theme: Theme, title: str, explanation: Explanation) -> None:
-    """Title and field of view; no ticks, since a picture needs none."""
+    """Set title and field of view; remove ticks and frame."""
     axes.set_title(title, fontsize=10.5, color=theme.ink, loc="left", pad=5)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -223,17 +223,16 @@ def finish(axes: Axes, theme: Theme, title: str, explanation: Explanation) -> No
 
 
 def add_ring(axes: Axes, explanation: Explanation, colour: str = "white") -> None:
-    """The Einstein ring, for orientation."""
+    """Draw the Einstein ring as a dashed circle, if it is known."""
     if explanation.ring_px is not None:
         column, row, radius = explanation.ring_px
-        axes.add_patch(
-            Circle((column, row), radius, fill=False, linewidth=0.8, linestyle=(0, (3, 3)),
-                   edgecolor=colour, alpha=0.8)
-        )  # fmt: skip
+        dashes = (0, (3, 3))
+        ring = Circle((column, row), radius, fill=False, lw=0.8, ls=dashes, ec=colour, alpha=0.8)
+        axes.add_patch(ring)
 
 
 def add_contours(axes: Axes, theme: Theme, explanation: Explanation) -> None:
-    """The light of the model, so that eyes find their way between the panels."""
+    """Draw contours of the model's light, so that positions can be compared between panels."""
     if explanation.model is None:
         return
     light = display(explanation.model, explanation.model)
@@ -241,20 +240,27 @@ def add_contours(axes: Axes, theme: Theme, explanation: Explanation) -> None:
 
 
 def mark(axes: Axes, peak: Peak | None, theme: Theme) -> None:
-    """A cross on what is most unusual, with its size in words below."""
+    """Draw a cross where the image departs most, and write below by how much."""
     if peak is None:
         return
     axes.plot(peak.column_px, peak.row_px, "+", color="black", markersize=13, markeredgewidth=1.6)
     axes.annotate(
-        f"+ {peak.text}", (0, 0), xycoords="axes fraction", xytext=(0, -4),
-        textcoords="offset points", va="top", fontsize=8.5, color=theme.ink, parse_math=False,
-    )  # fmt: skip
+        f"+ {peak.text}",
+        (0, 0),
+        xycoords="axes fraction",
+        xytext=(0, -4),
+        textcoords="offset points",
+        va="top",
+        fontsize=8.5,
+        color=theme.ink,
+        parse_math=False,
+    )
 
 
 def bar(
     axes: Axes, theme: Theme, drawn: Any, unit: str, shown: Callable[[float], str] | None = None
 ) -> None:
-    """A colour bar to the right, as high as the picture."""
+    """Draw a colour bar to the right of the image, and write its unit above."""
     beside = axes.inset_axes((1.02, 0, 0.035, 1))
     scale = axes.figure.colorbar(drawn, cax=beside)
     scale.outline.set_visible(False)
@@ -276,21 +282,29 @@ def bar(
 
 
 def surprises(axes: Axes, theme: Theme, explanation: Explanation) -> None:
-    """How far each parameter lies from normal lenses, as bars with its value."""
+    """Draw how far each parameter lies from normal lenses: a bar, its name and its value."""
     shown = explanation.surprises
-    reach = 1.12 * max([abs(one.sigma) for one in shown] + [LEAST_SIGMA])
-    for row, one in enumerate(shown):
-        unusual = abs(one.sigma) > NORMAL_SIGMA
+    reach = 1.12 * max([abs(surprise.sigma) for surprise in shown] + [LEAST_SIGMA])
+    for row, surprise in enumerate(shown):
+        unusual = abs(surprise.sigma) > NORMAL_SIGMA
         ink = theme.ink if unusual else theme.muted
-        axes.barh(row + 0.33, 2 * NORMAL_SIGMA, left=-NORMAL_SIGMA, height=0.36, color=theme.quiet,
-                  alpha=0.22)  # fmt: skip
-        axes.barh(row + 0.33, one.sigma, height=0.24,
-                  color=theme.anomalous if unusual else theme.normal)  # fmt: skip
+        width, left = 2 * NORMAL_SIGMA, -NORMAL_SIGMA
+        axes.barh(row + 0.33, width, left=left, height=0.36, color=theme.quiet, alpha=0.22)
+        colour = theme.anomalous if unusual else theme.normal
+        axes.barh(row + 0.33, surprise.sigma, height=0.24, color=colour)
         axes.plot([0, 0], [row + 0.15, row + 0.51], color=theme.muted, linewidth=0.8)
-        label, place = f"{one.parameter}  {number_of(one)}", ("axes fraction", "data")
-        for x, side, text in ((0, "left", label), (1, "right", f"{one.sigma:+.1f}")):
-            axes.annotate(text, (x, row), xycoords=place, fontsize=8, color=ink, ha=side,
-                          va="center", parse_math=False)  # fmt: skip
+        label, place = f"{surprise.parameter}  {number_of(surprise)}", ("axes fraction", "data")
+        for x, side, text in ((0, "left", label), (1, "right", f"{surprise.sigma:+.1f}")):
+            axes.annotate(
+                text,
+                (x, row),
+                xycoords=place,
+                fontsize=8,
+                color=ink,
+                ha=side,
+                va="center",
+                parse_math=False,
+            )
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(shown) - 0.3, -0.5)
     axes.set_yticks([])
@@ -300,10 +314,10 @@ def surprises(axes: Axes, theme: Theme, explanation: Explanation) -> None:
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(theme.muted)
     axes.patch.set_visible(False)
-    axes.set_title("surprise, in sigma of normal lenses", fontsize=10.5, color=theme.ink,
-                   loc="left", pad=5)  # fmt: skip
+    title = "surprise, in sigma of normal lenses"
+    axes.set_title(title, fontsize=10.5, color=theme.ink, loc="left", pad=5)
 
 
-def number_of(one: Surprise) -> str:
-    """Value of a parameter with its unit."""
-    return f"{one.value:.3g} {one.unit}".rstrip()
+def number_of(surprise: Surprise) -> str:
+    """Write the value of a parameter with its unit."""
+    return f"{surprise.value:.3g} {surprise.unit}".rstrip()

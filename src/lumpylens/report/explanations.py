@@ -1,4 +1,4 @@
-"""`Explanations`: what `lumpylens.explain` gives back; figures in a notebook and on disk."""
+"""`Explanations`: the result of `lumpylens.explain`, shown in a notebook and written as figures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanations", "check_figures_place"]
 
-SHOWN = 12
-"""Figures in a notebook's view."""
+FIGURES_IN_VIEW = 12
+"""Figures in a notebook's view; each is drawn, and stored in the notebook, whenever it is shown."""
 
 LONGEST_NAME = 100
-"""Characters of an image's name that the name of its figure keeps."""
+"""Characters of an image's name that the name of its figure keeps; file systems allow 255."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,36 +52,36 @@ class Explanations(Sequence[Explanation]):
         return chosen if isinstance(chosen, Explanation) else Explanations(chosen)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{found.id}: {found.error or found.sentence}" for found in self)
+        return "\n".join(_line(explanation) for explanation in self)
 
     def _repr_html_(self) -> str:
         from lumpylens.report.explained import figure_png
 
         parts = []
-        for found in self[:SHOWN]:
-            text = html.escape(f"{found.id}: {found.error or found.sentence}", quote=True)
-            if found.image is None:
+        for explanation in self[:FIGURES_IN_VIEW]:
+            text = html.escape(_line(explanation), quote=True)
+            if explanation.image is None:
                 parts.append(f"<p>{text}</p>")
                 continue
-            encoded = base64.b64encode(figure_png(found)).decode("ascii")
+            encoded = base64.b64encode(figure_png(explanation)).decode("ascii")
             parts.append(
                 f'<p><img style="max-width:60em;width:100%" alt="{text}" '
                 f'src="data:image/png;base64,{encoded}"></p>'
             )
-        rest = len(self.members) - SHOWN
+        rest = len(self.members) - FIGURES_IN_VIEW
         return "".join(parts) + (f"<p>and {rest} more</p>" if rest > 0 else "")
 
     def columns(self) -> dict[str, list[Any]]:
-        """One row per image: what is said of it, then each part of its score and its p-value."""
-        names = dict.fromkeys(part.name for found in self for part in found.scores)
-        parts = [{part.name: part for part in found.scores} for found in self]
+        """Name -> values, one per image: its sentence, then each part of its score and p-value."""
+        names = dict.fromkeys(part.name for explanation in self for part in explanation.scores)
+        parts = [{part.name: part for part in explanation.scores} for explanation in self]
         return {
-            "id": [found.id for found in self],
-            "sentence": [found.sentence for found in self],
+            "id": [explanation.id for explanation in self],
+            "sentence": [explanation.sentence for explanation in self],
             **{n: [p[n].value if n in p else math.nan for p in parts] for n in names},
             **{f"p_{n}": [p[n].p_value if n in p else math.nan for p in parts] for n in names},
-            "warning": [found.warning for found in self],
-            "error": [found.error for found in self],
+            "warning": [explanation.warning for explanation in self],
+            "error": [explanation.error for explanation in self],
         }
 
     def to_pandas(self) -> DataFrame:
@@ -109,26 +109,31 @@ class Explanations(Sequence[Explanation]):
         check_figures_place(place)
         written: list[Path] = []
         with counted("drawing", len(self), show=progress) as step:
-            for found in self:
+            for explanation in self:
                 step()
-                if found.image is None:
+                if explanation.image is None:
                     continue
-                path = place / f"{file_name(found.id, taken={path.stem for path in written})}.png"
+                name = file_name(explanation.id, taken={path.stem for path in written})
+                path = place / f"{name}.png"
                 with whole_file(path) as beside:
-                    beside.write_bytes(figure_png(found))
+                    beside.write_bytes(figure_png(explanation))
                 written.append(path)
         return written
 
 
+def _line(explanation: Explanation) -> str:
+    return f"{explanation.id}: {explanation.error or explanation.sentence}"
+
+
 def check_figures_place(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before the work."""
+    """Raise if a folder cannot be written, before anything is drawn."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; give a folder to write to")
     check_writable(folder / "figure.png")
 
 
 def file_name(image: str, taken: set[str]) -> str:
-    """A name that any file system takes, from the name of an image.
+    """Turn the name of an image into a file name that every file system accepts.
 
     Examples
     --------
@@ -137,8 +142,8 @@ def file_name(image: str, taken: set[str]) -> str:
     """
     plain = re.sub(r"\.(jpe?g|png|tiff?|fits?)(\.gz)?$", "", image, flags=re.IGNORECASE)
     plain = re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("._")[:LONGEST_NAME] or "image"
-    name, again = plain, 1
+    name, copy = plain, 1
     while name in taken:
-        again += 1
-        name = f"{plain}_{again}"
+        copy += 1
+        name = f"{plain}_{copy}"
     return name

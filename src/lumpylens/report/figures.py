@@ -1,9 +1,10 @@
-"""Figures of an evaluation, each a function of the numbers it shows and of a theme."""
+"""Figures of an evaluation: one function each, of a theme and the numbers to show."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ Array = NDArray[np.float64]
 def distribution(
     theme: Theme, values: Mapping[str, Array], label: str, threshold: tuple[str, float] | None
 ) -> Figure:
-    """Histograms of one score by class, on shared bins.
+    """Draw histograms of one score by class, on shared bins.
 
     Parameters
     ----------
@@ -104,11 +105,12 @@ def distribution(
 
 
 READABLE_RANGE = 100
-"""Ratio of the tallest to the lowest filled bin above which counts are drawn on a log axis."""
+"""Ratio of the tallest to the lowest filled bin above which counts are drawn on a log axis: on a
+linear axis a lower bin would be less than a hundredth of the height, which is hardly a line."""
 
 
 def power_of_ten(value: float, position: int | None = None) -> str:
-    r"""A tick label as a person writes it.
+    r"""Write a tick label: a plain number near 1, otherwise a power of ten.
 
     Examples
     --------
@@ -123,20 +125,19 @@ def power_of_ten(value: float, position: int | None = None) -> str:
 
 
 def roc(theme: Theme, curve: RocCurve) -> Figure:
-    """The curve with its confidence band, both rates from 0 to 1."""
+    """Draw a ROC curve with its confidence band, both rates from 0 to 1."""
     figure, axes = _roc_axes(theme)
     grid = np.union1d(np.linspace(0, 1, 401), curve.fpr)
     _band(axes, theme, curve, grid)
     axes.plot(curve.fpr, curve.tpr, color=theme.accent, linewidth=2)
     axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("chance", (0.62, 0.62), xytext=(6, -6), textcoords="offset points",
-                  color=theme.muted, fontsize=9, va="top")  # fmt: skip
+    write_near(axes, (0.62, 0.62), "chance", (6, -6), color=theme.muted, va="top")
     axes.set_xlim(-0.01, 1)
     return figure
 
 
 def roc_low(theme: Theme, curve: RocCurve) -> Figure:
-    """The same where false alarms are few: a logarithmic axis, and the stated rates marked."""
+    """Draw a ROC curve on a logarithmic axis, with the true-positive rates at `FPRS` marked."""
     figure, axes = _roc_axes(theme)
     first = max(1e-5, min(0.005, 0.5 / curve.n_normal))
     grid = np.union1d(np.geomspace(first, 1, 400), curve.fpr[curve.fpr >= first])
@@ -145,22 +146,12 @@ def roc_low(theme: Theme, curve: RocCurve) -> Figure:
     axes.step(grid, curve.tpr[at], where="post", color=theme.accent, linewidth=2)
     axes.plot(grid, grid, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
     for fpr in FPRS:
-        found = curve.tpr_at(fpr)
-        axes.errorbar(
-            fpr, found.value, [[found.value - found.low], [found.high - found.value]],
-            fmt="o", color=theme.ink, markersize=5, linewidth=1.3, capsize=3,
-        )  # fmt: skip
-        below = found.high > 0.9
-        axes.annotate(
-            f"{found.value:.3f}",
-            (fpr, found.low if below else found.high),
-            xytext=(0, -4 if below else 4),
-            textcoords="offset points",
-            ha="center",
-            va="top" if below else "bottom",
-            fontsize=9,
-            color=theme.ink,
-        )
+        rate = curve.tpr_at(fpr)
+        errors = [[rate.value - rate.low], [rate.high - rate.value]]
+        axes.errorbar(fpr, rate.value, errors, fmt="o", ms=5, lw=1.3, capsize=3, color=theme.ink)
+        end, offset, side = (rate.high, 4, "bottom") if rate.high <= 0.9 else (rate.low, -4, "top")
+        text = f"{rate.value:.3f}"
+        write_near(axes, (fpr, end), text, (0, offset), color=theme.ink, va=side, ha="center")
     axes.set_xscale("log")
     axes.set_xlim(first, 1)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -168,19 +159,23 @@ def roc_low(theme: Theme, curve: RocCurve) -> Figure:
 
 
 def roc_parts(theme: Theme, curves: Mapping[str, RocCurve], labels: Mapping[str, str]) -> Figure:
-    """Curves of the images that the model learned from and of those it never saw."""
+    """Draw the ROC curves of the images that the model learned from and of those it never saw."""
     figure, axes = _roc_axes(theme)
     looks = {"train": (theme.quiet, (0, (5, 2)), 1.8), "test": (theme.accent, "solid", 2.2)}
     for part, curve in curves.items():
         colour, dashes, width = looks[part]
-        axes.plot(
-            curve.fpr, curve.tpr, color=colour, linestyle=dashes, linewidth=width,
-            label=labels[part],
-        )  # fmt: skip
+        axes.plot(curve.fpr, curve.tpr, color=colour, ls=dashes, lw=width, label=labels[part])
     axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
     axes.set_xlim(-0.01, 1)
     legend(axes, theme, loc="lower right")
     return figure
+
+
+def write_near(
+    axes: Axes, at: tuple[float, float], text: str, offset: tuple[float, float], **style: Any
+) -> None:
+    """Write a text `offset` points away from a place in the data's coordinates."""
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", fontsize=9, **style)
 
 
 def _roc_axes(theme: Theme) -> tuple[Figure, Axes]:
@@ -195,44 +190,41 @@ def _band(axes: Axes, theme: Theme, curve: RocCurve, grid: Array) -> None:
 
 
 def training(theme: Theme, history: Sequence[Mapping[str, float]]) -> Figure:
-    """Losses by epoch, with the epoch whose weights were kept."""
+    """Draw the losses by epoch, and mark the epoch whose weights were kept."""
     figure, axes = new_axes(theme, "epoch", "loss", top_inches=LEGEND_INCHES)
     epochs = [row.get("epoch", k) for k, row in enumerate(history, 1)]
     names = [name for name in history[0] if name.endswith("loss")]
-    said = {"train_loss": "training images", "val_loss": "validation images (normal)"}
+    labels = {"train_loss": "training images", "val_loss": "validation images (normal)"}
     colours = iter((theme.quiet, theme.normal, theme.anomalous, theme.ink))
     values = []
     for name, colour in zip(names, colours, strict=False):
         losses = [row[name] for row in history]
         values += losses
-        axes.plot(
-            epochs, losses, color=colour, linewidth=1.8, label=said.get(name, name),
-            marker="o" if len(epochs) < 12 else None, markersize=4,
-        )  # fmt: skip
+        marker, label = ("o" if len(epochs) < 12 else None), labels.get(name, name)
+        axes.plot(epochs, losses, color=colour, lw=1.8, marker=marker, ms=4, label=label)
     if min(values) > 0 and max(values) > 5 * min(values):
         axes.set_yscale("log")
     if "val_loss" in names:
         best = int(np.argmin([row["val_loss"] for row in history]))
         axes.axvline(epochs[best], color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"kept: epoch {epochs[best]:g}", (epochs[best], 0.97),
-            xycoords=("data", "axes fraction"), xytext=(-4, 0), textcoords="offset points",
-            ha="right", va="top", color=theme.ink, fontsize=9,
-        )  # fmt: skip
+        at, text = (epochs[best], 0.97), f"kept: epoch {epochs[best]:g}"
+        place = ("data", "axes fraction")
+        write_near(axes, at, text, (-4, 0), color=theme.ink, xycoords=place, ha="right", va="top")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(axes, theme)
     return figure
 
 
 def audit(theme: Theme, bars: Sequence[tuple[str, str, Mapping[str, float]]]) -> Figure:
-    """How far each number alone tells the classes apart.
+    """Draw bars of the AUC that each number alone reaches.
 
     Parameters
     ----------
     theme : Theme
     bars : sequence of (kind, name, area)
         `kind` is ``score``, ``component`` or ``trivial``; `area` has ``auc``, ``auc_low`` and
-        ``auc_high``. Those below 0.5 are mirrored: lower values are as telling as higher ones.
+        ``auc_high``. Those below 0.5 are mirrored: lower values separate the classes as
+        well as higher ones do.
     """
     figure, axes = new_axes(
         theme,
@@ -251,10 +243,7 @@ def audit(theme: Theme, bars: Sequence[tuple[str, str, Mapping[str, float]]]) ->
         colour, alpha = looks[kind]
         axes.barh(row, value - 0.5, left=0.5, height=0.62, color=colour, alpha=alpha)
         axes.plot([low, high], [row, row], color=theme.ink, linewidth=1.4)
-        axes.annotate(
-            f"{value:.3f}", (high, row), xytext=(5, 0), textcoords="offset points",
-            va="center", fontsize=9, color=theme.ink,
-        )  # fmt: skip
+        write_near(axes, (high, row), f"{value:.3f}", (5, 0), color=theme.ink, va="center")
     axes.set_yticks(range(len(bars)), [name for _, name, _ in bars])
     axes.tick_params(axis="y", length=0, labelcolor=theme.ink, labelsize=9.5)
     axes.grid(visible=False, axis="y")
@@ -265,7 +254,7 @@ def audit(theme: Theme, bars: Sequence[tuple[str, str, Mapping[str, float]]]) ->
 
 
 def mirrored(area: Mapping[str, float]) -> tuple[float, float, float]:
-    """AUC and interval, on the side above 0.5 and not below it."""
+    """AUC and its interval; one below 0.5 is replaced by 1 - AUC, and no end lies below 0.5."""
     value, low, high = area["auc"], area["auc_low"], area["auc_high"]
     if value < 0.5:
         value, low, high = 1 - value, 1 - high, 1 - low
@@ -273,7 +262,7 @@ def mirrored(area: Mapping[str, float]) -> tuple[float, float, float]:
 
 
 def calibration(theme: Theme, rates: CalibrationRates) -> Figure:
-    """Realised against stated false-positive rate of unseen normal images."""
+    """Draw the realised against the stated false-positive rate of unseen normal images."""
     figure, axes = new_axes(
         theme,
         "stated false-positive rate",
@@ -284,10 +273,8 @@ def calibration(theme: Theme, rates: CalibrationRates) -> Figure:
     low, high, realised = (
         np.maximum(values, floor) for values in (rates.low, rates.high, rates.realised)
     )
-    axes.fill_between(
-        rates.stated, low, high, color=theme.quiet, alpha=0.25, linewidth=0,
-        label="expected (95 %)",
-    )  # fmt: skip
+    label = "expected (95 %)"
+    axes.fill_between(rates.stated, low, high, color=theme.quiet, alpha=0.25, lw=0, label=label)
     axes.plot(rates.stated, rates.stated, color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
     axes.plot(rates.stated, realised, color=theme.normal, linewidth=2, label="realised")
     axes.set_xscale("log")
@@ -320,7 +307,7 @@ class CalibrationRates:
 
     @classmethod
     def of(cls, model: Calibration, p_values: Array) -> CalibrationRates:
-        """At p-values that are evenly spread over the logarithm."""
+        """Compare both rates at p-values that are evenly spread in the logarithm."""
         n = len(model)
         stated = np.unique(np.geomspace(1, n, 30).astype(int)) / (n + 1)
         expected = [model.expected_false_alarms(float(rate), len(p_values)) for rate in stated]

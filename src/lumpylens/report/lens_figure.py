@@ -1,4 +1,4 @@
-"""One real lens in pictures: what was seen, what was fitted, and where it is lumpy."""
+"""Figure of one real lens: the image, the fit, and the maps of a perturber."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lumpylens.report.style import Theme, save_both
 
-__all__ = ["LensPictures", "draw_lens", "write_lens_figure"]
+__all__ = ["LensPictures", "draw_lens_figure", "write_lens_figure"]
 
 Array = NDArray[np.float64]
 PANEL_INCHES = 3.3
@@ -23,7 +23,7 @@ PANEL_INCHES = 3.3
 
 @dataclass(frozen=True)
 class LensPictures:
-    """What the figure of a lens shows; NaN is not drawn.
+    """Images and numbers that the figure of a lens shows; NaN is not drawn.
 
     Attributes
     ----------
@@ -35,7 +35,8 @@ class LensPictures:
     source : ndarray, shape (s, s)
     source_extent : (float, float, float, float)
     snr, sensitivity : ndarray, shape (m, m)
-        Signal-to-noise ratio of a perturber, and the smallest that would have been seen.
+        Signal-to-noise ratio of a perturber, and the smallest mass or Einstein radius that would
+        have been detected.
     map_extent : (float, float, float, float)
     sensitivity_label : str
         With the unit.
@@ -59,11 +60,11 @@ class LensPictures:
 
 def write_lens_figure(pictures: LensPictures, folder: Path, name: str) -> None:
     """Write ``NAME.png`` and ``NAME-dark.png``."""
-    save_both(lambda theme: draw_lens(theme, pictures), folder, name)
+    save_both(lambda theme: draw_lens_figure(theme, pictures), folder, name)
 
 
-def draw_lens(theme: Theme, pictures: LensPictures) -> Figure:
-    """Six panels: data, model, residual; source, perturbation map, sensitivity map."""
+def draw_lens_figure(theme: Theme, pictures: LensPictures) -> Figure:
+    """Draw six panels: data, model, residual; source, perturbation map, sensitivity map."""
     figure = Figure(figsize=(3 * PANEL_INCHES, 2 * PANEL_INCHES), layout="constrained")
     figure.suptitle(pictures.title, color=theme.ink, fontsize=10)
     panels = figure.subplots(2, 3)
@@ -75,28 +76,29 @@ def draw_lens(theme: Theme, pictures: LensPictures) -> Figure:
     ):
         shown = _stretched(image, float(low), float(high))
         _panel(figure, axes, theme, shown, pictures.extent, title, None, stretch)
-    _panel(figure, panels[0, 2], theme, pictures.residual, pictures.extent, "residual",
-           "in units of the noise", {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"})  # fmt: skip
+    noise: dict[str, Any] = {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"}
+    extent, label = pictures.extent, "in units of the noise"
+    _panel(figure, panels[0, 2], theme, pictures.residual, extent, "residual", label, noise)
     bright = float(np.nanmax(np.abs(pictures.source))) or 1.0
     shown = _stretched(pictures.source, 0.0, bright)
     _panel(figure, panels[1, 0], theme, shown, pictures.source_extent, "source", None, stretch)
     span = max(float(np.nanmax(np.abs(pictures.snr), initial=0.0)), 5.0)
-    both = {"vmin": -span, "vmax": span, "cmap": "RdBu_r"}
-    _panel(figure, panels[1, 1], theme, pictures.snr, pictures.map_extent, "perturbation",
-           "signal-to-noise ratio of a mass", both)  # fmt: skip
-    seen = pictures.sensitivity[np.isfinite(pictures.sensitivity)]
+    diverging = {"vmin": -span, "vmax": span, "cmap": "RdBu_r"}
+    extent, label = pictures.map_extent, "signal-to-noise ratio of a mass"
+    _panel(figure, panels[1, 1], theme, pictures.snr, extent, "perturbation", label, diverging)
+    known = pictures.sensitivity[np.isfinite(pictures.sensitivity)]
     scale: dict[str, Any] = {"cmap": "viridis_r"}
-    if len(seen):
-        scale["norm"] = LogNorm(*np.percentile(seen, [1, 99]))
-    _panel(figure, panels[1, 2], theme, pictures.sensitivity, pictures.map_extent,
-           "sensitivity", pictures.sensitivity_label, scale)  # fmt: skip
+    if len(known):
+        scale["norm"] = LogNorm(*np.percentile(known, [1, 99]))
+    label = pictures.sensitivity_label
+    _panel(figure, panels[1, 2], theme, pictures.sensitivity, extent, "sensitivity", label, scale)
     for axes in (panels[0, 2], panels[1, 1], panels[1, 2]):
         axes.plot(*pictures.perturber, "o", markersize=11, fillstyle="none", color=theme.accent)
     return figure
 
 
 def _stretched(image: Array, low: float, high: float) -> Array:
-    """Brightness on [0, 1], linear where faint: arcs are fainter than lenses."""
+    """Map brightness to [0, 1], linear where it is faint: arcs are fainter than lens galaxies."""
     softening = 0.1
     unit = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
     shown: Array = np.arcsinh(unit / softening) / np.arcsinh(1 / softening)
@@ -113,10 +115,8 @@ def _panel(
     label: str | None,
     colours: Mapping[str, Any],
 ) -> None:
-    drawn = axes.imshow(
-        np.where(np.isfinite(image), image, np.nan), origin="lower", extent=extent,
-        interpolation="nearest", **colours,
-    )  # fmt: skip
+    known = np.where(np.isfinite(image), image, np.nan)
+    drawn = axes.imshow(known, origin="lower", extent=extent, interpolation="nearest", **colours)
     axes.set_title(title, color=theme.ink, fontsize=10)
     axes.tick_params(colors=theme.muted, labelsize=8)
     for spine in axes.spines.values():

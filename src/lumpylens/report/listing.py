@@ -1,4 +1,4 @@
-"""The list of a report: a table that a browser sorts, thumbnails, thresholds and explanations."""
+"""The list of a report: a table that can be sorted, thumbnails, thresholds and explanations."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from lumpylens.results.score_table import DESCRIPTIONS
 __all__ = ["Listing", "write_listing"]
 
 THUMBNAILS = 200
-"""Ranks with a thumbnail; more are found by name in the table."""
+"""Ranks with a thumbnail; every image is a row of the table. More make the folder larger."""
 
 THUMBNAIL_PX = 150
 POINTS = 120
-"""Positions of the threshold slider, at most."""
+"""Largest number of positions of the threshold slider; each adds six numbers to the page."""
 
 USUAL_FPR = 0.05
-"""False-positive rate at which the slider stands at first."""
+"""False-positive rate of the slider's initial position."""
 
 CURVE = (1000.0, 200.0)
-"""Width and height that histograms are drawn on."""
+"""Width and height of the histograms, in units of the SVG drawing."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What the page's list is made of.
+    """Data and drawings for the list of the page.
 
     Attributes
     ----------
@@ -50,9 +50,9 @@ class Listing:
     curves : dict of str to str
         Outline of each histogram, as an SVG path.
     ticks : list of (float, str)
-        Place on [0, 1] and text.
+        Position on [0, 1] and text.
     start : int
-        Where the slider stands at first.
+        Initial position of the slider.
     """
 
     data: dict[str, Any]
@@ -90,11 +90,16 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
     points = operating_points(ranking.calibration, tested, bins)
     data = {
         "columns": [
-            {"key": key, "label": key.replace("_", " "), "text": is_text(values),
-             "meaning": DESCRIPTIONS.get(key, "")}
-            for key, values in columns.items() if key not in ("error", "warning", "flag")
+            {
+                "key": key,
+                "label": key.replace("_", " "),
+                "text": is_text(values),
+                "meaning": DESCRIPTIONS.get(key, ""),
+            }
+            for key, values in columns.items()
+            if key not in ("error", "warning", "flag")
         ],
-        "rows": {key: plain(values) for key, values in columns.items()},
+        "rows": {key: json_column(values) for key, values in columns.items()},
         "thumbs": thumbs,
         "explained": explained,
         "points": points,
@@ -102,7 +107,7 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
         "calibration": len(ranking.calibration),
         "palettes": {name: gradient(name) for name in PALETTES},
         "labelled": ranking.labelled,
-    }  # fmt: skip
+    }
     away = [abs(point["fpr"] - USUAL_FPR) for point in points]
     return Listing(
         data,
@@ -113,12 +118,12 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
 
 
 def is_text(values: Any) -> bool:
-    """Whether a column holds words."""
+    """Tell whether a column holds text."""
     return np.asarray(values).dtype.kind in "US"
 
 
-def plain(values: Any) -> list[Any]:
-    """A column in types that JSON has; a missing number is null."""
+def json_column(values: Any) -> list[Any]:
+    """Convert a column to types that JSON has; a missing number becomes None."""
     column = np.asarray(values)
     if column.dtype.kind != "f":
         return list(column.tolist())
@@ -126,7 +131,7 @@ def plain(values: Any) -> list[Any]:
 
 
 def write_thumbnail(ranking: Ranking, row: int, path: Path) -> bool:
-    """Write one image small; False if it cannot be drawn."""
+    """Write a small version of one image; False if it cannot be drawn."""
     item = ranking.images[row]
     if item.image is None or item.error:
         return False
@@ -136,10 +141,10 @@ def write_thumbnail(ranking: Ranking, row: int, path: Path) -> bool:
 
 
 def operating_points(calibration: Calibration, tested: int, bins: Bins) -> list[dict[str, float]]:
-    """Thresholds between which the slider moves, strictest first, with their false alarms.
+    """Thresholds of the slider, strictest first, with their expected numbers of false alarms.
 
-    A threshold with k of n calibration scores at or above it lets through k / (n + 1) of normal
-    images on average, and a number of them that is beta-binomial.
+    If k of n calibration scores lie at or above a threshold, k / (n + 1) of normal images exceed
+    it on average; their number has a beta-binomial distribution.
     """
     count = len(calibration)
     ranks = np.unique(np.geomspace(1, max(count // 2, 1), POINTS).round().astype(int))
@@ -148,20 +153,19 @@ def operating_points(calibration: Calibration, tested: int, bins: Bins) -> list[
         fpr = rank / (count + 1)
         threshold = calibration.threshold(fpr)
         low, high = calibration.expected_false_alarms(fpr, tested) if tested else (0, 0)
-        points.append(
-            {"fpr": fpr, "threshold": threshold, "expected": fpr * tested, "low": low,
-             "high": high, "x": place_of(threshold, bins)}
-        )  # fmt: skip
+        alarms = {"expected": fpr * tested, "low": low, "high": high}
+        x = place_of(threshold, bins)
+        points.append({"fpr": fpr, "threshold": threshold, **alarms, "x": x})
     return points
 
 
 def place_of(value: float, bins: Bins) -> float:
-    """Where a value lies on the drawn axis, on [0, 1]."""
+    """Position of a value along the drawn axis, on [0, 1]."""
     return float(np.interp(value, bins.edges, np.linspace(0, 1, len(bins.edges))))
 
 
 def outline(values: NDArray[np.float64], bins: Bins) -> str:
-    """A histogram as an SVG path; heights are square roots, so that few images show."""
+    """Write a histogram as an SVG path; heights are square roots, so that small bins show."""
     width, height = CURVE
     clipped = np.clip(values, bins.edges[0], bins.edges[-1])
     heights = np.sqrt(np.histogram(clipped, bins.edges)[0] / len(values))
@@ -172,7 +176,7 @@ def outline(values: NDArray[np.float64], bins: Bins) -> str:
 
 
 def ticks(bins: Bins) -> list[tuple[float, str]]:
-    """Round numbers along the drawn axis."""
+    """Position and text of round numbers along the drawn axis."""
     low, high = float(bins.edges[0]), float(bins.edges[-1])
     if bins.scale == "linear":
         from matplotlib.ticker import MaxNLocator
@@ -188,7 +192,7 @@ def ticks(bins: Bins) -> list[tuple[float, str]]:
 
 
 def thinned(values: list[float], bins: Bins) -> list[float]:
-    """Values whose texts do not overlap."""
+    """Leave out values whose texts would overlap."""
     kept: list[float] = []
     for value in values:
         if not kept or place_of(value, bins) - place_of(kept[-1], bins) > 0.08:

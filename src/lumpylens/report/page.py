@@ -40,7 +40,8 @@ PART_NAMES = {
     "test": "test part (never seen)",
 }
 ROC_PARTS = {"train": "training data", "test": "validation data (never seen)"}
-"""What the challenge calls the two; the model chose nothing on our test part."""
+"""Names that the challenge uses for the two parts. Nothing about the model was chosen on the test
+part."""
 
 
 def write_report(evaluation: EvaluationData, folder: str | Path) -> Path:
@@ -72,7 +73,7 @@ def write_report(evaluation: EvaluationData, folder: str | Path) -> Path:
         residual_span=span,
         rows=table_rows(evaluation.metrics),
         part_rows=[
-            (PART_NAMES[part], found) for part, found in evaluation.metrics["splits"].items()
+            (PART_NAMES[part], numbers) for part, numbers in evaluation.metrics["splits"].items()
         ],
         best_trivial=best_trivial(evaluation.metrics["audit"]["trivial"]),
         trivial_meaning=TRIVIAL_STATISTICS,
@@ -112,7 +113,7 @@ def write_list_report(ranking: Ranking, folder: str | Path) -> Path:
 
 
 def render(place: Path, **values: Any) -> Path:
-    """Fill the one template of all reports."""
+    """Fill the template that all reports share, and write the page."""
     text = environment().get_template("report.html.j2").render(**values)
     # Names of files may hold bytes that are no UTF-8.
     (place / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -120,27 +121,27 @@ def render(place: Path, **values: Any) -> Path:
 
 
 def environment() -> Environment:
-    """Templates that escape everything they are given."""
+    """Environment of the templates, which escapes every value."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("lumpylens.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "number": number,
         "rate": rate,
         "interval": interval,
         "rate_interval": rate_interval,
     }
-    return made
+    return templates
 
 
 def number(value: float | None, digits: int = 4) -> Markup:
-    """A number of few digits, powers of ten as a person writes them; or a dash."""
+    """Write a number with few digits and powers of ten as superscripts; a dash if there is none."""
     if value is None or math.isnan(value):
         return Markup("&ndash;")
     mantissa, _, power = f"{value:.{digits}g}".partition("e")
@@ -148,102 +149,105 @@ def number(value: float | None, digits: int = 4) -> Markup:
 
 
 def rate(value: float | None) -> str:
-    """A rate in [0, 1], with more digits where it is close to either end."""
+    """Write a rate in [0, 1], with more digits where it is close to either end."""
     return "\N{EN DASH}" if value is None else f"{value:.{rate_digits(value)}f}"
 
 
 def rate_digits(value: float) -> int:
-    """Decimals that leave two significant ones of the distance to the nearer end."""
+    """Number of decimals that leaves two significant digits of the distance to the nearer end."""
     margin = min(value, 1 - value)
     return min(max(math.ceil(-math.log10(margin)) + 1, 3), 5) if margin > 0 else 3
 
 
-def interval(found: Mapping[str, float], key: str = "auc") -> str:
-    """Both ends of an interval, with the digits of the lower one."""
-    low, high = found[f"{key}_low"], found[f"{key}_high"]
+def interval(numbers: Mapping[str, float], key: str = "auc") -> str:
+    """Write both ends of an interval, with the digits of the lower one."""
+    low, high = numbers[f"{key}_low"], numbers[f"{key}_high"]
     digits = rate_digits(low)
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def rate_interval(found: Mapping[str, Any], fpr: str) -> str:
-    """`interval` of the true-positive rate at a false-positive rate."""
-    ends = {f"tpr_{end}": found[f"tpr_at_fpr_{end}"][fpr] for end in ("low", "high")}
+def rate_interval(metrics: Mapping[str, Any], fpr: str) -> str:
+    """Write the `interval` of the true-positive rate at a false-positive rate."""
+    ends = {f"tpr_{end}": metrics[f"tpr_at_fpr_{end}"][fpr] for end in ("low", "high")}
     return interval(ends, "tpr")
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The score, then each component."""
+    """Rows of the table of metrics: the score, then each component."""
     score = {**metrics, "wasserstein": metrics["wasserstein_score"]}
     return [("anomaly score", score), *metrics["components"].items()]
 
 
 def best_trivial(areas: Mapping[str, Mapping[str, float]]) -> tuple[str, float] | None:
-    """Name and mirrored AUC of the trivial statistic that tells most."""
+    """Name and mirrored AUC of the trivial statistic that separates the classes best."""
     values = [(name, figures.mirrored(area)[0]) for name, area in areas.items()]
     return max(values, key=lambda pair: pair[1], default=None)
 
 
 def draw_figures(evaluation: EvaluationData, folder: Path) -> dict[str, str]:
-    """Draw every figure that the numbers allow; name -> what it shows, for readers of text."""
+    """Draw every figure that the numbers allow; name -> alternative text."""
     m, rows = evaluation.metrics, evaluation.rows()
     scores = {name: table.anomaly_score for name, table in rows.items()}
-    said: dict[str, str] = {}
+    captions: dict[str, str] = {}
 
     losses = {name: table.components[FIRST_COMPONENT] for name, table in rows.items()}
     losses = {name: column[np.isfinite(column)] for name, column in losses.items()}
     if all(map(len, losses.values())):
         label = "reconstruction loss (mean squared error per pixel)"
         save_both(lambda t: figures.distribution(t, losses, label, None), folder, "loss")
-        said["loss"] = describe("reconstruction loss", losses)
+        captions["loss"] = histogram_caption("reconstruction loss", losses)
 
-    found = next((f for f in m["thresholds"].items() if "threshold" in f[1]), None)
-    line = None if found is None else (f"FPR {float(found[0]):.0%}", found[1]["threshold"])
+    points = {fpr: point for fpr, point in m["thresholds"].items() if "threshold" in point}
+    lines = [(f"FPR {float(fpr):.0%}", point["threshold"]) for fpr, point in points.items()]
+    line = lines[0] if lines else None
     save_both(lambda t: figures.distribution(t, scores, "anomaly score", line), folder, "score")
-    said["score"] = describe("anomaly score", scores)
+    captions["score"] = histogram_caption("anomaly score", scores)
 
     curve = roc_curve(scores["normal"], scores["anomalous"])
     save_both(lambda t: figures.roc(t, curve), folder, "roc")
-    said["roc"] = f"ROC curve with its confidence band, AUC {rate(m['auc'])}."
+    captions["roc"] = f"ROC curve with its confidence band, AUC {rate(m['auc'])}."
     save_both(lambda t: figures.roc_low(t, curve), folder, "roc-low")
-    said["roc-low"] = "ROC curve on a logarithmic axis of false-positive rates: " + ", ".join(
+    captions["roc-low"] = "ROC curve on a logarithmic axis of false-positive rates: " + ", ".join(
         f"true-positive rate {rate(value)} at {fpr}" for fpr, value in m["tpr_at_fpr"].items()
     )
 
     parts: dict[str, RocCurve] = {}
     for part in ROC_PARTS:
         if part in m["splits"]:
-            both = evaluation.rows(part)
-            parts[part] = roc_curve(both["normal"].anomaly_score, both["anomalous"].anomaly_score)
+            normal, anomalous = (
+                evaluation.rows(part)[name].anomaly_score for name in ("normal", "anomalous")
+            )
+            parts[part] = roc_curve(normal, anomalous)
     if "train" in parts:
         labels = {
             part: f"{ROC_PARTS[part]}: AUC {rate(m['splits'][part]['auc'])}" for part in parts
         }
         save_both(lambda t: figures.roc_parts(t, parts, labels), folder, "roc-parts")
-        said["roc-parts"] = "ROC curves of " + " and of ".join(labels.values())
+        captions["roc-parts"] = "ROC curves of " + " and of ".join(labels.values())
 
     epochs = [row for row in evaluation.history if "train_loss" in row]
     if epochs:
         save_both(lambda t: figures.training(t, epochs), folder, "training")
-        said["training"] = f"Training and validation loss over {len(epochs)} epochs."
+        captions["training"] = f"Training and validation loss over {len(epochs)} epochs."
 
     bars = [("score", "anomaly score", m)]
     bars += [("component", name, area) for name, area in m["audit"]["components"].items()]
     bars += [("trivial", name, area) for name, area in m["audit"]["trivial"].items()]
     save_both(lambda t: figures.audit(t, bars), folder, "audit")
-    said["audit"] = "Bars of the AUC of the score, of each component and of trivial statistics."
+    captions["audit"] = "Bars of the AUC of the score, of each component and of trivial statistics."
 
     p_values = rows["normal"].p_value[np.isfinite(rows["normal"].p_value)]
     if len(p_values):
         rates = figures.CalibrationRates.of(evaluation.calibration, p_values)
         save_both(lambda t: figures.calibration(t, rates), folder, "calibration")
-        said["calibration"] = (
+        captions["calibration"] = (
             "Realised against stated false-positive rate, with its expected range."
         )
-    return said
+    return captions
 
 
-def describe(what: str, values: Mapping[str, Any]) -> str:
-    """Alternative text of a histogram."""
+def histogram_caption(what: str, values: Mapping[str, Any]) -> str:
+    """Write the alternative text of a histogram."""
     medians = ", ".join(f"median {np.median(v):.3g} for {name}" for name, v in values.items())
     return f"Histograms of the {what} by class: {medians} images."
 
@@ -251,7 +255,7 @@ def describe(what: str, values: Mapping[str, Any]) -> str:
 def draw_examples(
     evaluation: EvaluationData, folder: Path
 ) -> tuple[list[tuple[str, str, list[tuple[str, Any]]]], float]:
-    """Write one strip per example; heading, text and (file, example) of each group."""
+    """Write one strip per example; return heading, text and (file, example) of each group."""
     shown = evaluation.examples
     span = residual_range(example for group in shown.values() for example in group)
     written: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""Pictures of an explanation for a page: one small file each, and what the page says of it."""
+"""Images of an explanation for a page: one small file each, and the texts beside it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["PALETTES", "explanation_parts", "gradient", "write_picture"]
 LIGHT_PALETTE, RESIDUAL_PALETTE = "magma", "RdBu_r"
 PALETTES = (LIGHT_PALETTE, RESIDUAL_PALETTE, "PuOr_r", "viridis_r")
 COLOURS = 255
-"""Colours of a picture; one more is kept for what is unknown."""
+"""Colours of an image; of the 256 of a palette, one is kept for unknown pixels."""
 
 
 def gradient(palette: str) -> list[str]:
-    """Nine colours of a palette, for the bar beside a picture."""
+    """Nine colours of a palette, for the bar beside an image."""
     return [to_hex(matplotlib.colormaps[palette](part)) for part in np.linspace(0, 1, 9)]
 
 
@@ -41,7 +41,7 @@ def write_picture(unit: NDArray[Any], palette: str, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Panel:
-    """Values of one picture, and how they are shown; see `explanation_parts`."""
+    """Values of one image, and how they are shown; see `explanation_parts`."""
 
     name: str
     title: str
@@ -55,14 +55,15 @@ class Panel:
 
 
 def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict[str, Any]:
-    """Write the pictures of an explanation; give all that the page shows of it.
+    """Write the images of an explanation; return everything that the page shows of it.
 
     Parameters
     ----------
     explanation : Explanation
     folder : Path
-        For the pictures, whose names start with `stem`.
+        For the images.
     stem : str
+        Start of the names of the images.
     """
     panels = []
     for panel in panels_of(explanation):
@@ -94,13 +95,14 @@ def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict
             for part in explanation.scores
         ],
         "surprises": [
-            [one.parameter, number_of(one), round(one.sigma, 2)] for one in explanation.surprises
+            [surprise.parameter, number_of(surprise), round(surprise.sigma, 2)]
+            for surprise in explanation.surprises
         ],
     }
 
 
 def view_of(explanation: Explanation) -> list[float]:
-    """Left, top, width and height of what is shown, in pixel coordinates."""
+    """Left, top, width and height of the part of the image that is shown, in pixel coordinates."""
     assert explanation.image is not None
     height, width = explanation.image.shape
     left, right, lower, upper = explanation.view_px or (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -108,42 +110,59 @@ def view_of(explanation: Explanation) -> list[float]:
 
 
 def panels_of(explanation: Explanation) -> list[Panel]:
-    """The pictures as values on [0, 1]."""
+    """Panels of an explanation, with values on [0, 1]."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
     height, width = image.shape
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)
-    made = [Panel("image", "image", display(image, image), LIGHT_PALETTE, whole)]
+    panels = [Panel("image", "image", display(image, image), LIGHT_PALETTE, whole)]
     if model is not None:
         title = "smooth model" if explanation.ring_px else "reconstruction"
         shown = display(model, image)
-        made.append(Panel("model", title, shown, LIGHT_PALETTE, whole, ring=True))
+        panels.append(Panel("model", title, shown, LIGHT_PALETTE, whole, ring=True))
     if residual is not None:
         span = residual_span(explanation)
         ends, unit = (f"−{span:.3g}", f"+{span:.3g}"), "in its noise"
         if explanation.residual_unit != "sigma":
             ends, unit = (f"−{100 * span:.2g}", f"+{100 * span:.2g}"), "% of the image's range"
-        made.append(
-            Panel("residual", "image − model", 0.5 + 0.5 * residual / span, RESIDUAL_PALETTE, whole,
-                  unit, ends, peak=not explanation.maps)
-        )  # fmt: skip
-    for place, one in enumerate(explanation.maps):
-        scale, palette = scale_of(one)
-        made.append(
-            Panel(one.name, one.title, unit_values(one.values, scale), palette, one.extent_px,
-                  one.unit, (f"{scale.vmin:.2g}", f"{scale.vmax:.2g}"), True, place == 0)
-        )  # fmt: skip
-    return made
+        panels.append(
+            Panel(
+                name="residual",
+                title="image − model",
+                values=0.5 + 0.5 * residual / span,
+                palette=RESIDUAL_PALETTE,
+                extent=whole,
+                unit=unit,
+                ends=ends,
+                peak=not explanation.maps,
+            )
+        )
+    for place, position_map in enumerate(explanation.maps):
+        scale, palette = scale_of(position_map)
+        panels.append(
+            Panel(
+                name=position_map.name,
+                title=position_map.title,
+                values=unit_values(position_map.values, scale),
+                palette=palette,
+                extent=position_map.extent_px,
+                unit=position_map.unit,
+                ends=(f"{scale.vmin:.2g}", f"{scale.vmax:.2g}"),
+                ring=True,
+                peak=place == 0,
+            )
+        )
+    return panels
 
 
 def unit_values(values: NDArray[np.float32], scale: Normalize) -> NDArray[np.float64]:
-    """Values on the scale's [0, 1]."""
+    """Map values to [0, 1] by a colour scale, linear or logarithmic."""
     assert scale.vmin is not None
     assert scale.vmax is not None
     low, high = scale.vmin, scale.vmax
     if isinstance(scale, LogNorm):
-        made = np.log(values.astype(np.float64) / low) / np.log(high / low)
+        unit = np.log(values.astype(np.float64) / low) / np.log(high / low)
     else:
-        made = (values.astype(np.float64) - low) / (high - low)
-    clipped: NDArray[np.float64] = np.clip(made, 0, 1)
+        unit = (values.astype(np.float64) - low) / (high - low)
+    clipped: NDArray[np.float64] = np.clip(unit, 0, 1)
     return clipped

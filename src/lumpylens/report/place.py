@@ -1,4 +1,4 @@
-"""Names of what every report's folder holds."""
+"""Names of the page and of the folder of images in every report."""
 
 __all__ = ["IMAGES", "PAGE"]
 

@@ -10,7 +10,7 @@ from lumpylens.results.ranking import Ranking
 
 __all__ = ["check_ranking_place", "write_ranking"]
 
-SCORES = "scores.csv"
+SCORE_FILE = "scores.csv"
 
 
 def write_ranking(ranking: Ranking, folder: str | Path) -> Path:
@@ -27,12 +27,12 @@ def write_ranking(ranking: Ranking, folder: str | Path) -> Path:
     place = Path(folder)
     check_ranking_place(place)
     with whole_folder(place, made_by_us=PAGE) as beside:
-        ranking.table.write(beside / SCORES)
+        ranking.table.write(beside / SCORE_FILE)
         write_list_report(ranking, beside)
     return place
 
 
 def check_ranking_place(folder: Path) -> None:
-    """Refuse a folder that holds anything but an older report of a list, or cannot be written."""
-    files = {PAGE, IMAGES, SCORES}
+    """Raise if a folder cannot be written, or holds anything but an older report of a list."""
+    files = {PAGE, IMAGES, SCORE_FILE}
     check_only(folder, made_by_us=PAGE, files=files, what="a list's report")

@@ -1,4 +1,4 @@
-"""Pictures of single images: data, reconstruction and residual side by side."""
+"""Images of single examples: data, reconstruction and residual side by side."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ __all__ = ["residual_range", "write_strip"]
 SHORT_SIDE_PX, LONG_SIDE_PX = 150, 400
 GAP_PX = 4
 SOFTENING = 0.15
-"""Brightness, on [0, 1], up to which the display is linear: arcs are fainter than lenses."""
+"""Brightness on [0, 1] up to which the display is linear, so that arcs show beside the brighter
+lens galaxy. By eye: a smaller value brightens arcs and noise alike."""
 
 
 def residual_range(examples: Iterable[Example]) -> float:
     """Common colour range of all residuals, as a fraction of each image's own range.
 
-    The upper quartile over images of their 99.5th percentile: few odd images do not make the
-    others pale.
+    It is the upper quartile, over images, of their 99.5th percentile: a few images with large
+    residuals do not make the others pale.
     """
     peaks = [
         float(np.percentile(np.abs(part), 99.5))
@@ -66,7 +67,7 @@ def write_strip(example: Example, span: float, path: Path) -> None:
 
 
 def display(pixels: NDArray[np.float32], image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Brightness on [0, 1] by an inverse hyperbolic sine, on the scale of `image`."""
+    """Map brightness to [0, 1] by an inverse hyperbolic sine, on the scale of `image`."""
     low, high = np.percentile(image, [0.5, 99.9])
     unit = np.clip((pixels.astype(np.float64) - low) / max(high - low, 1e-30), 0, 1)
     shown: NDArray[np.float64] = np.arcsinh(unit / SOFTENING) / np.arcsinh(1 / SOFTENING)

@@ -1,8 +1,8 @@
 """Colours and axes that all figures share.
 
-Every figure is drawn twice, for light and for dark pages, on a transparent ground. Classes keep
-their colour everywhere: blue and vermilion of the Okabe-Ito palette, which colour-blind
-readers tell apart, brightened on dark ground. What belongs to both classes is bluish green.
+Every figure is drawn twice, for light and for dark pages, on a transparent background. Classes
+keep their colour everywhere: blue and vermilion of the Okabe-Ito palette, which colour-blind
+readers tell apart, brightened on a dark background. Bluish green belongs to both classes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DOTS_PER_INCH = 200
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one ground."""
+    """Colours for one background."""
 
     name: str
     ink: str
@@ -72,9 +72,10 @@ def new_axes(
     left_inches: float = 0.72,
     top_inches: float = 0.1,
 ) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, quiet enough to let the data speak.
+    """Make a figure with one pair of axes in the colours of a theme.
 
-    Margins are fixed, so that figures side by side line up (and are drawn once, not twice).
+    Margins are fixed, so that figures side by side line up. A layout engine would also have to
+    draw every figure twice.
     """
     width = SIZE_INCHES[0]
     figure = Figure(figsize=(width, height_inches))
@@ -99,7 +100,7 @@ def new_axes(
 
 
 def legend(axes: Axes, theme: Theme, loc: str = "") -> None:
-    """A legend without a box; above the axes, where it covers nothing, unless told."""
+    """Add a legend without a box; by default above the axes, where it covers nothing."""
     place: dict[str, Any] = {"loc": loc}
     if not loc:
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "borderaxespad": 0.3}

@@ -1,1 +1,1 @@
-"""What the verbs give back: score tables, calibration, metrics, rankings, explanations."""
+"""Results of the verbs: score tables, calibration, metrics, rankings, explanations."""

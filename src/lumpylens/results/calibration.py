@@ -1,8 +1,8 @@
-"""From raw scores to p-values, thresholds and selections, by normal images alone.
+"""P-values, thresholds and selections from raw scores, calibrated on normal images alone.
 
-Calibration never touches the ranking: a higher score never gets a higher p-value, each
-calibration score that is passed lowers it, and images between two calibration scores keep
-the order of their raw scores. Metrics are computed from raw scores.
+Calibration never changes the ranking: a higher score never gets a higher p-value, and images
+whose scores lie between the same two calibration scores have equal p-values and keep the order of
+their raw scores. Metrics are computed from raw scores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = [
 ]
 
 ROUNDING = 1e-9
-"""Slack for ``fpr * (n + 1)`` to be counted as the whole number it stands for."""
+"""Tolerance within which ``fpr * (n + 1)`` counts as the whole number that it stands for: far above
+the rounding of a product, far below 1 / n for any calibration."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Calibration:
         return result
 
     def counts(self, p_values: ArrayLike) -> list[tuple[int, int]]:
-        """How many images have each p-value that occurs.
+        """Count the images that have each p-value that occurs.
 
         Parameters
         ----------
@@ -109,8 +110,8 @@ class Calibration:
         """
         values = np.asarray(p_values, dtype=np.float64)
         ranks = np.rint(values[~np.isnan(values)] * (len(self) + 1)).astype(np.int64)
-        found, times = np.unique(ranks, return_counts=True)
-        return list(zip(found.tolist(), times.tolist(), strict=True))
+        occurring, times = np.unique(ranks, return_counts=True)
+        return list(zip(occurring.tolist(), times.tolist(), strict=True))
 
     def threshold(self, fpr: float) -> float:
         """Score above which a normal image lies with a probability of at most `fpr`.
@@ -127,7 +128,7 @@ class Calibration:
         return float(self.scores[len(self) - self._rank(fpr)])
 
     def fewest_selected(self, fdr: float, n_images: int) -> int:
-        """The least number of `n_images` that can be selected, at the smallest p-value.
+        """Smallest number of images that can be selected, if all have the smallest p-value.
 
         Benjamini-Hochberg selects the k images with p-values up to j / (n + 1) if that is at
         most fdr k / N, so the least k belongs to j = 1. More than N: nothing can be selected.
@@ -146,13 +147,13 @@ class Calibration:
         return fewest if smallest * (n_images / fewest) <= fdr else fewest + 1
 
     def selection_limit(self, fdr: float, n_images: int | None = None) -> str:
-        """Why nothing, or no single image, can be selected, and what would help; else empty.
+        """Say why nothing, or no single image, can be selected, and what would help; else empty.
 
         Parameters
         ----------
         fdr : float
         n_images : int, optional
-            Not known where images are counted only as they are scored.
+            None if it is not known before the images are scored.
 
         Examples
         --------
@@ -189,7 +190,7 @@ class Calibration:
     def expected_false_alarms(
         self, fpr: float, n_normal: int, confidence: float = 0.95
     ) -> tuple[int, int]:
-        """How many of `n_normal` fresh normal images pass `threshold(fpr)`.
+        """Number of `n_normal` unseen normal images that exceed `threshold(fpr)`.
 
         Returns
         -------
@@ -214,17 +215,17 @@ class Calibration:
         return rank
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything in it, as named arrays for the model folder."""
+        """The scores as named arrays, for the model folder."""
         return {"scores": np.array(self.scores)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Calibration:
-        """Take back what `arrays` gave."""
+        """Make a calibration from what `arrays` returned."""
         return cls(arrays["scores"])
 
 
 def calibration_images_for(p_value: float) -> int:
-    """How many calibration images it takes for a p-value as small as that.
+    """Number of calibration images that a p-value as small as `p_value` needs.
 
     Examples
     --------
@@ -263,8 +264,8 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 def benjamini_hochberg_of_counts(counts: ArrayLike) -> NDArray[np.float64]:
     """Benjamini-Hochberg q-values of any number of images, from the counts of their p-values.
 
-    Conformal p-values are multiples of 1 / (n + 1), so that their counts hold all that the
-    procedure asks for: the q-values are those of `benjamini_hochberg`, bit for bit.
+    Conformal p-values are multiples of 1 / (n + 1), so their counts are all that the procedure
+    needs: the q-values equal those of `benjamini_hochberg`, bit for bit.
 
     Parameters
     ----------

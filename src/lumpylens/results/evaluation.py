@@ -1,4 +1,4 @@
-"""What an evaluation says, without its page."""
+"""Numbers, tables and examples of an evaluation, without its page."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class EvaluationData:
     metrics : dict
         What ``metrics.json`` holds; None stands for a number that does not exist.
     tables : dict of str to ScoreTable
-        ``normal`` and ``anomalous``: all given images. The column ``use`` says what each counts
-        for (``headline``, ``seen``, ``duplicate``, ``both classes``, ``failed``), ``part``
-        where its content belongs.
+        ``normal`` and ``anomalous``: all given images. The column ``use`` says how each is
+        used (``headline``, ``seen``, ``duplicate``, ``both classes``, ``failed``), ``part``
+        the part of the split that its content falls into.
     calibration : Calibration
     history : list of dict
         The detector's training curve, empty where it has none.
     examples : dict of str to tuple of Example
         See `lumpylens.results.examples.choose_examples`.
     ranking : Ranking
-        Both classes as one list: what counts for the headline, and what failed.
+        Both classes as one list: the images of the headline, and those that failed.
     """
 
     metrics: Mapping[str, Any]

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 HEADLINE, SEEN, DUPLICATE, BOTH, FAILED = "headline", "seen", "duplicate", "both classes", "failed"
-"""What an image counts for, in the column ``use`` of an evaluation's score tables."""
+"""How an image is used: values of the column ``use`` of an evaluation's score tables."""
 
 ByClass = dict[str, ScoreTable]
 Array = NDArray[np.float64]
@@ -39,22 +39,23 @@ Array = NDArray[np.float64]
 def counted_rows(tables: Mapping[str, ScoreTable], part: str | None = None) -> ByClass:
     """Rows of the headline, or those of one part of the split, by class.
 
-    A part's normal images are those that the model was made with (for ``test``: those it
-    never saw); its anomalous images are those that fall into the same part by content.
+    The normal images of a part are those that the model was trained, chosen or calibrated with
+    (for ``test``: those it never saw); its anomalous images are those whose content falls into the
+    same part.
     """
-    found = {}
+    rows = {}
     for name, table in tables.items():
         use, home = table.components["use"], table.components["part"]
         if part is None:
             chosen = use == HEADLINE
         else:
             chosen = (home == part) & ((use == HEADLINE) | ((use == SEEN) & (name == "normal")))
-        found[name] = table[chosen]
-    return found
+        rows[name] = table[chosen]
+    return rows
 
 
 def measure(tables: Mapping[str, ScoreTable], calibration: Calibration) -> dict[str, Any]:
-    """All numbers that follow from the scores.
+    """Compute all numbers that follow from the scores.
 
     Parameters
     ----------
@@ -79,7 +80,9 @@ def measure(tables: Mapping[str, ScoreTable], calibration: Calibration) -> dict[
         **overall(rows),
         **counts,
         "components": {name: separation(*pair) for name, pair in component_pairs(rows).items()},
-        "splits": {part: overall(found) for part, found in parts.items() if all(found.values())},
+        "splits": {
+            part: overall(part_rows) for part, part_rows in parts.items() if all(part_rows.values())
+        },
         "thresholds": {f"{fpr:g}": operating_point(calibration, fpr, rows) for fpr in FPRS},
         "calibration_check": calibration_check(calibration, rows["normal"]),
     }
@@ -87,11 +90,11 @@ def measure(tables: Mapping[str, ScoreTable], calibration: Calibration) -> dict[
 
 def overall(rows: ByClass) -> dict[str, Any]:
     """`separation` of the scores, with the W1 distance of the reconstruction losses."""
-    found = separation(rows["normal"].anomaly_score, rows["anomalous"].anomaly_score)
+    numbers = separation(rows["normal"].anomaly_score, rows["anomalous"].anomaly_score)
     losses = component_pairs(rows).get(FIRST_COMPONENT)
-    return found | {
+    return numbers | {
         "wasserstein": wasserstein(*losses) if losses else None,
-        "wasserstein_score": found["wasserstein"],
+        "wasserstein_score": numbers["wasserstein"],
     }
 
 
@@ -113,32 +116,32 @@ def operating_point(calibration: Calibration, fpr: float, rows: ByClass) -> dict
     -------
     dict
         ``threshold``; ``fpr`` and ``tpr`` with exact 95 % intervals; ``fpr_expected``, the 95 %
-        range of the false-positive rate where normal images score like the calibration
-        images; or only ``refused`` with the reason.
+        range of the false-positive rate if normal images score like the calibration images; or
+        only ``refused`` with the reason why there is no threshold.
     """
     try:
         threshold = calibration.threshold(fpr)
     except ModelError as refusal:
         return {"refused": str(refusal)}
-    found: dict[str, Any] = {"threshold": threshold}
+    point: dict[str, Any] = {"threshold": threshold}
     for key, name in (("fpr", "normal"), ("tpr", "anomalous")):
         scores = trusted_scores(rows[name])
         hits = int(np.count_nonzero(scores > threshold))
         low, high = binomial_interval(hits, len(scores), 0.95)
-        found |= {
+        point |= {
             key: hits / len(scores) if len(scores) else math.nan,
             f"{key}_low": float(low),
             f"{key}_high": float(high),
             f"n_{name}": len(scores),
         }
-    if count := found["n_normal"]:
+    if count := point["n_normal"]:
         alarms = calibration.expected_false_alarms(fpr, count)
-        found["fpr_expected"] = [number / count for number in alarms]
-    return found
+        point["fpr_expected"] = [number / count for number in alarms]
+    return point
 
 
 def calibration_check(calibration: Calibration, normal: ScoreTable) -> dict[str, Any]:
-    """Whether unseen normal images score like the calibration images (Kolmogorov-Smirnov)."""
+    """Test whether unseen normal images score like the calibration images (Kolmogorov-Smirnov)."""
     from scipy.stats import ks_2samp
 
     scores = trusted_scores(normal)
@@ -157,7 +160,7 @@ def trusted_scores(table: ScoreTable) -> Array:
 def audit(
     tables: Mapping[str, ScoreTable], trivial: Mapping[str, Mapping[str, Array]]
 ) -> dict[str, Any]:
-    """How far each part of the score, and statistics that know no lensing, tell the classes.
+    """AUC of each part of the score, and of statistics that know nothing of lensing.
 
     An AUC below 0.5 means that anomalous images have the lower values.
 
@@ -185,13 +188,13 @@ def audit(
 
 
 def area(normal: Array, anomalous: Array) -> dict[str, float]:
-    """AUC with its interval, as the audit gives it."""
-    found = auc(normal, anomalous)
-    return {"auc": found.value, "auc_low": found.low, "auc_high": found.high}
+    """AUC with its interval, under the keys of the audit."""
+    estimate = auc(normal, anomalous)
+    return {"auc": estimate.value, "auc_low": estimate.low, "auc_high": estimate.high}
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for numbers that are not finite, which JSON cannot hold."""
+    """Replace numbers that are not finite by None, since JSON cannot hold them."""
     if isinstance(value, Mapping):
         return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -13,19 +13,19 @@ from lumpylens.results.score_table import FIRST_COMPONENT, ScoreTable
 
 __all__ = ["Example", "choose_examples"]
 
-SHOWN = 6
-"""Images of each kind."""
+EXAMPLES_PER_GROUP = 6
+"""Images in each group of the report; more would make it long to look through."""
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image and what was said of it.
+    """One image with its reconstruction and score.
 
     Attributes
     ----------
     id : str
     anomalous : bool
-        The class it was given as.
+        Whether it was given as anomalous.
     rank : int
         Among the images of both classes, from 1, most anomalous first.
     anomaly_score, p_value : float
@@ -49,7 +49,7 @@ def choose_examples(
     reconstruct: Callable[[LensImages], NDArray[np.float32]],
     seed: int,
 ) -> dict[str, tuple[Example, ...]]:
-    """Read and reconstruct the images at both ends of the ranking, and some at random.
+    """Read and reconstruct the images at both ends of the ranking, and some drawn at random.
 
     Parameters
     ----------
@@ -74,17 +74,17 @@ def choose_examples(
     drawn = [
         members[k]
         for members in by_class.values()
-        for k in rng.permutation(len(members))[: SHOWN // 2]
+        for k in rng.permutation(len(members))[: EXAMPLES_PER_GROUP // 2]
     ]
     groups = {
-        "highest": spots[:SHOWN],
-        "lowest": spots[::-1][:SHOWN],
-        "false_alarms": by_class["normal"][:SHOWN],
-        "missed": by_class["anomalous"][::-1][:SHOWN],
+        "highest": spots[:EXAMPLES_PER_GROUP],
+        "lowest": spots[::-1][:EXAMPLES_PER_GROUP],
+        "false_alarms": by_class["normal"][:EXAMPLES_PER_GROUP],
+        "missed": by_class["anomalous"][::-1][:EXAMPLES_PER_GROUP],
         "drawn": drawn,
     }
     rank = {spot: place for place, spot in enumerate(spots, 1)}
-    made: dict[tuple[str, int], Example] = {}
+    examples: dict[tuple[str, int], Example] = {}
     for name, table in tables.items():
         wanted = sorted({k for group in groups.values() for owner, k in group if owner == name})
         chosen = images[name][wanted]
@@ -93,7 +93,7 @@ def choose_examples(
             rebuilt = list(reconstruct(chosen))
         for k, item, reconstruction in zip(wanted, chosen, rebuilt, strict=True):
             if item.image is not None:
-                made[name, k] = Example(
+                examples[name, k] = Example(
                     id=item.id,
                     anomalous=name == "anomalous",
                     rank=rank[name, k],
@@ -103,6 +103,6 @@ def choose_examples(
                     reconstruction=reconstruction,
                 )
     return {
-        group: tuple(made[spot] for spot in members if spot in made)
+        group: tuple(examples[spot] for spot in members if spot in examples)
         for group, members in groups.items()
     }

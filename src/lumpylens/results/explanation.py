@@ -1,4 +1,4 @@
-"""What is behind the score of one image: pictures, numbers and a sentence."""
+"""Explanation of the score of one image: images, numbers and a sentence."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ScorePart:
     p_value : float
         Probability that a normal image scores as high; NaN where it is not known.
     smallest_p_value : float
-        1/(n + 1) for n normal images: fewer than that they cannot tell from none. A `p_value`
-        below is given as this.
+        1/(n + 1) for n normal images, the smallest that they can give. A smaller `p_value` is
+        replaced by this one.
     """
 
     name: str
@@ -56,12 +56,12 @@ class ScorePart:
 
 @dataclass(frozen=True)
 class Surprise:
-    """One parameter of a lens beside those of normal lenses.
+    """One parameter of a lens, compared with those of normal lenses.
 
     Attributes
     ----------
     parameter : str
-        In words, such as ``Einstein radius``.
+        Its name in words, such as ``Einstein radius``.
     value, typical : float
         Of this lens, and the mean of normal ones, in `unit`.
     unit : str
@@ -106,14 +106,14 @@ class PositionMap:
 
 @dataclass(frozen=True)
 class Peak:
-    """Where an image departs most.
+    """Position where an image departs most from a normal one.
 
     Attributes
     ----------
     column_px, row_px : float
         Pixel coordinates, counted from 0.
     text : str
-        How much, with its unit.
+        By how much, with the unit.
     """
 
     column_px: float
@@ -123,7 +123,7 @@ class Peak:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """All that a detector can show of one image.
+    """Everything that a detector can show about one image.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class Explanation:
     ring_px : (float, float, float) or None
         Column, row and radius of the Einstein ring.
     view_px : (float, float, float, float) or None
-        Part of the image that is worth showing, as in `PositionMap.extent_px`; None for all.
+        Part of the image to be shown, as in `PositionMap.extent_px`; None for all.
     error, warning : str
         Why there is no explanation, or why it should not be trusted.
     """
@@ -176,7 +176,7 @@ class Explanation:
         noise: NDArray[np.float32] | None,
         scores: Mapping[str, float],
     ) -> Explanation:
-        """What can be said of any detector: how its reconstruction differs from the image.
+        """Explain the score of any detector by how its reconstruction differs from the image.
 
         Parameters
         ----------
@@ -209,14 +209,14 @@ class Explanation:
         )
 
     def calibrated(self, p_value: float, smallest_p_value: float) -> Explanation:
-        """The same with the p-value of the whole score, and no part's p-value below the smallest.
+        """Add the p-value of the whole score, and raise the parts' p-values to the smallest one.
 
         Parameters
         ----------
         p_value : float
             Of the anomaly score; NaN where it is not known.
         smallest_p_value : float
-            That the calibration gives.
+            The smallest that the calibration gives.
         """
         if not self.scores:
             return self
@@ -233,5 +233,5 @@ class Explanation:
         )
 
     def __repr__(self) -> str:
-        said = self.error or self.sentence or "nothing to show"
-        return f"<Explanation of {self.id}: {said}>"
+        text = self.error or self.sentence or "nothing to show"
+        return f"<Explanation of {self.id}: {text}>"

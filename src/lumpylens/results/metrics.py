@@ -1,7 +1,8 @@
-"""How well scores separate two classes, with intervals that hold near perfection.
+"""How well scores separate two classes, with intervals that are valid for an AUC near 1, too.
 
 Every function takes the scores of the normal and of the anomalous images, two arrays of
-finite numbers, higher = more anomalous. Images without a score are the caller's to count.
+finite numbers, higher = more anomalous. Images without a score are left out by the caller, who
+reports their number.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 FPRS = (0.01, 0.05, 0.1)
-"""False-positive rates at which the true-positive rate is reported."""
+"""False-positive rates at which the true-positive rate is reported; ``metrics.json`` has them as
+keys. A threshold for the smallest needs 99 calibration images."""
 
 Array = NDArray[np.float64]
 
@@ -45,7 +47,7 @@ class Estimate:
 
 
 def two_classes(normal: ArrayLike, anomalous: ArrayLike) -> tuple[Array, Array]:
-    """Both score arrays, flat, or `DataError` if one is empty or not finite."""
+    """Flatten both score arrays; `DataError` if one is empty or not finite."""
     pair = (np.ravel(np.asarray(x, dtype=np.float64)) for x in (normal, anomalous))
     low, high = pair
     for name, scores in (("normal", low), ("anomalous", high)):
@@ -144,7 +146,7 @@ class RocCurve:
     The band: at each threshold the exact intervals of the two rates, each at the square root
     of the confidence, span a rectangle that covers the true point with at least the stated
     confidence, since the classes are independent. The band is the envelope of these
-    rectangles, so at any one false-positive rate it covers the true curve with at least that
+    rectangles, so at any given false-positive rate it covers the true curve with at least that
     confidence, whatever the distributions, in the corner as elsewhere. It is pointwise, not
     simultaneous, and conservative.
 
@@ -185,7 +187,7 @@ class RocCurve:
 
 
 def roc_curve(normal: ArrayLike, anomalous: ArrayLike, confidence: float = 0.95) -> RocCurve:
-    """Receiver operating characteristic with its confidence band.
+    """Compute the receiver operating characteristic with its confidence band.
 
     Raises
     ------
@@ -199,13 +201,13 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike, confidence: float = 0.95)
     hits = np.cumsum(order >= len(low))[last_of_ties]
     alarms = np.flatnonzero(last_of_ties) + 1 - hits
     hits, alarms = np.append(0, hits), np.append(0, alarms)
-    each = math.sqrt(confidence)
+    side = math.sqrt(confidence)
     return RocCurve(
         alarms / len(low),
         hits / len(high),
         np.append(math.inf, scores[order][last_of_ties]),
-        *_intervals(alarms, len(low), each),
-        *_intervals(hits, len(high), each),
+        *_intervals(alarms, len(low), side),
+        *_intervals(hits, len(high), side),
         n_normal=len(low),
         n_anomalous=len(high),
         confidence=confidence,
@@ -213,10 +215,10 @@ def roc_curve(normal: ArrayLike, anomalous: ArrayLike, confidence: float = 0.95)
 
 
 def _intervals(counts: NDArray[np.int_], trials: int, confidence: float) -> tuple[Array, Array]:
-    """`binomial_interval` of many counts; where they are very many, those of near ones.
+    """`binomial_interval` of many counts; above `LARGEST_EXACT` of them, bounds of nearby counts.
 
-    The bounds rise with the count, so that the lower bound of the next lower count that is
-    worked out, and the upper one of the next higher, are wider but never too narrow.
+    Both bounds rise with the count. So the lower bound of the next lower count that is computed,
+    and the upper bound of the next higher one, are wider but never too narrow.
     """
     known = np.unique(counts)
     if len(known) > LARGEST_EXACT:
@@ -231,7 +233,8 @@ def _intervals(counts: NDArray[np.int_], trials: int, confidence: float) -> tupl
 
 
 LARGEST_EXACT = 5000
-"""Counts up to which every interval of a ROC curve is worked out; each takes 10 microseconds."""
+"""Number of counts up to which every interval of a ROC curve is computed; each takes 10
+microseconds."""
 
 
 def wasserstein(normal: ArrayLike, anomalous: ArrayLike) -> float:
@@ -258,7 +261,7 @@ def separation(
     anomalous: ArrayLike,
     distance: Callable[[ArrayLike, ArrayLike], float] = standardised_wasserstein,
 ) -> dict[str, Any]:
-    """The numbers that ``metrics.json`` gives of any score.
+    """Compute the numbers that ``metrics.json`` holds for every score.
 
     Returns
     -------
@@ -282,6 +285,3 @@ def separation(
         "n_normal": len(low),
         "n_anomalous": len(high),
     }
-
-
-# Statistics that know nothing of lensing. One that separates the classes is a shortcut.

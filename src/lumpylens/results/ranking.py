@@ -1,4 +1,4 @@
-"""A scored list as a report shows it: its rows, its images, and what explains the highest ranks."""
+"""A scored list for a report: its rows, its images, and explanations of the highest ranks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lumpylens.results.calibration import Calibration, benjamini_hochberg
 from lumpylens.results.explanation import Explanation
 from lumpylens.results.score_table import ScoreTable
 
-__all__ = ["CLASS", "Ranking", "about", "joined"]
+__all__ = ["CLASS", "Ranking", "about", "joined_tables"]
 
 CLASS = "class"
-"""Column of a labelled list."""
+"""Name of the column with the class, in a labelled list."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +37,7 @@ class Ranking:
     fdr : float
         False-discovery rate of the flags.
     about : dict
-        ``model``, ``detector``, ``data`` and ``lumpylens`` (the version), for the page to say.
+        ``model``, ``detector``, ``data`` and ``lumpylens`` (the version), shown on the page.
     """
 
     table: ScoreTable
@@ -49,7 +49,7 @@ class Ranking:
 
     @property
     def labelled(self) -> bool:
-        """Whether classes are known."""
+        """Tell whether the list has the column ``class``."""
         return CLASS in self.table.components
 
     def __repr__(self) -> str:
@@ -59,8 +59,8 @@ class Ranking:
         return self.table._repr_html_()
 
 
-def joined(tables: Mapping[str, ScoreTable], fdr: float) -> ScoreTable:
-    """One table of several classes, with the column ``class`` and flags over all its rows."""
+def joined_tables(tables: Mapping[str, ScoreTable], fdr: float) -> ScoreTable:
+    """Join the tables of several classes; add the column ``class``, and flags over all rows."""
     parts = list(tables.values())
     columns = {
         name: np.concatenate([np.asarray(part.columns()[name]) for part in parts])
@@ -82,7 +82,7 @@ def joined(tables: Mapping[str, ScoreTable], fdr: float) -> ScoreTable:
 
 
 def about(model: Any, detector: str, data: str) -> dict[str, str]:
-    """What a page says of where its numbers come from; no home folder is named."""
+    """Describe where the numbers of a page come from, without the path of a home folder."""
     from importlib.metadata import version
 
     return {

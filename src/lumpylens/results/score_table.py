@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreRow", "ScoreTable"]
 
-FIXED = ("id", "anomaly_score", "p_value", "error", "q_value", "flag", "warning")
-"""Columns of every table, in their order; components follow."""
-TEXT = ("id", "error", "warning")
-NUMBERS = ("anomaly_score", "p_value", "q_value")
+FIXED_COLUMNS = ("id", "anomaly_score", "p_value", "error", "q_value", "flag", "warning")
+"""Columns of every table, in this order; components follow."""
+TEXT_COLUMNS = ("id", "error", "warning")
+NUMBER_COLUMNS = ("anomaly_score", "p_value", "q_value")
 FIRST_COMPONENT = "reconstruction_mse"
 DESCRIPTIONS = {
     "id": "stable name of the image",
@@ -41,13 +41,13 @@ DESCRIPTIONS = {
     "warning": "why the score should not be trusted; such an image has no p-value",
     "reconstruction_mse": "mean squared error per pixel, image on [0, 1]",
 }
-SHOWN = 10
-"""Rows in a notebook's or a terminal's view."""
+ROWS_IN_VIEW = 10
+"""Rows in the view of a notebook or a terminal; `write` has all rows."""
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One row of a `ScoreTable`; its attributes are those columns.
+    """One row of a `ScoreTable`; its attributes are named like the columns.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class ScoreRow:
 
     @property
     def note(self) -> str:
-        """Why there is no score, why not to trust it, or that it is flagged; else empty."""
+        """Why there is no score, why not to trust it, or ``flagged``; empty otherwise."""
         return self.error or self.warning or ("flagged" if self.flag else "")
 
 
@@ -84,12 +84,11 @@ class ScoreTable:
     error, warning : list of str, length n
     p_value, q_value : ndarray of float64, shape (n,)
         Conformal p-value and Benjamini-Hochberg q-value; NaN before calibration, for failed
-        images, and where `warning` says that the image is outside what the model knows.
+        images, and where `warning` says that the image is outside the range that the model knows.
     flag : ndarray of bool, shape (n,)
         Selected at the requested false-discovery rate.
     components : dict of str to ndarray, shape (n,)
-        Named parts of the score, the plain ``reconstruction_mse`` among them; also columns of
-        text.
+        Named parts of the score, such as ``reconstruction_mse``; they may be text.
 
     Examples
     --------
@@ -115,15 +114,15 @@ class ScoreTable:
     components: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in TEXT:
+        for name in TEXT_COLUMNS:
             object.__setattr__(self, name, [str(text) for text in getattr(self, name)])
-        for name in NUMBERS:
+        for name in NUMBER_COLUMNS:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
         object.__setattr__(self, "flag", np.asarray(self.flag, dtype=bool))
         names = sorted(self.components, key=lambda name: name != FIRST_COMPONENT)
         parts = {name: _column(self.components[name]) for name in names}
         object.__setattr__(self, "components", parts)
-        if clash := set(parts) & set(FIXED):
+        if clash := set(parts) & set(FIXED_COLUMNS):
             raise ValueError(f"a component cannot be called {clash.pop()!r}")
         lengths = {name: len(column) for name, column in self.columns().items()}
         if len(set(lengths.values())) > 1:
@@ -144,9 +143,9 @@ class ScoreTable:
     def __getitem__(
         self, index: int | str | slice | Sequence[int] | NDArray[Any]
     ) -> ScoreRow | NDArray[Any] | ScoreTable:
-        """One row by its position, one column by its name, or a table of some rows.
+        """Get one row by its position, one column by its name, or a table of some rows.
 
-        A slice, a list of positions or a boolean mask gives another table.
+        A slice, a list of positions or a boolean mask selects the rows of a table.
         """
         if isinstance(index, str):
             return np.asarray(self.columns()[index])
@@ -163,7 +162,7 @@ class ScoreTable:
                 components={name: values[rows] for name, values in self.components.items()},
             )
         return ScoreTable(
-            **{name: [getattr(self, name)[row] for row in rows] for name in TEXT},
+            **{name: [getattr(self, name)[row] for row in rows] for name in TEXT_COLUMNS},
             anomaly_score=self.anomaly_score[rows],
             p_value=self.p_value[rows],
             q_value=self.q_value[rows],
@@ -185,7 +184,7 @@ class ScoreTable:
 
     @property
     def n_warned(self) -> int:
-        """Number of scored images outside what the model knows."""
+        """Number of scored images with a warning."""
         return int(np.count_nonzero(self.scored & self._warned))
 
     @property
@@ -202,7 +201,7 @@ class ScoreTable:
         return np.lexsort((-score, self._warned, ~self.scored))
 
     def rank(self) -> NDArray[np.int_]:
-        """Place of each image in `order`, from 1; shape (n,)."""
+        """Rank of each image, 1 for the most anomalous; shape (n,)."""
         ranks = np.empty(len(self), dtype=int)
         ranks[self.order()] = np.arange(1, len(self) + 1)
         return ranks
@@ -218,13 +217,13 @@ class ScoreTable:
     # -- other shapes -----------------------------------------------------------------------
 
     def columns(self) -> dict[str, Any]:
-        """Name -> list or array, in the order of the file."""
-        return {name: getattr(self, name) for name in FIXED} | dict(self.components)
+        """Name -> list or array of each column, in the order of the file."""
+        return {name: getattr(self, name) for name in FIXED_COLUMNS} | dict(self.components)
 
     def to_structured(self) -> NDArray[Any]:
-        """numpy structured array, shape (n,), one field per column."""
+        """Convert to a numpy structured array, shape (n,), one field per column."""
         columns = {
-            name: np.asarray(c, dtype=str) if name in TEXT else np.asarray(c)
+            name: np.asarray(c, dtype=str) if name in TEXT_COLUMNS else np.asarray(c)
             for name, c in self.columns().items()
         }
         table = np.empty(len(self), dtype=[(name, c.dtype) for name, c in columns.items()])
@@ -233,11 +232,11 @@ class ScoreTable:
         return table
 
     def to_table(self) -> Table:
-        """`astropy.table.Table` in which missing numbers are masked."""
+        """Convert to an `astropy.table.Table` in which missing numbers are masked."""
         return astropy_table(self.columns(), DESCRIPTIONS)
 
     def to_pandas(self) -> DataFrame:
-        """`pandas.DataFrame`, one row per image.
+        """Convert to a `pandas.DataFrame`, one row per image.
 
         Raises
         ------
@@ -251,7 +250,7 @@ class ScoreTable:
     def write(self, path: str | Path) -> Path:
         """Write CSV, ECSV or Parquet, by suffix, at full precision.
 
-        Missing numbers are empty fields. The file is written beside its place and renamed.
+        Missing numbers are empty fields. The file is written under another name and then renamed.
 
         Raises
         ------
@@ -263,19 +262,19 @@ class ScoreTable:
 
     @classmethod
     def read(cls, path: str | Path) -> ScoreTable:
-        """Read what `write` wrote; columns of other names become components.
+        """Read a table that `write` wrote; columns of other names become components.
 
         Raises
         ------
         DataError
-            If it is no table with ``id`` and ``anomaly_score``, in one line that says why.
+            If it is no table with ``id`` and ``anomaly_score``.
         """
-        columns = read_columns(Path(path), text=TEXT)
+        columns = read_columns(Path(path), text=TEXT_COLUMNS)
         for name in ("id", "anomaly_score"):
             if name not in columns:
                 raise DataError(f"{path} is no score table: it has no column {name!r}")
-        empty: dict[str, list[Any]] = {name: [""] * len(columns["id"]) for name in TEXT}
-        empty |= {name: [math.nan] * len(columns["id"]) for name in NUMBERS}
+        empty: dict[str, list[Any]] = {name: [""] * len(columns["id"]) for name in TEXT_COLUMNS}
+        empty |= {name: [math.nan] * len(columns["id"]) for name in NUMBER_COLUMNS}
         known = {name: columns.pop(name, missing) for name, missing in empty.items()}
         flag = np.array(columns.pop("flag", np.zeros(len(known["id"]))), dtype=bool)
         try:
@@ -287,7 +286,7 @@ class ScoreTable:
 
     def __repr__(self) -> str:
         lines = [self._summary()]
-        top = list(self.top(SHOWN))
+        top = list(self.top(ROWS_IN_VIEW))
         if top:
             width = max(len(row.id) for row in top)
             lines.append(f"  {'id':<{width}}  anomaly_score    p_value    q_value")
@@ -298,15 +297,15 @@ class ScoreTable:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        columns = self.top(SHOWN).columns()
-        notes = [row.note for row in self.top(SHOWN)]
+        columns = self.top(ROWS_IN_VIEW).columns()
+        notes = [row.note for row in self.top(ROWS_IN_VIEW)]
         kept = {k: v for k, v in columns.items() if k not in ("error", "warning", "flag")}
         return html_table({**kept, "note": notes}, self._summary())
 
     def _summary(self) -> str:
         text = f"ScoreTable of {len(self)} images: {np.count_nonzero(self.flag)} flagged"
         text += f", {self.n_warned} with a warning, {self.n_failed} failed"
-        return text + (f"; the {SHOWN} most anomalous:" if len(self) > SHOWN else "")
+        return text + (f"; the {ROWS_IN_VIEW} most anomalous:" if len(self) > ROWS_IN_VIEW else "")
 
 
 def _short(value: float) -> str:

@@ -1,8 +1,8 @@
-"""Shards, receipts and engines: work on more images than one process should hold.
+"""Score or simulate more images than one process should hold: shards, receipts and engines.
 
-A shard is what one worker does in one go: a file or folder of images to score, or a range of
-images to simulate. Each is done whole or not at all and leaves a receipt, so that work that was
-stopped, by whatever, goes on where it was.
+A shard is the work of one task: a file or folder of images to score, or a range of images to
+simulate. A task is finished completely or leaves nothing. When it is finished it writes a receipt,
+so that work that was stopped for any reason continues with the shards that have none.
 """
 
 from lumpylens.scale.campaign import Campaign, score_shards

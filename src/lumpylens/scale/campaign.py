@@ -1,4 +1,4 @@
-"""Score any number of shards, and bring together what they say."""
+"""Score any number of shards, and combine their results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,20 +19,21 @@ from lumpylens.files.receipts import read_receipt, write_receipt
 from lumpylens.files.tables import check_table_place
 from lumpylens.files.writing import check_replaceable, check_writable, whole_file
 from lumpylens.scale.engine import check_cluster, perform_all
-from lumpylens.scale.selection import select
+from lumpylens.scale.selection import select_images
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training.device import check_device
 
 __all__ = ["Campaign", "score_shards"]
 
 NOTE, SUMMARY, SHARDS = "campaign.json", "summary.json", "shards"
-SHOWN = 10
-"""Failed shards and reasons named one by one."""
+MOST_LISTED = 10
+"""Failed shards, and reasons of failed images, that a summary lists one by one; more would push the
+numbers off the screen."""
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """What became of the images of many shards.
+    """Numbers of scored, failed and flagged images over many shards.
 
     Attributes
     ----------
@@ -43,9 +44,9 @@ class Campaign:
         Number of shards, and of those that had been finished before this call.
     images, scored, failed, warned, flagged : int
     p_value_limit : float or None
-        Images with at most this p-value are flagged; None if there are none.
+        Images with at most this p-value are flagged; None if no image is flagged.
     fdr : float
-        False-discovery rate at which they are.
+        False-discovery rate at which images are flagged.
     reasons : dict of str to int
         Number of failed images by reason.
     failed_shards : dict of str to str
@@ -71,10 +72,10 @@ class Campaign:
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """The same in sentences, without the long tail of failures."""
-        made = self.shards - self.shards_before - len(self.failed_shards)
+        """Summarise the campaign in sentences, with the first few failures."""
+        newly = self.shards - self.shards_before - len(self.failed_shards)
         lines = [
-            f"{self.images} images of {self.shards} shards in {self.seconds:.1f} s ({made} shards "
+            f"{self.images} images of {self.shards} shards in {self.seconds:.1f} s ({newly} shards "
             f"scored, {self.shards_before} found finished, {len(self.failed_shards)} failed)",
             f"{self.scored} scored, {self.failed} failed, {self.warned} with a warning, "
             f"{self.flagged} flagged at a false-discovery rate of {self.fdr:g}",
@@ -96,22 +97,22 @@ def score_shards(
     device: str = "auto",
     progress: bool = True,
 ) -> Campaign:
-    """Score shards of images, each once, wherever they are done.
+    """Score shards of images, each once, in this process or on a cluster.
 
     Memory of the calling process depends on the number of shards and of calibration images, not
     on the number of images: shards are reduced to counts of p-values and their most anomalous
-    rows. Shards whose receipt says that they are done, with this model and these settings, are
-    not done again, so that a call that was cut short is simply repeated.
+    rows. Shards with a receipt of this model and these settings are not scored again, so a call
+    that was stopped is continued by calling it again.
 
     Parameters
     ----------
     model : str or Path
         Model folder, or the name of a shipped model.
     shards : iterable of str or Path
-        Each whatever `LensImages.open` reads; ``@FILE`` stands for the paths in a text file, one
-        a line.
+        Each is a path that `LensImages.open` reads; ``@FILE`` stands for the paths in a text
+        file, one per line.
     out : str or Path
-        Folder for results; one of an earlier call with the same model is gone on with.
+        Folder for results; the folder of an earlier call with the same model is continued.
     cluster : str, optional
         ``local:N`` (N processes of this machine), ``local`` (one per core), the address of a
         Dask scheduler or its scheduler file. Default: this process. Model, shards and `out` must
@@ -133,7 +134,7 @@ def score_shards(
     Raises
     ------
     DataError
-        If there are no shards, `out` holds something else, or the cluster is gone.
+        If there are no shards, `out` holds something else, or the cluster cannot be reached.
     ModelError
         If the model cannot be loaded or has no fast score, or a setting makes no sense.
     """
@@ -173,19 +174,19 @@ def score_shards(
         done, failures = perform_all(tasks, cluster, on_done)
     finished = [task for position, task in enumerate(tasks) if position not in failures]
     failed = {tasks[position].shard: why for position, why in sorted(failures.items())}
-    found = select(finished, calibration, fdr=fdr, top=top, out=folder)
+    selection = select_images(finished, calibration, fdr=fdr, top=top, out=folder)
     campaign = Campaign(
         folder=str(out),
         shards=len(tasks),
         shards_before=len(finished) - done,
-        images=found.images,
-        scored=found.images - found.failed,
-        failed=found.failed,
-        warned=found.warned,
-        flagged=found.flagged,
-        p_value_limit=found.p_value_limit,
+        images=selection.images,
+        scored=selection.images - selection.failed,
+        failed=selection.failed,
+        warned=selection.warned,
+        flagged=selection.flagged,
+        p_value_limit=selection.p_value_limit,
         fdr=fdr,
-        reasons=dict(Counter(found.reasons).most_common()),
+        reasons=dict(Counter(selection.reasons).most_common()),
         failed_shards=failed,
         seconds=round(time.perf_counter() - started, 3),
     )
@@ -194,15 +195,15 @@ def score_shards(
 
 
 def _listed(shards: Iterable[str | Path]) -> Iterator[str]:
-    """Absolute paths of the shards, lists of them opened up; each only once."""
-    seen: set[Path] = set()
+    """Absolute paths of the shards, with those of lists; an error if one is given twice."""
+    listed: set[Path] = set()
     for path in _paths(shards):
         place = path.expanduser().resolve()
-        if place in seen:
+        if place in listed:
             raise DataError(f"the shard {path} is given twice")
-        seen.add(place)
+        listed.add(place)
         yield str(place)
-    if not seen:
+    if not listed:
         raise DataError("there are no shards to score; give files or folders of images")
 
 
@@ -220,22 +221,22 @@ def _paths(shards: Iterable[str | Path]) -> Iterator[Path]:
 
 
 def open_folder(folder: Path, mark: str, *, holds: str) -> None:
-    """Make the folder, or accept that of an earlier call with the same mark.
+    """Make the folder of results, or accept one of an earlier call with the same mark.
 
     Parameters
     ----------
     folder : Path
     mark : str
-        Digest of what all its shards have in common.
+        Digest of the settings that all its shards share.
     holds : str
-        What a folder of another mark holds, for the message.
+        What a folder with another mark holds, for the message.
 
     Raises
     ------
     DataError
         If it holds anything else, or cannot be written.
     ModelError
-        If its mark is another one.
+        If the folder has another mark.
     """
     check_replaceable(folder, made_by_us=NOTE)
     try:
@@ -268,7 +269,9 @@ def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> N
 
 
 def first_of(sentences: Iterable[str]) -> list[str]:
-    """As many sentences as a screen takes, and how many more there are."""
-    every: Sequence[str] = list(sentences)
-    more = [f"and {len(every) - SHOWN} more, see {SUMMARY}"] if len(every) > SHOWN else []
-    return [*every[:SHOWN], *more]
+    """Keep the first `MOST_LISTED` sentences, and say how many more there are."""
+    every = list(sentences)
+    more = (
+        [f"and {len(every) - MOST_LISTED} more, see {SUMMARY}"] if len(every) > MOST_LISTED else []
+    )
+    return [*every[:MOST_LISTED], *more]

@@ -1,4 +1,4 @@
-"""Loaded by local workers when they start: Ctrl-C is for the driver, which then ends them."""
+"""Loaded by local workers when they start: only their parent handles Ctrl-C, and ends them."""
 
 from __future__ import annotations
 

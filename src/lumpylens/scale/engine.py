@@ -22,23 +22,25 @@ LOCAL = re.compile(r"local(?::([1-9]\d*))?")
 ADDRESS = re.compile(r"\w+://.+|[\w.-]+:\d+|.+\.json")
 CONNECT_TIMEOUT_S = 20
 CLOSE_TIMEOUT_S = 5
+"""Seconds that a scheduler has to answer, and that closing may take; a short wait would give up on
+a busy scheduler, a long one keep the user waiting for one that is gone."""
+
 NO_LOG = logging.CRITICAL + 1
-TASKS_PER_THREAD = 4
-"""Given out at once: enough that no worker waits, few enough that a million shards cost the
-scheduler no memory."""
-LEAST_TASKS = 16
+TASKS_PER_THREAD, LEAST_TASKS = 4, 16
+"""Tasks submitted at once, per thread and at least: enough that no worker waits for the next one,
+and few enough that a million shards need no memory in the scheduler."""
 
 
 class Task(Protocol):
-    """Work that any machine can do, whole or not at all, and that leaves a receipt."""
+    """Work that any machine can do, that is finished completely or not at all, with a receipt."""
 
     def run(self) -> bool:
-        """Do it, unless it has been done; tell whether it was done by this call."""
+        """Do the work, unless it has a receipt; tell whether this call did it."""
         ...
 
 
 def check_cluster(cluster: str | None) -> None:
-    """Refuse what names no cluster, before anything is started.
+    """Raise if `cluster` is no valid name or address, before anything is started.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def perform_all(
     Raises
     ------
     DataError
-        If the scheduler cannot be reached, or goes away. Finished tasks have their receipts.
+        If the scheduler cannot be reached, or stops. Finished tasks have their receipts.
     """
     done, failures = 0, {}
     outcomes = _here(tasks) if cluster is None else _on_cluster(tasks, cluster)
@@ -106,12 +108,12 @@ def _on_cluster(tasks: Sequence[Task], cluster: str) -> Iterator[tuple[int, bool
         try:
             yield from _outcomes(client, tasks, cluster)
         except (OSError, CancelledError, concurrent.futures.CancelledError) as problem:
-            # Whatever call was under way when the connection broke raises what it likes.
+            # A broken connection raises one of these, depending on the call that was running.
             raise _gone(cluster) from problem
 
 
 def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tuple[int, bool | str]]:
-    """Give out tasks, a few for each thread at a time, and take what comes of them."""
+    """Submit tasks, a few for each thread at a time, and yield their outcomes."""
     threads = sum(client.nthreads().values())
     if not threads:
         warnings.warn(
@@ -121,7 +123,7 @@ def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tupl
     left = iter(enumerate(tasks))
     positions: dict[str, int] = {}
 
-    def give_out(most: int) -> list[Any]:
+    def submit(most: int) -> list[Any]:
         futures = []
         for position, task in itertools.islice(left, most):
             future = client.submit(_run, task, pure=False)
@@ -129,16 +131,16 @@ def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tupl
             futures.append(future)
         return futures
 
-    finished = _distributed().as_completed(give_out(max(LEAST_TASKS, TASKS_PER_THREAD * threads)))
+    finished = _distributed().as_completed(submit(max(LEAST_TASKS, TASKS_PER_THREAD * threads)))
     for future in finished:
         while future.status == "lost":
-            # Its worker died with the result in hand; another does it again.
+            # The worker that held the result died; another worker repeats the task.
             _distributed().wait(future)
         if future.status == "cancelled":
             raise _gone(cluster)
         outcome = future.result() if future.status == "finished" else _reason(future)
         yield positions.pop(future.key), outcome
-        finished.update(give_out(1))
+        finished.update(submit(1))
 
 
 def _gone(cluster: str) -> DataError:
@@ -198,7 +200,7 @@ def _connected(cluster: str) -> Iterator[Any]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep Dask's log off the screen: what a user should know comes as a failed shard."""
+    """Silence Dask's log: a failure is reported as that of a shard."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""Receipts: what was done to a shard, with what, and what came of it in a few numbers."""
+"""Receipts: which work was done on a shard, with which settings, and its result in numbers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FORMAT = 1
 
 
 class Receipt(BaseModel):
-    """What every kind of work leaves beside its result.
+    """Record that every kind of work writes beside its result.
 
     Attributes
     ----------
     shard : str
-        What was worked on, as given.
+        Path or name of the shard, as given.
     stamp : str
         Digest of names, sizes and times of change of its files; empty if there are none.
     config : str
@@ -67,17 +67,17 @@ class Receipt(BaseModel):
         write_receipt(self.model_dump(), path)
 
     def whole(self, folder: Path) -> bool:
-        """Tell whether the result that it speaks of lies in `folder`, unchanged."""
+        """Tell whether the result that it names lies in `folder`, unchanged."""
         try:
             return digest_of_file(folder / self.result) == self.result_sha256
         except OSError:
             return False
 
 
-Kind = TypeVar("Kind", bound=Receipt)
+AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 
-def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind | None:
+def receipt_of(path: Path, kind: type[AnyReceipt], wanted: Mapping[str, str]) -> AnyReceipt | None:
     """Read the receipt of the very work that is wanted, if its result lies beside it.
 
     Parameters
@@ -85,23 +85,23 @@ def receipt_of(path: Path, kind: type[Kind], wanted: Mapping[str, str]) -> Kind 
     path : Path
     kind : type of Receipt
     wanted : mapping of str to str
-        What it must say.
+        Values that its fields must have.
     """
     found = kind.read(path, wanted)
     return found if found is not None and found.whole(path.parent) else None
 
 
-def check_program(meant: str) -> None:
-    """Refuse to work for another version of lumpylens.
+def check_program(giver: str) -> None:
+    """Raise if the work was given out by another version of lumpylens.
 
     Raises
     ------
     ModelError
-        If `meant` is not the version that runs here.
+        If `giver` is not the version that runs here.
     """
     here = version("lumpylens")
-    if meant != here:
+    if giver != here:
         raise ModelError(
-            f"this machine has lumpylens {here}, and the work was given out by {meant}; "
+            f"this machine has lumpylens {here}, and the work was given out by {giver}; "
             "install the same everywhere"
         )

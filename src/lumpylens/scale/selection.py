@@ -1,4 +1,4 @@
-"""From the receipts of all shards to one ranking and one selection.
+"""Combine the receipts of all shards into one ranking and one selection.
 
 Receipts and tables are read one at a time, so that memory does not grow with the number of
 images.
@@ -20,10 +20,10 @@ from lumpylens.errors import DataError
 from lumpylens.files.tables import csv_rows, read_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.results.calibration import Calibration, benjamini_hochberg_of_counts
-from lumpylens.results.score_table import TEXT
+from lumpylens.results.score_table import TEXT_COLUMNS
 from lumpylens.scale.shards import ScoreReceipt, ScoreTask
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "select_images"]
 
 TOP, SELECTED, Q_VALUES = "top.csv", "selected.csv", "q_values.csv"
 
@@ -49,10 +49,12 @@ class Selection:
     reasons: Counter[str]
 
 
-def select(
+def select_images(
     tasks: Sequence[ScoreTask], calibration: Calibration, *, fdr: float, top: int, out: Path
 ) -> Selection:
-    """Write ``top.csv``, ``selected.csv`` and ``q_values.csv``.
+    """Rank and flag the images of all shards.
+
+    Writes ``top.csv``, ``selected.csv`` and ``q_values.csv``.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def select(
     counts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
     images = failed = warned = 0
     reasons: Counter[str] = Counter()
-    # Least anomalous first: by warning, score, and for equal scores the order of the images.
+    # A heap with the least anomalous first: by warning, score, and order of the images.
     best: list[tuple[bool, float, int, int]] = []
     for number, receipt in enumerate(_receipts(tasks)):
         images, failed = images + receipt.images, failed + receipt.failed
@@ -122,7 +124,7 @@ def _write_rows(
     best: list[tuple[bool, float, int, int]],
     out: Path,
 ) -> None:
-    """Pick the flagged and the most anomalous rows out of the tables of the shards."""
+    """Write the flagged and the most anomalous rows of the shards' tables."""
     wanted: dict[int, dict[int, int]] = {}
     for place, (_, _, number, row) in enumerate(sorted(best, reverse=True)):
         wanted.setdefault(-number, {})[-row] = place
@@ -133,7 +135,7 @@ def _write_rows(
             places = wanted.get(number, {})
             if not places and (not receipt.p_values or receipt.p_values[0][0] > limit):
                 continue
-            columns = read_columns(Path(tasks[number].folder) / receipt.result, text=TEXT)
+            columns = read_columns(Path(tasks[number].folder) / receipt.result, text=TEXT_COLUMNS)
             ranks = np.rint(np.nan_to_num(np.asarray(columns["p_value"]) * size)).astype(int)
             flagged = (ranks > 0) & (ranks <= limit)
             for row in sorted({*np.flatnonzero(flagged).tolist(), *places}):

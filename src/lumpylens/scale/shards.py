@@ -1,4 +1,4 @@
-"""Score one shard: engine-free, whole or not at all, and not twice."""
+"""Score one shard, completely or not at all, and only once; no engine is needed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,16 @@ if TYPE_CHECKING:
 __all__ = ["ScoreReceipt", "ScoreTask", "score_shard"]
 
 MOST_IMAGES = 2**20
-"""In one shard: bounds what a worker holds to some 0.5 GB beside its model and one batch."""
+"""Most images in one shard: it limits the memory of a worker to about 0.5 GB, besides its model and
+one batch."""
+
 REASONS = 20
-"""Different reasons for failure that a receipt tells apart; the others are counted together."""
+"""Reasons for failure that a receipt counts separately; the others are counted together, so that a
+receipt stays small when every file fails with its own message."""
+
 OTHER_REASONS = "other reasons"
-LEFT_TO_THE_CAMPAIGN = ("q_value", "flag")
-"""Columns that depend on all shards."""
+COLUMNS_OVER_ALL_SHARDS = ("q_value", "flag")
+"""Columns that depend on all shards; the table of one shard does not have them."""
 
 _one_at_a_time = threading.Lock()
 
@@ -71,7 +75,9 @@ class ScoreReceipt(Receipt):
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """A shard to score, in words that travel to any machine with the same file system.
+    """A shard to score, described by text and numbers that can be sent to any machine.
+
+    All machines need the same file system.
 
     Attributes
     ----------
@@ -80,20 +86,20 @@ class ScoreTask:
     model : str
         Model folder or the name of a shipped model.
     model_digest : str
-        Of the model that is meant.
+        Digest that the model must have.
     folder : str
-        Where table and receipt go.
+        Where table and receipt are written.
     lumpylens : str
-        Version of the program that is meant.
+        Version that the worker must have.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     top : int
         How many of the most anomalous images the receipt names.
     fast : bool
-        Whether the model's quicker score is meant.
+        Whether to use the model's quicker score.
     detector : str
-        Name or ``module:Class`` of the model's detector, as the user's own process found it: a
-        worker may import that, which it would not because the model says so.
+        Name or ``module:Class`` of the model's detector, as the user's own process knows it. A
+        worker may import this class, but never a class because a model file names it.
     """
 
     shard: str
@@ -108,7 +114,7 @@ class ScoreTask:
 
     @property
     def name(self) -> str:
-        """Stem of the file names of table and receipt; tells shards of one name apart."""
+        """Stem of the file names of table and receipt; differs for shards of the same name."""
         place = Path(self.shard).expanduser().resolve()
         mark = digest_of(str(place))[:10]
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in place.name)[:80]
@@ -116,20 +122,23 @@ class ScoreTask:
 
     @property
     def receipt_path(self) -> Path:
-        """Where the receipt lies or will lie."""
+        """Path of the receipt, whether or not it exists."""
         return Path(self.folder) / f"{self.name}.json"
 
     def wanted(self) -> dict[str, str]:
-        """What a receipt must say to be the receipt of this task.
+        """Values that a receipt of this task must have.
 
         Raises
         ------
         DataError
-            If the shard is not there.
+            If the shard does not exist.
         """
         settings = {
-            "lumpylens": self.lumpylens, "device": self.device, "top": self.top, "fast": self.fast
-        }  # fmt: skip
+            "lumpylens": self.lumpylens,
+            "device": self.device,
+            "top": self.top,
+            "fast": self.fast,
+        }
         return {
             "model": self.model_digest,
             "config": digest_of_settings(settings),
@@ -137,22 +146,22 @@ class ScoreTask:
         }
 
     def receipt(self) -> ScoreReceipt | None:
-        """The receipt of this very task, if its result is there."""
+        """Read the receipt of this task; None if it or its result does not exist."""
         return receipt_of(self.receipt_path, ScoreReceipt, self.wanted())
 
     def run(self) -> bool:
-        """Score the shard, unless that has been done; tell whether it was done by this call.
+        """Score the shard, unless it has a receipt; tell whether this call scored it.
 
         Raises
         ------
         DataError
             If the shard cannot be opened, or the result not written.
         ModelError
-            If the model cannot be loaded, or model or program are others than were meant.
+            If the model cannot be loaded, or has another digest, or the version is another one.
         """
         check_program(self.lumpylens)
-        # A worker with several threads still scores one shard at a time: what keeps the
-        # numerical libraries on one thread is a setting of the whole process.
+        # A worker with several threads still scores one shard at a time, since `one_thread`
+        # changes a setting of the whole process.
         with _one_at_a_time:
             if self.receipt() is not None:
                 return False
@@ -176,7 +185,9 @@ class ScoreTask:
         place = Path(self.folder) / f"{self.name}.parquet"
         with whole_file(place) as beside:
             columns = table.columns()
-            write_columns({k: columns[k] for k in columns if k not in LEFT_TO_THE_CAMPAIGN}, beside)
+            write_columns(
+                {k: columns[k] for k in columns if k not in COLUMNS_OVER_ALL_SHARDS}, beside
+            )
             digest = digest_of_file(beside)
         receipt = ScoreReceipt(
             shard=self.shard,
@@ -205,15 +216,15 @@ def score_shard(
     top: int = 100,
     fast: bool = False,
 ) -> ScoreReceipt:
-    """Score the images of one shard into a table and a receipt, unless they are there.
+    """Score the images of one shard into a table and a receipt, unless these exist.
 
-    Any engine may call it, on any machine, more than once: the result is the same, and is there
-    whole or not at all.
+    Any engine may call it, on any machine, more than once: the result is the same, and is either
+    complete or absent.
 
     Parameters
     ----------
     shard : str or Path
-        Whatever `LensImages.open` reads; at most 1,048,576 images.
+        Path that `LensImages.open` reads; at most 1,048,576 images.
     model : str or Path
         Model folder, or the name of a shipped model.
     folder : str or Path
@@ -250,11 +261,11 @@ def score_shard(
 
 @functools.lru_cache(maxsize=1)
 def _model(location: str, digest: str, fast: bool) -> TrainedModel:
-    """The model, loaded once per process."""
+    """Load the model, once per process."""
     from lumpylens.store.folder import load_model, model_digest
 
-    found = model_digest(location)
-    if found != digest:
+    here = model_digest(location)
+    if here != digest:
         raise ModelError(
             f"the model {location} is not the same here as where the work was given out; "
             "all machines need the same folder and the same lumpylens"
@@ -264,7 +275,7 @@ def _model(location: str, digest: str, fast: bool) -> TrainedModel:
 
 
 def _counted(errors: Sequence[str]) -> dict[str, int]:
-    """Number of failures by reason, the most frequent first."""
+    """Count the failures by reason, the most frequent first."""
     counts = Counter(text for text in errors if text)
     kept = dict(counts.most_common(REASONS))
     if left := counts.total() - sum(kept.values()):

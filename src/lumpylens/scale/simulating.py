@@ -1,4 +1,4 @@
-"""Simulate any number of images in shards, wherever they are made."""
+"""Simulate any number of images in shards, in this process or on a cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["SimulateTask", "SimulationCampaign", "simulate_shards"]
 
 @dataclass(frozen=True)
 class SimulateTask:
-    """A range of images to make, in words that travel to any machine.
+    """A range of images to simulate, described by values that can be sent to any machine.
 
     Attributes
     ----------
@@ -40,12 +40,12 @@ class SimulateTask:
     first, count : int
         Indices of the images: `count` of them from `first`.
     folder : str
-        Where images, table of true numbers and receipt go.
+        Where images, table of true numbers and receipt are written.
     sources : str or None
         Images of galaxies to put behind the lenses.
     device : str
     lumpylens : str
-        Version of the program that is meant.
+        Version that the worker must have.
     """
 
     population: Population
@@ -65,12 +65,12 @@ class SimulateTask:
 
     @property
     def receipt_path(self) -> Path:
-        """Where the receipt lies or will lie."""
+        """Path of the receipt, whether or not it exists."""
         return Path(self.folder) / f"{self.name}.json"
 
     def wanted(self) -> dict[str, str]:
-        """What a receipt must say to be the receipt of this task."""
-        what = {
+        """Values that a receipt of this task must have."""
+        settings = {
             "population": repr(self.population),
             "substructure": repr(self.substructure),
             "images": [self.seed, self.first, self.count],
@@ -78,14 +78,14 @@ class SimulateTask:
             "lumpylens": self.lumpylens,
         }
         found = "" if self.sources is None else stamp(Path(self.sources))
-        return {"config": digest_of_settings(what), "stamp": found}
+        return {"config": digest_of_settings(settings), "stamp": found}
 
     def receipt(self) -> Receipt | None:
-        """The receipt of this very task, if its result is there."""
+        """Read the receipt of this task; None if it or its result does not exist."""
         return receipt_of(self.receipt_path, Receipt, self.wanted())
 
     def run(self) -> bool:
-        """Make the images, unless that has been done; tell whether it was done by this call.
+        """Simulate the images, unless there is a receipt; tell whether this call simulated them.
 
         Raises
         ------
@@ -101,20 +101,20 @@ class SimulateTask:
             return False
         started, folder, wanted = time.perf_counter(), Path(self.folder), self.wanted()
         try:
-            # Two workers may have the same range, when one of them is taken for dead.
+            # Two workers may have the same range, if the scheduler lost contact with the first.
             with tempfile.TemporaryDirectory(prefix=f".{self.name}.", dir=folder) as beside:
-                made = Path(beside) / f"{self.name}.h5"
+                images = Path(beside) / f"{self.name}.h5"
                 simulate(
                     self.population,
                     seed=self.seed,
                     substructure=self.substructure,
                     indices=range(self.first, self.first + self.count),
                     sources=self.sources,
-                    out=made,
+                    out=images,
                     device=self.device,
                     progress=False,
                 )
-                digest = digest_of_file(made)
+                digest = digest_of_file(images)
                 for path in sorted(Path(beside).glob(f"{self.name}.*")):
                     path.replace(folder / path.name)
         except OSError as problem:
@@ -134,7 +134,7 @@ class SimulateTask:
 
 @dataclass(frozen=True)
 class SimulationCampaign:
-    """What became of the shards.
+    """Numbers of images and of finished and failed shards.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class SimulationCampaign:
     shards, shards_before : int
         Number of shards, and of those that had been finished before this call.
     images : int
-        That are there.
+        Number of images in the finished shards.
     failed_shards : dict of str to str
         Shards that could not be made, and why.
     seconds : float
@@ -158,7 +158,7 @@ class SimulationCampaign:
     seconds: float
 
     def lines(self) -> list[str]:
-        """The same in sentences."""
+        """Summarise the campaign in sentences."""
         lines = [
             f"{self.images} images in {self.shards - len(self.failed_shards)} shards "
             f"({self.shards_before} found finished, {len(self.failed_shards)} failed) in "
@@ -184,53 +184,64 @@ def simulate_shards(
 ) -> SimulationCampaign:
     """Simulate images in shards; every image is the one that `simulate` makes.
 
-    A call that was cut short is simply repeated: finished shards are not made again.
+    A call that was stopped is continued by calling it again: finished shards are kept.
 
     Parameters
     ----------
     preset, n, seed, substructure, settings, sources, device
         See `lumpylens.simulate`.
     out : str or Path
-        Folder; one of an earlier call with the same settings is gone on with.
+        Folder; that of an earlier call with the same settings is continued.
     cluster : str, optional
         See `lumpylens.scale.score_shards`.
     shard : int
-        Images in each.
+        Number of images in each shard.
     progress : bool
         Show a bar on standard error.
 
     Raises
     ------
     DataError
-        If a setting makes no sense, `out` holds something else, or the cluster is gone.
+        If a setting makes no sense, `out` holds something else, or the cluster cannot be
+        reached.
     """
     from lumpylens.simulation.images import lumps_of, simulate
     from lumpylens.simulation.presets import population
 
     started = time.perf_counter()
     if n < 1 or shard < 1 or seed < 0:
-        raise DataError(f"numbers of images are positive, and a seed is not negative: got {n} "
-                        f"images in shards of {shard}, seed {seed}")  # fmt: skip
+        raise DataError(
+            f"numbers of images are positive, and a seed is not negative: got {n} images in "
+            f"shards of {shard}, seed {seed}"
+        )
     check_cluster(cluster)
     chosen = population(preset)
     lumps = lumps_of(chosen, substructure, settings)
     device = "cpu" if device == "auto" else device
-    found = None if sources is None else str(Path(sources).expanduser().resolve())
-    # What makes no image fails here, and not in every shard.
-    simulate(chosen, 1, seed=seed, substructure=lumps, sources=found, device=device, progress=False)
+    galaxies = None if sources is None else str(Path(sources).expanduser().resolve())
+    # One image is simulated here, so that wrong settings fail once and not in every shard.
+    simulate(
+        chosen, 1, seed=seed, substructure=lumps, sources=galaxies, device=device, progress=False
+    )
     folder = Path(out)
-    settings = {
+    identity = {
         "population": repr(chosen), "substructure": repr(lumps), "seed": seed, "shard": shard,
-        "sources": found or "",
+        "sources": galaxies or "",
     }  # fmt: skip
-    open_folder(folder, digest_of_settings(settings), holds="images of other settings")
+    open_folder(folder, digest_of_settings(identity), holds="images of other settings")
     tasks = [
         SimulateTask(
-            chosen, lumps, seed, first, min(shard, n - first), str(folder.resolve() / SHARDS),
-            sources=found, device=device,
+            population=chosen,
+            substructure=lumps,
+            seed=seed,
+            first=first,
+            count=min(shard, n - first),
+            folder=str(folder.resolve() / SHARDS),
+            sources=galaxies,
+            device=device,
         )
         for first in range(0, n, shard)
-    ]  # fmt: skip
+    ]
     with counted("simulating shards", len(tasks), show=progress) as on_done:
         done, failures = perform_all(tasks, cluster, on_done)
     campaign = SimulationCampaign(

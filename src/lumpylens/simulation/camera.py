@@ -1,4 +1,4 @@
-"""From a lens to its image: blur, noise, and what the file format makes of them."""
+"""From a lens to its image: blur, noise, and the rounding and compression of the file format."""
 
 from __future__ import annotations
 
@@ -28,9 +28,14 @@ from lumpylens.simulation.populations import PSF_SIGMAS, Population
 from lumpylens.simulation.sources import Clump, Galaxies, sersic_flux
 
 __all__ = [
-    "brightness", "brightness_of_many", "develop", "expose", "jpeg_content", "photograph",
+    "brightness",
+    "brightness_of_many",
+    "develop",
+    "expose",
+    "jpeg_content",
+    "photograph",
     "point_spread",
-]  # fmt: skip
+]
 
 
 @lru_cache(maxsize=8)
@@ -41,10 +46,10 @@ def _scene(size: int, samples: int, pitch: float | None) -> Scene:
 
 
 def _widths(sigma: float, scene: Scene, samples: int) -> tuple[float, float]:
-    """Blur of lens and source in pixels.
+    """Widths of the blur of lens light and source, in pixels.
 
-    With one sample the source is seen at pixel centres alone; averaging over a pixel is a little
-    more blur.
+    With one sample per pixel the source is evaluated at pixel centres only. A slightly wider blur
+    then stands for the average over the pixel.
     """
     return sigma, sigma if samples > 1 else math.sqrt(sigma**2 + scene.sampling_variance)
 
@@ -55,17 +60,17 @@ def _kernel_radius(sigma: float) -> int:
 
 @lru_cache(maxsize=8)
 def point_spread(sigma_px: float, radius: int | None = None) -> NDArray[np.float32]:
-    """Gaussian kernel of odd side and sum 1.
+    """Compute a Gaussian kernel with an odd number of pixels per side and sum 1.
 
     Parameters
     ----------
     sigma_px : float
     radius : int, optional
-        Half the side. Default: as large as matters.
+        Half-width in pixels. Default: `PSF_SIGMAS` standard deviations.
     """
     at = np.arange(2 * (radius or _kernel_radius(sigma_px)) + 1)
-    one = np.exp(-0.5 * ((at - at.mean()) / sigma_px) ** 2)
-    kernel = np.outer(one, one)
+    profile = np.exp(-0.5 * ((at - at.mean()) / sigma_px) ** 2)
+    kernel = np.outer(profile, profile)
     normalised: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)
     normalised.flags.writeable = False
     return normalised
@@ -78,7 +83,7 @@ def brightness(
     galaxies: Galaxies | None = None,
     cusp_pitch: float | None = None,
 ) -> NDArray[np.float32]:
-    """Blurred, noiseless image of a lens, shape (size_px, size_px).
+    """Compute the blurred, noiseless image of a lens, shape (size_px, size_px).
 
     Parameters
     ----------
@@ -87,9 +92,9 @@ def brightness(
     samples : int
         Rays per pixel and axis.
     galaxies : Galaxies, optional
-        Those among which the lens's `source_image` counts.
+        Galaxies that the lens's `source_image` is a position in.
     cusp_pitch : float, optional
-        As of the `Population`.
+        See `Population`.
     """
     scene, numbers = _scene(size_px, samples, cusp_pitch), lens.numbers()
     widths = _widths(lens.psf_sigma_px, scene, samples)
@@ -108,7 +113,7 @@ def _source(
     v: NDArray[np.float32],
     galaxies: Galaxies | None,
 ) -> NDArray[np.float32]:
-    """Light of the source where the rays come from."""
+    """Light of the source at the positions where the rays end."""
     if lens.source_image >= 0:
         if galaxies is None:
             raise DataError("the lens's source is an image, and no galaxies are given")
@@ -118,17 +123,17 @@ def _source(
         )
         light = np.float32(flux) * light
     else:
-        shape = (numbers[INDEX[name]] for name in SOURCE)
+        shape = (numbers[INDEX[name]] for name in SOURCE_SHAPE)
         light = np.float32(lens.source_brightness) * fused.sersic_light(u, v, *shape)
-    for one in lens.clumps:
-        dx, dy = u - np.float32(one.x_px), v - np.float32(one.y_px)
-        light += np.float32(one.brightness) * fused.sersic_light(
-            dx, dy, 0.0, 0.0, math.log(one.radius_px), 0.0
+    for clump in lens.clumps:
+        dx, dy = u - np.float32(clump.x_px), v - np.float32(clump.y_px)
+        light += np.float32(clump.brightness) * fused.sersic_light(
+            dx, dy, 0.0, 0.0, math.log(clump.radius_px), 0.0
         )
     return light
 
 
-SOURCE = ("source_eta_1", "source_eta_2", "log_source_radius_px", "log_source_index")
+SOURCE_SHAPE = ("source_eta_1", "source_eta_2", "log_source_radius_px", "log_source_index")
 
 
 def _blurred(light: NDArray[np.float32], sigma: float, samples: int) -> NDArray[np.float32]:
@@ -146,12 +151,12 @@ def brightness_of_many(
     device: str = "cpu",
     cusp_pitch: float | None = None,
 ) -> NDArray[np.float32]:
-    """As `brightness`, in one batch of torch operations: for graphics cards.
+    """Compute `brightness` of many lenses in one batch of torch operations, for graphics cards.
 
     Parameters
     ----------
     lenses : sequence of Lens
-        With Sersic sources, clumps or not.
+        With Sersic sources, with or without clumps.
     size_px, samples : int
     device : str
         A torch device.
@@ -177,22 +182,22 @@ def brightness_of_many(
         for k in range(most):
             clumps = [lens.clumps[k] if k < len(lens.clumps) else NO_CLUMP for lens in lenses]
             at_x, at_y, size, bright = (
-                _column([getattr(one, name) for one in clumps], parameters)
+                _column([getattr(clump, name) for clump in clumps], parameters)
                 for name in ("x_px", "y_px", "radius_px", "brightness")
             )
             source += bright * sersic(u - at_x, v - at_y, zero, zero, size.log(), zero)
-    lens_light = light.lens * _column([one.lens_light_brightness for one in lenses], parameters)
-    both = [_widths(lens.psf_sigma_px, scene, samples) for lens in lenses]
+    lens_light = light.lens * _column([lens.lens_light_brightness for lens in lenses], parameters)
+    widths = [_widths(lens.psf_sigma_px, scene, samples) for lens in lenses]
     image = torch.zeros(len(lenses), size_px, size_px, device=device)
     eye = torch.eye(size_px, device=device)
     for part, which in ((lens_light, 0), (source, 1)):
         if samples > 1:
             part = torch.nn.functional.avg_pool2d(part[:, None], samples)[:, 0]
-        sigma = torch.tensor([widths[which] for widths in both], device=device)
+        sigma = torch.tensor([pair[which] for pair in widths], device=device)
         blur = gaussian_response(eye, sigma, _kernel_radius(float(sigma.max())))
         image += blur(part[:, None])[:, 0]
-    found: NDArray[np.float32] = image.cpu().numpy()
-    return found
+    images: NDArray[np.float32] = image.cpu().numpy()
+    return images
 
 
 NO_CLUMP = Clump(0.0, 0.0, 1.0, 0.0)
@@ -205,7 +210,7 @@ def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
 def expose(
     clean: NDArray[np.float32], lens: Lens, population: Population, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """What the camera reads out.
+    """Add sky, photon noise and read-out noise to a noiseless image.
 
     Parameters
     ----------
@@ -213,28 +218,28 @@ def expose(
         The lens's `brightness`.
     lens : Lens
     population : Population
-        Whose camera it is.
+        Its camera is used.
     random : Generator
         Of the noise.
     """
-    seen = clean
+    exposure = clean
     if not math.isnan(lens.photons):
-        seen = _counted(seen, lens.photons, random)
-    noise = random.standard_normal(seen.shape, dtype=np.float32)
-    seen = seen + np.float32(population.sky) + np.float32(lens.noise) * noise
+        exposure = _counted(exposure, lens.photons, random)
+    noise = random.standard_normal(exposure.shape, dtype=np.float32)
+    exposure = exposure + np.float32(population.sky) + np.float32(lens.noise) * noise
     if population.counted_twice:
-        seen = _counted(np.maximum(seen, 0), lens.photons, random)
+        exposure = _counted(np.maximum(exposure, 0), lens.photons, random)
     if population.rectified:
-        seen = np.abs(seen)
-    return seen
+        exposure = np.abs(exposure)
+    return exposure
 
 
 def develop(
-    seen: NDArray[np.float32], lens: Lens, population: Population, name: str, label: int
+    exposure: NDArray[np.float32], lens: Lens, population: Population, name: str, label: int
 ) -> LensImage:
-    """What was exposed, as the population's files hold it: called `name`, labelled `label`."""
+    """Turn an exposure into an image as the population's files hold it, with an id and a label."""
     if population.output == "jpeg":
-        content = jpeg_content(seen, population.jpeg_quality)
+        content = jpeg_content(exposure, population.jpeg_quality)
         picture = decode(content)
         return LensImage.checked(
             name,
@@ -244,11 +249,11 @@ def develop(
             jpeg_table=picture.jpeg_table,
             file_bytes=len(content),
         )
-    # What a population cannot make needs no check, which would take a sixth of the time.
+    # The checks of `LensImage.checked` would take a sixth of the time, and cannot fail here.
     return LensImage(
         id=name,
-        image=seen,
-        noise=_noise_map(seen, lens, population) if lens.noise else None,
+        image=exposure,
+        noise=_noise_map(exposure, lens, population) if lens.noise else None,
         psf=point_spread(lens.psf_sigma_px, population.psf_radius_px),
         pixel_scale_arcsec=population.pixel_scale_arcsec,
         label=label,
@@ -258,7 +263,7 @@ def develop(
 def photograph(
     lens: Lens, population: Population, name: str, label: int, random: np.random.Generator
 ) -> LensImage:
-    """Take an image of a lens with a Sersic source, called `name` and labelled `label`."""
+    """Simulate the image of a lens with a Sersic source, with an id and a label."""
     clean = brightness(
         lens, population.size_px, population.samples, cusp_pitch=population.cusp_pitch
     )
@@ -266,22 +271,22 @@ def photograph(
 
 
 def _counted(
-    seen: NDArray[np.float32], photons: float, random: np.random.Generator
+    light: NDArray[np.float32], photons: float, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    return (random.poisson(seen.astype(np.float64) * photons) / photons).astype(np.float32)
+    return (random.poisson(light.astype(np.float64) * photons) / photons).astype(np.float32)
 
 
 def _noise_map(
-    seen: NDArray[np.float32], lens: Lens, population: Population
+    exposure: NDArray[np.float32], lens: Lens, population: Population
 ) -> NDArray[np.float32]:
-    """Standard deviation of each pixel, as an observer has it: from the image.
+    """Estimate the standard deviation of each pixel from the image itself, as an observer does.
 
-    The light is blurred once more, since a map made of single pixels would trust those that
-    scattered down more than those that scattered up.
+    The light is blurred once more: from single pixels, those that scattered down would get less
+    noise, and so more weight, than those that scattered up.
     """
-    variance = np.full_like(seen, lens.noise**2)
+    variance = np.full_like(exposure, lens.noise**2)
     if not math.isnan(lens.photons):
-        light = gaussian_filter(seen, lens.psf_sigma_px) - np.float32(population.sky)
+        light = gaussian_filter(exposure, lens.psf_sigma_px) - np.float32(population.sky)
         times = 2 if population.counted_twice else 1
         variance += times * np.maximum(light, 0) / np.float32(lens.photons)
         if population.counted_twice:
@@ -290,10 +295,10 @@ def _noise_map(
     return deviation
 
 
-def jpeg_content(seen: NDArray[np.float32], quality: int) -> bytes:
-    """A JPEG file of 8 bits, stretched from the darkest to the brightest pixel."""
-    low, high = seen.min(), seen.max()
-    grey = np.rint(255 * (seen - low) / (high - low)).astype(np.uint8)
+def jpeg_content(exposure: NDArray[np.float32], quality: int) -> bytes:
+    """Encode a JPEG file of 8 bits, stretched from the darkest to the brightest pixel."""
+    low, high = exposure.min(), exposure.max()
+    grey = np.rint(255 * (exposure - low) / (high - low)).astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(grey).save(stream, "JPEG", quality=quality)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What a number is drawn from."""
+"""Distributions that the numbers of a lens are drawn from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 from lumpylens.errors import DataError
 
 __all__ = [
-    "LogNormal", "Normal", "Number", "PowerLaw", "Range", "draw", "largest", "named",
-    "number_from", "smallest",
-]  # fmt: skip
+    "LogNormal",
+    "Normal",
+    "Number",
+    "PowerLaw",
+    "Range",
+    "draw",
+    "largest",
+    "look_up",
+    "number_from",
+    "smallest",
+]
+
+Value = TypeVar("Value")
 
 Range = tuple[float, float]
 """Smallest and largest value of a uniform distribution; equal for a constant."""
@@ -83,11 +93,11 @@ class PowerLaw:
 
     def draw_many(self, count: int, random: np.random.Generator) -> NDArray[np.float64]:
         """An array of numbers."""
-        found: NDArray[np.float64] = self.quantile(random.random(count))
-        return found
+        values: NDArray[np.float64] = self.quantile(random.random(count))
+        return values
 
     def quantile(self, part: Any) -> Any:
-        """Value below which this part of the numbers lies."""
+        """Value below which the fraction `part` of the numbers lies."""
         power = self.slope + 1
         if power == 0:
             return self.low * (self.high / self.low) ** part
@@ -95,7 +105,7 @@ class PowerLaw:
         return (low + (high - low) * part) ** (1 / power)
 
     def moment(self, order: int) -> float:
-        """Mean of the number to the power `order`."""
+        """Mean of the `order`-th power of the number."""
 
         def integral(power: float) -> float:
             if power == 0:
@@ -110,7 +120,7 @@ Number = float | Range | Normal | LogNormal | PowerLaw
 
 
 def draw(number: Number, random: np.random.Generator) -> float:
-    """Draw from any of them; a constant takes nothing from the stream of random numbers."""
+    """Draw from any distribution; a constant uses no random number."""
     if isinstance(number, (int, float)):
         return float(number)
     if isinstance(number, tuple):
@@ -119,14 +129,14 @@ def draw(number: Number, random: np.random.Generator) -> float:
 
 
 def smallest(number: Number) -> float:
-    """Lower limit, which need not be reached."""
+    """Lower limit of a distribution."""
     if isinstance(number, (int, float)):
         return float(number)
     return number[0] if isinstance(number, tuple) else number.low
 
 
 def largest(number: Number) -> float:
-    """Upper limit, which need not be reached; infinite for an uncut tail."""
+    """Upper limit of a distribution; infinite if it is not cut."""
     if isinstance(number, (int, float)):
         return float(number)
     return number[1] if isinstance(number, tuple) else number.high
@@ -140,7 +150,7 @@ FORMS: Mapping[frozenset[str], Any] = {
 
 
 def number_from(value: Any, name: str, scale: float = 1.0) -> Number:
-    """A number as a file says it.
+    """Read a number or a distribution from the value in a file.
 
     Parameters
     ----------
@@ -149,7 +159,7 @@ def number_from(value: Any, name: str, scale: float = 1.0) -> Number:
     name : str
         For messages.
     scale : float
-        Unit that the file's values are given in; a slope has none.
+        Unit of the file's values; slopes and the spread of a log-normal have none.
 
     Raises
     ------
@@ -164,19 +174,19 @@ def number_from(value: Any, name: str, scale: float = 1.0) -> Number:
         for needed, form in FORMS.items():
             if needed <= set(value) <= needed | {"low", "high"}:
                 unscaled = {"slope"} | ({"spread"} if form is LogNormal else set())
-                made: Number = form(
-                    **{key: float(v) * (1 if key in unscaled else scale)
-                       for key, v in value.items()}
-                )  # fmt: skip
-                return made
+                scales = {key: 1.0 if key in unscaled else scale for key in value}
+                distribution: Number = form(
+                    **{key: float(number) * scales[key] for key, number in value.items()}
+                )
+                return distribution
     raise DataError(
         f"{name} is a number, a pair [smallest, largest], or a table with mean and spread, median "
         f"and spread, or slope, low and high; got {value!r}"
     )
 
 
-def named(kind: str, name: str, known: Mapping[str, Any]) -> Any:
-    """Look `name` up in `known`, or name the nearest `kind` there is."""
+def look_up(kind: str, name: str, known: Mapping[str, Value]) -> Value:
+    """Look `name` up in `known`; if it is missing, raise `DataError` with the nearest name."""
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""`simulate`: a population to a collection of images, each with a seed of its own."""
+"""`simulate`: a collection of images of a population, each with a seed of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.physics.batches import unsplit
 from lumpylens.simulation.lens import Lens
-from lumpylens.simulation.output import check_place, write
+from lumpylens.simulation.output import check_output, write
 from lumpylens.simulation.populations import Population
 from lumpylens.simulation.presets import population
 from lumpylens.simulation.recipe import Recipe
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulation", "simulate", "simulate_with_truth"]
 
-PART = 25
-"""Images that a process makes at a time."""
+IMAGES_PER_TASK = 25
+"""Images that a process simulates at a time: enough that sending them to it costs little, and few
+enough that the processes finish together."""
 
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """Images and what they are images of.
+    """Simulated images and the true numbers of their lenses.
 
     Attributes
     ----------
@@ -43,7 +44,7 @@ class Simulation:
     lenses : tuple of Lens
         True numbers, in the same order.
     galaxies : Galaxies or None
-        Sources that were looked up.
+        Images of galaxies that were used as sources.
     """
 
     images: LensImages
@@ -51,7 +52,7 @@ class Simulation:
     galaxies: Galaxies | None = None
 
     def table(self) -> Table:
-        """One row of true numbers per image.
+        """Table of true numbers, one row per image.
 
         Perturbers are columns of shape (n, k), padded with masses of Einstein radius 0.
         """
@@ -75,8 +76,8 @@ def simulate(
 ) -> LensImages:
     """Simulate images of lenses.
 
-    Every image is a pure function of population, substructure, `seed` and its index, so any of
-    them can be made again alone. The smooth part of a lens does not depend on `substructure`:
+    Every image depends only on population, substructure, `seed` and its index, so any of them
+    can be simulated again alone. The smooth part of a lens does not depend on `substructure`:
     two calls that differ in nothing else give the same lenses with and without it.
 
     Parameters
@@ -93,22 +94,22 @@ def simulate(
     substructure : str or Substructure, optional
         ``points`` (25 point masses, as in the challenge), ``spheres`` (isothermal), ``haloes``
         (truncated NFW with a mass function), ``string``, ``one`` (a single point mass), one of
-        the population's own, or yours. With ``-compensated`` at the end the halo gives up their
-        mass. None is a smooth lens.
+        the population's own, or yours. With ``-compensated`` at the end the halo loses
+        their mass. None is a smooth lens.
     settings : mapping, optional
-        Numbers of the substructure, instead of its own; such as ``{"count": 10}``.
+        Numbers of the substructure that replace its defaults, such as ``{"count": 10}``.
     indices : sequence of int, optional
-        Make these instead of 0 to n - 1.
+        Simulate these instead of 0 to n - 1.
     sources : str or Path, optional
         Images of real galaxies in place of the Sersic sources, with the same sizes and
         magnitudes: anything that `LensImages.open` reads.
     out : str or Path, optional
         Write to this file or folder instead of memory, with a table of all true numbers beside
-        it. A run that was stopped goes on where it was.
+        it. A run that was stopped is continued by the same call.
     format : {"hdf5", "npz", "npy", "fits", "jpeg", "png"}, optional
-        Of `out`. By default its ending says it; the last three are folders.
+        Format of `out`, by default from its ending; the last three are folders.
     workers : int
-        Processes. More than one need a script of yours to guard its start with
+        Number of processes. With more than one, a script needs the guard
         ``if __name__ == "__main__"``.
     device : {"auto", "cpu", "cuda"}
         ``auto`` is the CPU, so that images are the same on all machines; ``cuda`` renders in
@@ -139,18 +140,29 @@ def simulate(
     chosen = population(preset)
     lumps = lumps_of(chosen, substructure, settings)
     if out is not None:
-        check_place(out, format)
+        check_output(out, format)
         recipe = _recipe(chosen, seed, lumps, sources, device)
         return write(
-            recipe, _checked_indices(n, indices), out,
-            format=format, workers=_checked_workers(workers), progress=progress,
-        )  # fmt: skip
+            recipe,
+            _checked_indices(n, indices),
+            out,
+            format=format,
+            workers=_checked_workers(workers),
+            progress=progress,
+        )
     if format is not None:
         raise DataError("a format needs a place to write to: out")
     return simulate_with_truth(
-        chosen, n, seed=seed, substructure=lumps, indices=indices, sources=sources,
-        workers=workers, device=device, progress=progress,
-    ).images  # fmt: skip
+        chosen,
+        n,
+        seed=seed,
+        substructure=lumps,
+        indices=indices,
+        sources=sources,
+        workers=workers,
+        device=device,
+        progress=progress,
+    ).images
 
 
 def simulate_with_truth(
@@ -165,17 +177,23 @@ def simulate_with_truth(
     device: str = "cpu",
     progress: bool = False,
 ) -> Simulation:
-    """As `simulate` in memory, with the true numbers of every lens.
+    """Simulate in memory, as `simulate` does, and return the true numbers of every lens, too.
 
     Examples
     --------
-    >>> made = simulate_with_truth("wide", 3, substructure="one")
-    >>> made.table()["perturber_einstein_radius_px"].shape
+    >>> simulation = simulate_with_truth("wide", 3, substructure="one")
+    >>> simulation.table()["perturber_einstein_radius_px"].shape
     (3, 1)
     """
     recipe = _recipe(preset, seed, substructure, sources, device)
     wanted = _checked_indices(n, indices)
-    size = PART if _checked_workers(workers) > 1 else 1 if recipe.device == "cpu" else len(wanted)
+    size = (
+        IMAGES_PER_TASK
+        if _checked_workers(workers) > 1
+        else 1
+        if recipe.device == "cpu"
+        else len(wanted)
+    )
     tasks = [(recipe, wanted[k : k + size]) for k in range(0, len(wanted), size)]
     parts: dict[int, list[tuple[LensImage, Lens]]] = {}
     with (
@@ -217,7 +235,7 @@ def lumps_of(
     substructure: str | Substructure | None,
     settings: Mapping[str, Any] | None = None,
 ) -> Substructure | None:
-    """The substructure of a population that is meant, with numbers of its own.
+    """Find the substructure that `substructure` names for a population, and change its numbers.
 
     Raises
     ------

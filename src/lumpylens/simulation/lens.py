@@ -54,9 +54,9 @@ class Lens:
     lens_redshift, source_redshift : float
         Not a number where the population has none.
     scale : MassScale or None
-        What a pixel is in solar masses and kpc.
+        Solar masses and kpc that a pixel stands for.
     clumps : tuple of Clump
-        On the source; its own brightness is what they leave.
+        On the source; `source_brightness` is without their light.
     source_image : int
         Position, among the galaxies that were given, of the one in the place of the source's
         Sersic profile, with the same light and half-light radius; -1 without.
@@ -93,11 +93,11 @@ class Lens:
     source_image_angle_deg: float = 0.0
 
     def parameters(self) -> Tensor:
-        """As a vector of `lumpylens.physics.parameters`, shape (1, COUNT)."""
+        """Parameter vector of `lumpylens.physics.parameters`, shape (1, COUNT)."""
         return pack(**self._values())
 
     def numbers(self) -> NDArray[np.float64]:
-        """The same in double precision, shape (COUNT,)."""
+        """Parameter vector in double precision, shape (COUNT,)."""
         values = self._values()
         return np.array([values.get(name, 0.0) for name in NAMES])
 
@@ -141,48 +141,48 @@ def draw_lens(
     population : Population
     random : Generator
     galaxies : Galaxies, optional
-        Any of these in place of the Sersic source.
+        One of these, drawn at random, replaces the Sersic source.
 
     Raises
     ------
     DataError
-        If the population's limits leave no lens.
+        If no lens falls within the population's limits.
     """
 
-    def one(number: Number) -> float:
+    def value_of(number: Number) -> float:
         return draw(number, random)
 
-    def angle(own: Number | None) -> float:
-        return one(population.position_angle_deg if own is None else own)
+    def angle(number: Number | None) -> float:
+        return value_of(population.position_angle_deg if number is None else number)
 
     radius, near, far = _einstein_radius(population, random)
-    offset = radius * one(population.source_offset)
+    offset = radius * value_of(population.source_offset)
     azimuth = random.uniform(0, 2 * math.pi)
     x, y = offset * math.cos(azimuth), offset * math.sin(azimuth)
     if population.source_x_px is not None and population.source_y_px is not None:
-        x, y = one(population.source_x_px), one(population.source_y_px)
+        x, y = value_of(population.source_x_px), value_of(population.source_y_px)
     lens = Lens(
         einstein_radius_px=radius,
         halo_einstein_radius_px=radius,
-        shear=one(population.shear),
+        shear=value_of(population.shear),
         shear_angle_deg=angle(population.shear_angle_deg),
-        mass_axis_ratio=one(population.mass_axis_ratio),
+        mass_axis_ratio=value_of(population.mass_axis_ratio),
         mass_angle_deg=angle(population.mass_angle_deg),
         source_x_px=x,
         source_y_px=y,
-        source_axis_ratio=one(population.source_axis_ratio),
+        source_axis_ratio=value_of(population.source_axis_ratio),
         source_angle_deg=angle(population.source_angle_deg),
-        source_radius_px=one(population.source_radius_px),
-        source_index=one(population.source_index),
-        source_brightness=one(population.source_brightness),
-        lens_light_axis_ratio=one(population.lens_light_axis_ratio),
-        lens_light_angle_deg=one(population.position_angle_deg),
-        lens_light_radius_px=one(population.lens_light_radius_px),
-        lens_light_index=one(population.lens_light_index),
-        lens_light_brightness=one(population.lens_light_brightness),
-        psf_sigma_px=one(population.psf_sigma_px),
+        source_radius_px=value_of(population.source_radius_px),
+        source_index=value_of(population.source_index),
+        source_brightness=value_of(population.source_brightness),
+        lens_light_axis_ratio=value_of(population.lens_light_axis_ratio),
+        lens_light_angle_deg=value_of(population.position_angle_deg),
+        lens_light_radius_px=value_of(population.lens_light_radius_px),
+        lens_light_index=value_of(population.lens_light_index),
+        lens_light_brightness=value_of(population.lens_light_brightness),
+        psf_sigma_px=value_of(population.psf_sigma_px),
         noise=population.noise * math.exp(population.noise_spread * random.standard_normal()),
-        photons=math.nan if population.photons is None else one(population.photons),
+        photons=math.nan if population.photons is None else value_of(population.photons),
         lens_redshift=near,
         source_redshift=far,
         scale=_scale(population, radius, near, far),
@@ -193,7 +193,7 @@ def draw_lens(
 def _with_magnitudes_and_source(
     lens: Lens, population: Population, random: np.random.Generator, galaxies: Galaxies | None
 ) -> Lens:
-    """What only some populations have, drawn last so that the others' numbers stay."""
+    """Draw what only some populations have; last, so that the others' numbers do not change."""
     if population.light_follows_mass:
         lens = replace(
             lens,
@@ -225,7 +225,7 @@ def _with_magnitudes_and_source(
 
 
 def _clump(lens: Lens, population: Population, light: float, random: np.random.Generator) -> Clump:
-    """One clump, anywhere within the source's ellipse of one and a half effective radii."""
+    """Draw a clump within 1.5 effective radii of the source's centre, along its ellipse."""
     distance = 1.5 * lens.source_radius_px * math.sqrt(random.random())
     turn, angle = random.uniform(0, 2 * math.pi), math.radians(lens.source_angle_deg)
     root = math.sqrt(lens.source_axis_ratio)
@@ -242,7 +242,7 @@ def _clump(lens: Lens, population: Population, light: float, random: np.random.G
 def _einstein_radius(
     population: Population, random: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Einstein radius in pixels and the redshifts of lens and source."""
+    """Draw the Einstein radius in pixels and the redshifts of lens and source."""
     for _ in range(MOST_TRIES):
         near = far = math.nan
         if population.lens_redshift is not None and population.source_redshift is not None:
@@ -266,6 +266,8 @@ def _einstein_radius(
 
 
 MOST_TRIES = 10_000
+"""Draws after which the limits on the Einstein radius count as impossible: one lens in a
+thousand within them is enough."""
 
 
 def _scale(population: Population, radius: float, near: float, far: float) -> MassScale | None:
@@ -282,6 +284,6 @@ def _scale(population: Population, radius: float, near: float, far: float) -> Ma
 
 
 def add_substructure(lens: Lens, kind: Substructure, random: np.random.Generator) -> Lens:
-    """The same lens with perturbers."""
+    """Draw perturbers for a lens, and reduce its halo where they are compensated."""
     halo, perturbers = kind.draw(lens.einstein_radius_px, random, lens.scale)
     return replace(lens, halo_einstein_radius_px=halo, perturbers=perturbers)

@@ -1,4 +1,4 @@
-"""Simulated images in files: made part by part, so that a run that was stopped goes on."""
+"""Simulated images in files, written in parts, so that a run that was stopped can be continued."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from lumpylens.simulation.camera import develop, jpeg_content
 from lumpylens.simulation.recipe import Recipe
 from lumpylens.simulation.truth import truth_table
 
-__all__ = ["FORMATS", "check_place", "write"]
+__all__ = ["FORMATS", "check_output", "write"]
 
 SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz", ".npy": "npy"}
 FOLDERS = {"fits": ".fits", "jpeg": ".jpg", "png": ".png"}
 FORMATS = (*dict.fromkeys(SUFFIXES.values()), *FOLDERS)
 
-PART = 100
-"""Images per part: a second's work, and what a stopped run loses."""
+IMAGES_PER_PART = 100
+"""Images per part: about a second of work, which is lost when a run is stopped."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """One part and where it goes."""
+class OutputPart:
+    """Images of one part, and the file they are written to."""
 
     recipe: Recipe
     indices: tuple[int, ...]
@@ -47,8 +47,8 @@ class Task:
     place: Path
 
 
-def check_place(out: str | Path, format: str | None = None) -> tuple[Path, str]:
-    """Place and format of what is to be written; refuses before the work is done.
+def check_output(out: str | Path, format: str | None = None) -> tuple[Path, str]:
+    """Check path and format before anything is simulated, and return both.
 
     Parameters
     ----------
@@ -93,18 +93,18 @@ def write(
     workers: int = 1,
     progress: bool = False,
 ) -> LensImages:
-    """Make images and write them, with the table of their true numbers beside.
+    """Simulate images and write them, with a table of their true numbers.
 
-    A file ``lenses.h5`` has its table in ``lenses.truth.ecsv``. In a folder the images lie in
-    ``no_sub`` or ``sub``, and the table beside that. What is finished of a run that was stopped
-    lies in a hidden folder beside the place, and the same call goes on from there.
+    A file ``lenses.h5`` has its table in ``lenses.truth.ecsv``. In a folder the images are in
+    ``no_sub`` or ``sub``, with the table beside that folder. The finished parts of a run that was
+    stopped are in a hidden folder beside `out`, and the same call continues from there.
 
     Parameters
     ----------
     recipe : Recipe
     indices : sequence of int
     out, format
-        See `check_place`.
+        See `check_output`.
     workers : int
         Processes.
     progress : bool
@@ -112,9 +112,9 @@ def write(
     Raises
     ------
     DataError
-        If something else lies in the place, or in its hidden folder.
+        If `out` or its hidden folder holds something else.
     """
-    place, kind = check_place(out, format)
+    place, kind = check_output(out, format)
     inside = "no_sub" if recipe.label == NORMAL else "sub"
     if kind in FOLDERS and (place / inside).exists() and any((place / inside).iterdir()):
         raise DataError(f"{place / inside} holds files already; give another folder")
@@ -127,9 +127,12 @@ def write(
             f"{beside} holds a stopped run of other images for {place}: repeat that one, or "
             "remove the folder"
         )
-    parts = [tuple(indices[k : k + PART]) for k in range(0, len(indices), PART)]
+    parts = [
+        tuple(indices[k : k + IMAGES_PER_PART]) for k in range(0, len(indices), IMAGES_PER_PART)
+    ]
     tasks = [
-        Task(recipe, part, kind, beside / f"{number:06d}.npz") for number, part in enumerate(parts)
+        OutputPart(recipe, part, kind, beside / f"{number:06d}.npz")
+        for number, part in enumerate(parts)
     ]
     left = [task for task in tasks if not task.place.exists()]
     with unsplit(), counted("simulating", len(indices), show=progress) as step:
@@ -163,19 +166,19 @@ def _identity(recipe: Recipe, indices: Sequence[int], kind: str) -> str:
     return digest_of(content)
 
 
-def _make(task: Task) -> int:
-    """Make one part and write it; the last file to appear says that it is whole."""
+def _make(task: OutputPart) -> int:
+    """Simulate one part and write it; its last file shows that it is complete."""
     recipe, population = task.recipe, task.recipe.population
     if task.format in FOLDERS:
         folder = task.place.parent / "images"
         folder.mkdir(exist_ok=True)
-        for index, lens, seen in recipe.exposures(task.indices):
+        for index, lens, exposure in recipe.exposures(task.indices):
             name = recipe.name(index)
             with whole_file(folder / f"{name}{FOLDERS[task.format]}") as path:
                 if task.format == "jpeg":
-                    path.write_bytes(jpeg_content(seen, population.jpeg_quality))
+                    path.write_bytes(jpeg_content(exposure, population.jpeg_quality))
                     continue
-                image = develop(seen, lens, population, name, recipe.label)
+                image = develop(exposure, lens, population, name, recipe.label)
                 if task.format == "fits":
                     _write_fits(path, image, recipe, index)
                 else:
@@ -203,7 +206,7 @@ def _stored(image: LensImage) -> Any:
 
 
 def _write_fits(path: Path, image: LensImage, recipe: Recipe, index: int) -> None:
-    """Image, noise map and point-spread function in one file."""
+    """Write image, noise map and point-spread function into one file."""
     from astropy.io import fits
 
     population = recipe.population
@@ -228,7 +231,7 @@ def _write_fits(path: Path, image: LensImage, recipe: Recipe, index: int) -> Non
 
 
 def _write_png(path: Path, image: LensImage) -> None:
-    """Eight bits; linear brightness is stretched from the darkest to the brightest pixel."""
+    """Write 8 bits; linear brightness is stretched from the darkest to the brightest pixel."""
     pixels = _stored(image)
     if not image.stretched:
         low, high = pixels.min(), pixels.max()
@@ -236,8 +239,8 @@ def _write_png(path: Path, image: LensImage) -> None:
     Image.fromarray(pixels).save(path, "PNG")
 
 
-def _join(tasks: Sequence[Task], names: Sequence[str], kind: str, place: Path) -> None:
-    """Parts to one file."""
+def _join(tasks: Sequence[OutputPart], names: Sequence[str], kind: str, place: Path) -> None:
+    """Join the parts into one file."""
     label = tasks[0].recipe.label
     scale = tasks[0].recipe.population.pixel_scale_arcsec
     with whole_file(place) as path:
@@ -249,7 +252,7 @@ def _join(tasks: Sequence[Task], names: Sequence[str], kind: str, place: Path) -
             _join_hdf5(tasks, names, label, scale, path)
 
 
-def _parts(tasks: Sequence[Task]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parts(tasks: Sequence[OutputPart]) -> Iterator[tuple[int, dict[str, Any]]]:
     """First position and arrays of each part, in order."""
     first = 0
     for task in tasks:
@@ -259,7 +262,7 @@ def _parts(tasks: Sequence[Task]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _join_npz(
-    tasks: Sequence[Task], names: Sequence[str], label: int, scale: float | None, path: Path
+    tasks: Sequence[OutputPart], names: Sequence[str], label: int, scale: float | None, path: Path
 ) -> None:
     gathered: dict[str, list[Any]] = {}
     for _, arrays in _parts(tasks):
@@ -269,18 +272,21 @@ def _join_npz(
         for name, values in arrays.items():
             gathered.setdefault(name, []).append(values)
     table = gathered.pop("jpeg_table", [None])[0]
-    joined = {name: np.concatenate(each) for name, each in gathered.items()}
+    joined = {name: np.concatenate(parts) for name, parts in gathered.items()}
     stretched = joined["images"].dtype == np.uint8
-    write_npz(
-        LensImages.from_arrays(
-            joined.pop("images"), ids=names, labels=[label] * len(names), jpeg_table=table,
-            stretched=stretched, pixel_scale_arcsec=scale, **joined,
-        ),
-        path,
-    )  # fmt: skip
+    images = LensImages.from_arrays(
+        joined.pop("images"),
+        ids=names,
+        labels=[label] * len(names),
+        jpeg_table=table,
+        stretched=stretched,
+        pixel_scale_arcsec=scale,
+        **joined,
+    )
+    write_npz(images, path)
 
 
-def _join_npy(tasks: Sequence[Task], count: int, path: Path) -> None:
+def _join_npy(tasks: Sequence[OutputPart], count: int, path: Path) -> None:
     stack = None
     for first, arrays in _parts(tasks):
         images = arrays["images"]
@@ -293,7 +299,7 @@ def _join_npy(tasks: Sequence[Task], count: int, path: Path) -> None:
 
 
 def _join_hdf5(
-    tasks: Sequence[Task], names: Sequence[str], label: int, scale: float | None, path: Path
+    tasks: Sequence[OutputPart], names: Sequence[str], label: int, scale: float | None, path: Path
 ) -> None:
     import h5py
 

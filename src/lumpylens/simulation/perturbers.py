@@ -1,4 +1,4 @@
-"""The masses that disturb one lens."""
+"""Perturbers of a lens: the masses besides its smooth halo."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Perturber(NamedTuple):
     x_px, y_px : float
         Its centre.
     einstein_radius_px : float
-        Its square is the total mass over pi critical surface densities. That of a sphere, whose
-        mass has no end, is its own Einstein radius.
+        Its square is the total mass over pi critical surface densities. A sphere, whose total
+        mass is infinite, has its own Einstein radius.
     profile : {"point", "sphere", "halo", "rod"}
         Point mass, singular isothermal sphere, truncated NFW halo, uniform string.
     scale_radius_px, truncation : float
@@ -45,28 +45,32 @@ class Perturber(NamedTuple):
 
 
 def masses_of(perturbers: Sequence[Perturber]) -> Masses:
-    """The same as arrays for one image."""
+    """Convert the perturbers of one image to arrays."""
     kinds: dict[str, list[tuple[float, ...]]] = {name: [] for name in get_args(Profile)}
-    for one in perturbers:
-        own = (1.0, 1.0)
-        if one.profile == "halo":
-            own = (one.scale_radius_px, one.truncation)
-        elif one.profile == "rod":
-            own = (one.length_px / 2, math.radians(one.angle_deg))
-        kinds[one.profile].append((one.x_px, one.y_px, one.einstein_radius_px, *own))
+    for perturber in perturbers:
+        shape = (1.0, 1.0)
+        if perturber.profile == "halo":
+            shape = (perturber.scale_radius_px, perturber.truncation)
+        elif perturber.profile == "rod":
+            shape = (perturber.length_px / 2, math.radians(perturber.angle_deg))
+        kinds[perturber.profile].append(
+            (perturber.x_px, perturber.y_px, perturber.einstein_radius_px, *shape)
+        )
     return Masses(*(np.array(rows, np.float32).reshape(1, len(rows), 5) for rows in kinds.values()))
 
 
 def mass_inside(perturbers: Sequence[Perturber], radius_px: float) -> float:
     """Mass within a circle about the lens, in units of pi critical surface densities, px^2.
 
-    Points are counted. Of extended masses, Gauss's law: the mean radial deflection on the circle
-    times its radius.
+    Point masses inside are added up. For extended masses, by Gauss's law, it is the mean radial
+    deflection on the circle times its radius.
     """
-    points = [one for one in perturbers if one.profile == "point"]
-    extended = [one for one in perturbers if one.profile != "point"]
+    points = [perturber for perturber in perturbers if perturber.profile == "point"]
+    extended = [perturber for perturber in perturbers if perturber.profile != "point"]
     total = sum(
-        one.einstein_radius_px**2 for one in points if math.hypot(one.x_px, one.y_px) < radius_px
+        perturber.einstein_radius_px**2
+        for perturber in points
+        if math.hypot(perturber.x_px, perturber.y_px) < radius_px
     )
     if extended:
         turn = torch.arange(4096) * (2 * math.pi / 4096)

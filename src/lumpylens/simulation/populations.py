@@ -1,4 +1,4 @@
-"""Populations of lenses and the cameras that see them: one annotated set of numbers each."""
+"""Populations of lenses with their cameras: one annotated set of numbers each."""
 
 from __future__ import annotations
 
@@ -59,24 +59,24 @@ class Population:
     lens_light_radius_px, source_radius_px : Number
         Effective (half-light) radius.
     lens_light_index, source_index : Number
-        Of the Sersic profiles.
+        Sersic index.
     lens_light_brightness, source_brightness : Number
-        Surface brightness at the effective radius, in the unit of a linear image; a lens light
-        of 0 is none.
+        Surface brightness at the effective radius, in the unit of a linear image; 0 is no lens
+        light.
     lens_light_magnitude, source_magnitude : Number or None
-        In place of brightness: of the whole profile, the source's unlensed.
+        In place of brightness: magnitude of the whole profile, for the source without lensing.
     zero_point : float or None
         Magnitude of one unit of brightness in one pixel.
     source_clumps : Number
-        Star-forming clumps on the source: how many, rounded.
+        Number of star-forming clumps on the source, rounded.
     clump_radius : Number
         In effective radii of the source.
     clump_light : Number
-        Part of the source's light that is in clumps.
+        Fraction of the source's light that is in clumps.
     psf_sigma_px : Number
         Of the Gaussian point-spread function.
     sky : float
-        Brightness of empty sky that is left in the image.
+        Brightness of the empty sky that was not subtracted.
     noise : float
         Standard deviation of the Gaussian noise of sky and read-out; its median over images.
     noise_spread : float
@@ -84,9 +84,9 @@ class Population:
     photons : Number or None
         Counted per unit of brightness of the lens; None leaves their Poisson noise out.
     counted_twice : bool
-        The image with its noise is counted again: a second Poisson noise, on light and sky.
+        Whether a second Poisson noise is added, drawn from the image with its noise and sky.
     rectified : bool
-        Brightness below zero is recorded as if above, so that noise brightens an empty sky.
+        Whether the absolute brightness is recorded, so that noise brightens an empty sky.
     samples : int
         Rays traced per pixel and axis. With one, the averaging over a pixel is replaced by a
         wider blur: of 255 grey levels that is wrong by 0.03 rms in smooth lenses and 0.05 with
@@ -151,7 +151,7 @@ class Population:
     substructures: Mapping[str, Substructure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what is no population."""
+        """Raise `DataError` if a number is out of range."""
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, tuple) and not (
@@ -180,13 +180,16 @@ class Population:
         if self.photons is not None and not smallest(self.photons) > 0:
             raise DataError(f"photons must be positive, or None; got {self.photons}")
         if self.cusp_pitch is not None and not (self.samples == 1 and 0 < self.cusp_pitch < 1):
-            raise DataError("cusp_pitch lies between 0 and 1 pixel and goes with samples = 1, "
-                            f"got {self.cusp_pitch:g} with samples = {self.samples}")  # fmt: skip
+            raise DataError(
+                "cusp_pitch lies between 0 and 1 pixel and goes with samples = 1, "
+                f"got {self.cusp_pitch:g} with samples = {self.samples}"
+            )
         if self.output not in ("jpeg", "linear"):
             raise DataError(f"output is jpeg or linear, got {self.output!r}")
         if self.output == "linear" and self.photons is not None and not self.noise:
-            raise DataError("an image of counted photons has a noise map, which needs noise above "
-                            "zero")  # fmt: skip
+            raise DataError(
+                "an image of counted photons has a noise map, which needs noise above zero"
+            )
         if self.counted_twice and self.photons is None:
             raise DataError("counted_twice needs photons")
         known = (self.lens_redshift, self.source_redshift, self.pixel_scale_arcsec)
@@ -210,7 +213,7 @@ class Population:
 
 
 PSF_SIGMAS = 6
-"""Half-width of the kernel in standard deviations."""
+"""Half-width of the kernel in standard deviations: 2e-9 of a Gaussian lies outside on each axis."""
 
 POSITIVE = ("size_px", "lens_redshift", "source_redshift", "velocity_dispersion_kms",
             "einstein_radius_px", "halo_mass_msun", "lens_light_radius_px", "source_radius_px",

@@ -1,4 +1,4 @@
-"""From a number to its image: what a process needs to know to make any image of a set."""
+"""`Recipe`: everything that a process needs to simulate any image of a set from its index."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from lumpylens.simulation.substructure import Substructure
 
 __all__ = ["Recipe"]
 
-MACRO, LUMPS, NOISE = range(3)
-"""Streams of random numbers of one image: the smooth lens does not depend on the others."""
+LENS_STREAM, SUBSTRUCTURE_STREAM, NOISE_STREAM = range(3)
+"""Streams of random numbers of one image: the smooth lens does not depend on the other two."""
 
-BATCH = 64
-"""Lenses rendered at once on a graphics card."""
+LENSES_PER_BATCH = 64
+"""Lenses rendered at once on a graphics card; more would need more of its memory."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A set of images without end.
+    """Population, substructure and seed: they determine an image for every index.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Recipe:
 
     @property
     def label(self) -> int:
-        """Of all images."""
+        """Label of all images."""
         return NORMAL if self.substructure is None else ANOMALOUS
 
     def name(self, index: int) -> str:
@@ -57,15 +57,15 @@ class Recipe:
         return f"{self.population.name}-{self.seed}-{index}"
 
     def galaxies(self) -> Galaxies | None:
-        """Sources to look up."""
+        """Images of galaxies to use as sources, if any."""
         return None if self.sources is None else _galaxies(self.sources)
 
     def lens(self, index: int) -> Lens:
         """True numbers of one image."""
-        random = np.random.default_rng((self.seed, index, MACRO))
+        random = np.random.default_rng((self.seed, index, LENS_STREAM))
         lens = draw_lens(self.population, random, self.galaxies())
         if self.substructure is not None:
-            random = np.random.default_rng((self.seed, index, LUMPS))
+            random = np.random.default_rng((self.seed, index, SUBSTRUCTURE_STREAM))
             lens = add_substructure(lens, self.substructure, random)
         return lens
 
@@ -74,22 +74,22 @@ class Recipe:
         camera = self.population
         size, samples, pitch = camera.size_px, camera.samples, camera.cusp_pitch
         wanted = list(indices)
-        batch = 1 if self.device == "cpu" else BATCH
+        batch = 1 if self.device == "cpu" else LENSES_PER_BATCH
         for first in range(0, len(wanted), batch):
             part = wanted[first : first + batch]
             lenses = [self.lens(index) for index in part]
             if self.device == "cpu":
-                clean = [brightness(one, size, samples, self.galaxies(), pitch) for one in lenses]
+                clean = [brightness(lens, size, samples, self.galaxies(), pitch) for lens in lenses]
             else:
                 clean = list(brightness_of_many(lenses, size, samples, self.device, pitch))
             for index, lens, light in zip(part, lenses, clean, strict=True):
-                random = np.random.default_rng((self.seed, index, NOISE))
+                random = np.random.default_rng((self.seed, index, NOISE_STREAM))
                 yield index, lens, expose(light, lens, camera, random)
 
     def images(self, indices: Iterable[int]) -> Iterator[tuple[LensImage, Lens]]:
-        """Images as a reader would give them, and their lenses."""
-        for index, lens, seen in self.exposures(indices):
-            yield develop(seen, lens, self.population, self.name(index), self.label), lens
+        """Images as a reader would return them, with their lenses."""
+        for index, lens, exposure in self.exposures(indices):
+            yield develop(exposure, lens, self.population, self.name(index), self.label), lens
 
 
 @lru_cache(maxsize=2)

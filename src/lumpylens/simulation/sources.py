@@ -1,4 +1,4 @@
-"""What is behind the lens: clumps on a smooth galaxy, or images of real ones."""
+"""Sources: clumps on a smooth galaxy, or images of real galaxies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clump:
 
 
 def sersic_flux(radius_px: float, index: float) -> float:
-    """Light of a Sersic profile whose brightness at the effective radius is one, px^2.
+    """Total light of a Sersic profile with brightness 1 at the effective radius, px^2.
 
     ``2 pi n R^2 e^b b^(-2n) Gamma(2n)`` (Graham & Driver 2005, astro-ph/0503176, equation 2).
     """
@@ -42,7 +42,7 @@ def sersic_flux(radius_px: float, index: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Galaxies:
-    """Images of galaxies, background taken off, each with unit light.
+    """Images of galaxies with the background subtracted, scaled to unit light.
 
     Attributes
     ----------
@@ -68,19 +68,19 @@ class Galaxies:
         Raises
         ------
         DataError
-            If one cannot be read, or holds no galaxy: no light above that of its border.
+            If an image cannot be read, or has no light above its border.
         """
         images = LensImages.open(folder)
         ids, cleaned, centres, radii = [], [], [], []
-        for one in images:
-            if one.error or one.image is None:
-                raise DataError(f"{images.location}: {one.id} cannot be a source: {one.error}")
-            light, centre, radius = _measured(one.image)
+        for item in images:
+            if item.error or item.image is None:
+                raise DataError(f"{images.location}: {item.id} cannot be a source: {item.error}")
+            light, centre, radius = _measured(item.image)
             if light is None:
                 raise DataError(
-                    f"{images.location}: {one.id} cannot be a source: no light above its border"
+                    f"{images.location}: {item.id} cannot be a source: no light above its border"
                 )
-            ids.append(one.id)
+            ids.append(item.id)
             cleaned.append(light)
             centres.append(centre)
             radii.append(radius)
@@ -94,7 +94,7 @@ class Galaxies:
         radius_px: float,
         angle_deg: float,
     ) -> NDArray[np.float32]:
-        """Brightness of a galaxy of unit light.
+        """Brightness of a galaxy of unit light at given positions.
 
         Parameters
         ----------
@@ -102,13 +102,13 @@ class Galaxies:
         u, v : ndarray, shape (h, w)
             Positions relative to its centre.
         radius_px : float
-            Half-light radius that it is shown with, in the unit of `u`.
+            Half-light radius that it is scaled to, in the unit of `u`.
         angle_deg : float
-            By which it is turned, from x towards y.
-        """  # fmt: skip
+            Rotation, from x towards y.
+        """
         image, (row, column) = self.images[which], self.centres[which]
         per_pixel = self.radii[which] / radius_px
-        # Rays lie about a pixel apart: finer detail would be caught or missed by chance.
+        # Rays are about a pixel apart, so finer detail would be hit or missed by chance.
         block = max(int(per_pixel / 3), 1)
         if block > 1:
             height, width = (side // block * block for side in image.shape)
@@ -118,19 +118,19 @@ class Galaxies:
         cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
         step = per_pixel / block
         x, y = (cos * u + sin * v) * step + column, (cos * v - sin * u) * step + row
-        found: NDArray[np.float32] = map_coordinates(image, [y, x], order=1, output=np.float32)
-        return found * np.float32(per_pixel**2)
+        brightness: NDArray[np.float32] = map_coordinates(image, [y, x], order=1, output=np.float32)
+        return brightness * np.float32(per_pixel**2)
 
 
 def _measured(
     image: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32] | None, tuple[float, float], float]:
-    """Galaxy without background and with unit light, its centroid and half-light radius."""
+    """Subtract the background and scale to unit light; measure centroid and half-light radius."""
     edge = max(min(image.shape) // 10, 1)
     border = np.ones(image.shape, bool)
     border[edge:-edge, edge:-edge] = False
     level, scatter = np.median(image[border]), np.std(image[border])
-    # What is not clearly light would be lensed noise, and would drag the centroid about.
+    # Faint pixels are set to zero: lensed noise would look like light, and move the centroid.
     light = np.where(image - level > 2 * scatter, image - level, 0).astype(np.float64)
     light[border] = 0
     total = light.sum()

@@ -1,4 +1,4 @@
-"""Lumps of mass in a lens's halo."""
+"""Substructure: masses in the halo of a lens, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lumpylens.simulation.distributions import (
     PowerLaw,
     draw,
     largest,
-    named,
+    look_up,
     number_from,
     smallest,
 )
@@ -27,12 +27,12 @@ from lumpylens.simulation.perturbers import Perturber, Profile, mass_inside
 __all__ = ["SUBSTRUCTURES", "MassScale", "Substructure", "substructure", "substructure_from"]
 
 COMPENSATED = "-compensated"
-"""Ending of a name that asks for a halo which gives up the mass of its substructure."""
+"""Ending of a name for a halo that is reduced by the mass of its substructure."""
 
 
 @dataclass(frozen=True)
 class MassScale:
-    """What a pixel stands for in one lens.
+    """Solar masses and kpc that a pixel stands for in one lens.
 
     Attributes
     ----------
@@ -50,28 +50,28 @@ class MassScale:
 
 @dataclass(frozen=True)
 class Substructure:
-    """Masses in a halo.
+    """Distribution of masses in a halo.
 
-    The mass of each is, whichever is given first: `einstein_radius_px`, `mass_msun`, drawn from
-    `mass_function`, or an equal share of `mass_fraction`.
+    The mass of each comes from the first of these that is given: `einstein_radius_px`, `mass_msun`,
+    a draw from `mass_function`, or an equal share of `mass_fraction`.
 
     Attributes
     ----------
     profile : {"point", "sphere", "halo", "rod"}
         See `Perturber`.
     count : int or None
-        None with a `mass_function` makes as many as `mass_fraction` asks for.
+        None, with a `mass_function`, is the number that `mass_fraction` needs.
     poisson : bool
-        `count` is the mean of a Poisson distribution.
+        Whether `count` is the mean of a Poisson distribution.
     mass_fraction : Number
-        Of equal masses: the sum of their squared Einstein radii in units of the lens's (of
-        spheres, of their Einstein radii: the masses inside that of the lens, were they at its
-        centre). With a mass function and no count: mean mass of those inside the Einstein
-        radius, in units of the lens's mass there.
+        Of equal masses: the sum of their squared Einstein radii in units of the lens's (for
+        spheres, the sum of their Einstein radii: their masses inside that of the lens if they
+        were at its centre). With a mass function and no count: mean mass of those inside the
+        Einstein radius, in units of the lens's mass there.
     einstein_radius_px : float, optional
         Of each mass.
     mass_msun : Number, optional
-        Of each mass; of a halo, out to infinity.
+        Of each mass; the total mass of a halo.
     mass_function : PowerLaw, optional
         In solar masses: ``dN/dm`` proportional to ``m^slope``.
     truncation : Number
@@ -81,16 +81,16 @@ class Substructure:
     radial_range : (float, float)
         Distances from the lens in its Einstein radii.
     area_uniform : bool
-        Uniform in area; otherwise in distance. Always uniform in azimuth.
+        Whether masses are uniform in area; otherwise in distance. Always uniform in azimuth.
     centre_spread : float
         Of a rod: standard deviation of each coordinate of its middle, in Einstein radii.
     length : Number
         Of a rod: end to end, in Einstein radii. Its orientation is any.
     at_px : (float, float), optional
-        Place of a single perturber relative to the lens, instead of a random one.
+        Position of a single perturber relative to the lens, instead of a random one.
     compensated : bool
-        The halo gives up what the masses inside the Einstein radius add, so that the mass
-        within it is that of the smooth lens. Otherwise the masses are added.
+        Whether the halo loses the mass that the perturbers add inside the Einstein radius, so
+        that the mass there is that of the smooth lens. Otherwise the masses are added.
     """
 
     profile: Profile = "point"
@@ -109,23 +109,28 @@ class Substructure:
     compensated: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no substructure."""
+        """Raise `DataError` if a number is out of range."""
         if self.profile not in get_args(Profile):
             raise DataError(f"profile is {', '.join(get_args(Profile))}, got {self.profile!r}")
         if self.count is None and self.mass_function is None:
             raise DataError("substructure needs a count, or a mass_function to fill mass_fraction")
         if self.count is not None and self.count < 1:
             raise DataError(f"substructure needs at least one mass, got count={self.count}")
-        for name, low, high in (("mass_fraction", 0.0, 1.0), ("length", 0.0, math.inf),
-                                ("mass_msun", 0.0, math.inf)):  # fmt: skip
+        for name, low, high in (
+            ("mass_fraction", 0.0, 1.0),
+            ("length", 0.0, math.inf),
+            ("mass_msun", 0.0, math.inf),
+        ):
             number = getattr(self, name)
             if number is not None and not low < smallest(number) <= largest(number) < high:
                 raise DataError(f"{name} lies between {low:g} and {high:g}, got {number}")
         if not LEAST_TRUNCATION <= smallest(self.truncation) <= MOST_TRUNCATION or (
             largest(self.truncation) > MOST_TRUNCATION
         ):
-            raise DataError(f"truncation lies in {LEAST_TRUNCATION:g} to {MOST_TRUNCATION:g}, "
-                            f"got {self.truncation}")  # fmt: skip
+            raise DataError(
+                f"truncation lies in {LEAST_TRUNCATION:g} to {MOST_TRUNCATION:g}, "
+                f"got {self.truncation}"
+            )
         if self.einstein_radius_px is not None and not 0 < self.einstein_radius_px < math.inf:
             raise DataError(f"einstein_radius_px is positive, got {self.einstein_radius_px:g}")
         low, high = self.radial_range
@@ -153,14 +158,14 @@ class Substructure:
         Returns
         -------
         float
-            Einstein radius that is left to the halo, pixels.
+            Einstein radius of the halo besides the perturbers, pixels.
         tuple of Perturber
 
         Raises
         ------
         DataError
-            If a halo cannot compensate its perturbers, or the population does not say what its
-            pixels and masses are.
+            If a halo cannot compensate its perturbers, or the population has no pixel scale or
+            redshifts where they are needed.
         """
         sizes = self._sizes(einstein_radius_px, random, scale)
         low, high = self.radial_range
@@ -175,18 +180,18 @@ class Substructure:
             x, y = einstein_radius_px * self.centre_spread * random.standard_normal((2, len(sizes)))
         if self.at_px is not None:
             x, y = np.array([self.at_px[0]]), np.array([self.at_px[1]])
-        made = self._shaped(x, y, sizes, einstein_radius_px, random, scale)
+        perturbers = self._shaped(x, y, sizes, einstein_radius_px, random, scale)
         if not self.compensated:
-            return einstein_radius_px, made
+            return einstein_radius_px, perturbers
         # An isothermal halo of Einstein radius b has the mass b R within R (in units of pi
         # critical surface densities), so b R + sum = R^2 at R, the smooth lens's radius.
-        left = einstein_radius_px - mass_inside(made, einstein_radius_px) / einstein_radius_px
+        left = einstein_radius_px - mass_inside(perturbers, einstein_radius_px) / einstein_radius_px
         if left <= 0:
             raise DataError(
                 f"the masses within the Einstein radius ({einstein_radius_px:.3g} px) are heavier "
                 "than the halo that should give them up"
             )
-        return left, made
+        return left, perturbers
 
     def _sizes(
         self, radius: float, random: np.random.Generator, scale: MassScale | None
@@ -220,16 +225,21 @@ class Substructure:
             raise DataError("radial_range leaves no mass inside the Einstein radius")
         mean = self.mass_function.moment(1) / _known(scale).msun_per_px2
         wanted = draw(self.mass_fraction, random) * radius**2 / mean / inside
-        if wanted > MOST:
+        if wanted > MOST_MASSES:
             raise DataError(
                 f"the mass function makes {wanted:.0f} masses per lens; raise its lower end"
             )
         return int(random.poisson(wanted))
 
     def _shaped(
-        self, x: Any, y: Any, sizes: Any, radius: float, random: np.random.Generator,
+        self,
+        x: Any,
+        y: Any,
+        sizes: Any,
+        radius: float,
+        random: np.random.Generator,
         scale: MassScale | None,
-    ) -> tuple[Perturber, ...]:  # fmt: skip
+    ) -> tuple[Perturber, ...]:
         places = zip(x.tolist(), y.tolist(), sizes.tolist(), strict=True)
         if self.profile == "halo":
             known = _known(scale)
@@ -238,22 +248,26 @@ class Substructure:
             masses = np.asarray(sizes) ** 2 * known.msun_per_px2
             scales = scale_radius_kpc(masses, known.lens_redshift) / known.kpc_per_px
             return tuple(
-                Perturber(a, b, size, "halo", own, draw(self.truncation, random))
-                for (a, b, size), own in zip(places, scales.tolist(), strict=True)
+                Perturber(a, b, size, "halo", scale_radius, draw(self.truncation, random))
+                for (a, b, size), scale_radius in zip(places, scales.tolist(), strict=True)
             )
         if self.profile == "rod":
             return tuple(
                 Perturber(
-                    a, b, size, "rod", length_px=radius * draw(self.length, random),
+                    a,
+                    b,
+                    size,
+                    "rod",
+                    length_px=radius * draw(self.length, random),
                     angle_deg=random.uniform(-90, 90),
                 )
                 for a, b, size in places
-            )  # fmt: skip
+            )
         return tuple(Perturber(a, b, size, self.profile) for a, b, size in places)
 
 
-MOST = 20_000
-"""Masses in one lens: an image of more takes seconds."""
+MOST_MASSES = 20_000
+"""Largest number of masses in one lens: an image with more takes seconds."""
 
 
 def _known(scale: MassScale | None) -> MassScale:
@@ -290,19 +304,18 @@ SUBSTRUCTURES = {
     ),
     "one": Substructure(count=1, mass_fraction=0.01, radial_range=(0.5, 1.2)),
 }
-"""Every substructure that goes by a name in all populations."""
+"""Substructures that have a name in all populations."""
 
 
 def substructure(
     kind: str | Substructure, known: Mapping[str, Substructure] | None = None
 ) -> Substructure:
-    """Substructure called `kind`, or itself.
+    """Find a substructure by its name, or return it as it is.
 
     Parameters
     ----------
     kind : str or Substructure
-        A name that ends in ``-compensated`` is that of the same masses in a halo that gives up
-        theirs.
+        With ``-compensated`` at the end of a name, the halo loses the mass of its substructure.
     known : mapping, optional
         A population's own, which come before `SUBSTRUCTURES`.
 
@@ -317,8 +330,7 @@ def substructure(
     plain = kind.removesuffix(COMPENSATED)
     if kind not in every and plain != kind and plain in every:
         return replace(every[plain], compensated=True)
-    found: Substructure = named("substructure", kind, every)
-    return found
+    return look_up("substructure", kind, every)
 
 
 def substructure_from(
@@ -326,7 +338,7 @@ def substructure_from(
     pixel_scale_arcsec: float | None = None,
     base: Substructure | None = None,
 ) -> Substructure:
-    """Substructure as a file or the command line says it.
+    """Read a substructure from the values of a file or of the command line.
 
     Parameters
     ----------
@@ -335,7 +347,7 @@ def substructure_from(
     pixel_scale_arcsec : float, optional
         For ``at_arcsec``.
     base : Substructure, optional
-        What is not given is taken from it.
+        Source of the fields that are not given.
 
     Raises
     ------
@@ -349,7 +361,7 @@ def substructure_from(
             if pixel_scale_arcsec is None:
                 raise DataError("at_arcsec needs a population with a pixel scale; give at_px")
             key, value = "at_px", [float(part) / pixel_scale_arcsec for part in value]
-        named("number of a substructure", key, known)
+        look_up("number of a substructure", key, known)
         if key in ("mass_fraction", "mass_msun", "mass_function", "truncation", "length"):
             value = number_from(value, key)
         elif isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The table of true numbers that belongs to simulated images."""
+"""Table of the true numbers of simulated images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["truth_table"]
 
 ALWAYS = ("x_px", "y_px", "einstein_radius_px")
-"""Columns of perturbers that are there even where there are none."""
+"""Columns of perturbers that the table has even if there are none."""
 
 
 def truth_table(
@@ -29,7 +29,7 @@ def truth_table(
     lenses: Iterable[Lens],
     galaxies: Galaxies | None = None,
 ) -> Table:
-    """One row of true numbers per image.
+    """Make a table of true numbers, one row per image.
 
     Perturbers are columns of shape (n, k), padded with masses of Einstein radius 0; so are
     clumps of the source, where there are any. What a population does not have is left out.
@@ -59,8 +59,8 @@ def truth_table(
         columns["source_image"] = [galaxies.ids[k] for k in columns["source_image"]]
     kept = {name: values for name, values in columns.items() if _says_something(values)}
     rows = Table({"id": list(ids), "label": list(labels), **kept})
-    for prefix, names, each in (("perturber", sizes, lumps), ("clump", parts, clumps)):
-        stacked = _padded(each, len(names))
+    for prefix, names, rows_by_lens in (("perturber", sizes, lumps), ("clump", parts, clumps)):
+        stacked = _padded(rows_by_lens, len(names))
         for k, name in enumerate(names):
             if (prefix == "perturber" and name in ALWAYS) or stacked[:, :, k].any():
                 rows[f"{prefix}_{name}"] = stacked[:, :, k]
@@ -75,15 +75,15 @@ def _says_something(values: Sequence[Any]) -> bool:
     return any(value != "" and value == value for value in values)
 
 
-def _rows(each: Sequence[Any], names: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([[getattr(one, name) for name in names] for one in each], float).reshape(
-        len(each), len(names)
+def _rows(objects: Sequence[Any], names: Sequence[str]) -> NDArray[np.float64]:
+    return np.array([[getattr(item, name) for name in names] for item in objects], float).reshape(
+        len(objects), len(names)
     )
 
 
-def _padded(each: Sequence[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
-    most = max((len(rows) for rows in each), default=0)
-    out = np.zeros((len(each), most, width))
-    for place, rows in zip(out, each, strict=True):
+def _padded(tables: Sequence[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
+    most = max((len(rows) for rows in tables), default=0)
+    out = np.zeros((len(tables), most, width))
+    for place, rows in zip(out, tables, strict=True):
         place[: len(rows)] = rows
     return out

@@ -33,7 +33,7 @@ from lumpylens.results.evaluation_numbers import (
 )
 from lumpylens.results.examples import choose_examples
 from lumpylens.results.metrics import FPRS
-from lumpylens.results.ranking import Ranking, about, joined
+from lumpylens.results.ranking import Ranking, about, joined_tables
 from lumpylens.results.score_table import ScoreTable
 from lumpylens.store.folder import load_model
 from lumpylens.store.trained import TrainedModel
@@ -118,7 +118,7 @@ def evaluate(
         use = {name: table.components["use"] for name, table in tables.items()}
         unseen = {name: np.flatnonzero(use[name] == HEADLINE) for name in tables}
         listed = {name: np.flatnonzero(np.isin(use[name], (HEADLINE, FAILED))) for name in tables}
-        ranks = joined({name: tables[name][rows] for name, rows in listed.items()}, FDR)
+        ranks = joined_tables({name: tables[name][rows] for name, rows in listed.items()}, FDR)
         both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
         explanations = explain_highest(
             trained, both, ranks, n_explained, device=device, progress=progress

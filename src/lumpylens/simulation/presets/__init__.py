@@ -1,7 +1,7 @@
-"""The populations that go by a name: one annotated TOML file of numbers each.
+"""Named populations: one annotated TOML file of numbers each.
 
 Keys are the attributes of `Population`. A length may be given in arcsec, under the attribute's
-name with ``_arcsec`` for ``_px``. The table ``[instrument]`` stands for pixel scale, point-spread
+name with ``_arcsec`` for ``_px``. The table ``[instrument]`` gives pixel scale, point-spread
 function, zero point, noise and photons; each table ``[substructure.NAME]`` holds numbers of a
 `Substructure`.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lumpylens.errors import DataError
-from lumpylens.simulation.distributions import Number, named, number_from
+from lumpylens.simulation.distributions import Number, look_up, number_from
 from lumpylens.simulation.populations import Population
 from lumpylens.simulation.substructure import substructure_from
 
@@ -25,13 +25,12 @@ __all__ = ["POPULATIONS", "Instrument", "population", "read_population"]
 FWHM = math.sqrt(8 * math.log(2))
 """Full width at half maximum of a Gaussian in standard deviations."""
 
-NUMBERS = {item.name for item in fields(Population) if "Number" in str(item.type)}
-LENGTHS = {item.name for item in fields(Population) if item.name.endswith("_px")} - {"size_px"}
+NUMBER_FIELDS = {item.name for item in fields(Population) if "Number" in str(item.type)}
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A camera and how long it looks; brightness is in electrons per second.
+    """A camera and its exposure; brightness is in electrons per second.
 
     Attributes
     ----------
@@ -58,7 +57,7 @@ class Instrument:
     read_noise_e: float
 
     def settings(self) -> dict[str, Any]:
-        """What a `Population` says in their place."""
+        """Attributes of a `Population` that follow from the camera."""
         seconds = self.exposure_s * self.exposures
         sky = 10 ** (0.4 * (self.zero_point - self.sky_magnitude)) * self.pixel_scale_arcsec**2
         variance = sky * seconds + self.exposures * self.read_noise_e**2
@@ -72,7 +71,7 @@ class Instrument:
 
 
 def read_population(path: Path) -> Population:
-    """Population of a TOML file.
+    """Read a population from a TOML file.
 
     Raises
     ------
@@ -94,7 +93,6 @@ def read_population(path: Path) -> Population:
 def _population(values: Mapping[str, Any], name: str) -> Population:
     settings: dict[str, Any] = {"name": name}
     lumps: dict[str, Any] = {}
-    own: dict[str, Any] = {}
     known = {item.name: item for item in fields(Population)}
     scale = values.get("pixel_scale_arcsec")
     if "instrument" in values:
@@ -117,17 +115,16 @@ def _population(values: Mapping[str, Any], name: str) -> Population:
             if scale is None:
                 raise DataError(f"{key} needs a pixel_scale_arcsec")
             field, unit = key.removesuffix("_arcsec") + "_px", 1 / float(scale)
-        named("number of a population", field, known)
-        if field in NUMBERS:
+        look_up("number of a population", field, known)
+        if field in NUMBER_FIELDS:
             settings[field] = number_from(value, key, unit)
         elif isinstance(value, list):
             settings[field] = tuple(float(part) * unit for part in value)
         else:
             settings[field] = value
-    for each, table in lumps.items():
-        own[each] = substructure_from(table, scale)
+    substructures = {kind: substructure_from(table, scale) for kind, table in lumps.items()}
     try:
-        return Population(**settings, substructures=own)
+        return Population(**settings, substructures=substructures)
     except TypeError as problem:
         raise DataError(f"a value is of the wrong kind: {problem}") from None
 
@@ -144,11 +141,11 @@ def _scaled(number: Number, unit: float) -> Number:
 POPULATIONS: Mapping[str, Population] = {
     path.stem: read_population(path) for path in sorted(Path(__file__).parent.glob("*.toml"))
 }
-"""Every population that goes by a name."""
+"""Every named population."""
 
 
 def population(preset: str | Population) -> Population:
-    """Population called `preset`, of the TOML file of that path, or itself.
+    """Find a population by its name, read it from a TOML file, or return it as it is.
 
     Raises
     ------
@@ -159,5 +156,4 @@ def population(preset: str | Population) -> Population:
         return preset
     if preset.endswith(".toml"):
         return read_population(Path(preset))
-    found: Population = named("population", preset, POPULATIONS)
-    return found
+    return look_up("population", preset, POPULATIONS)
