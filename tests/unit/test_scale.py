@@ -97,6 +97,8 @@ def test_shards_together_say_what_one_table_says(model, shards, tmp_path):
     assert [float(row["q_value"]) for row in selected] == table.q_value[table.flag].tolist()
     top = rows_of(out / "top.csv")
     assert [row["id"] for row in top] == table.top(20).id
+    assert campaign.to_pandas()["id"].tolist() == table.top(20).id
+    assert "91 images of 4 shards" in campaign._repr_html_()
     assert [float(row["anomaly_score"]) for row in top] == table.top(20).anomaly_score.tolist()
     assert [row["flag"] == "true" for row in top] == table.top(20).flag.tolist()
     scores = []
@@ -128,7 +130,7 @@ def test_failures_are_summed_up_and_stop_nothing(model, shards, tmp_path):
     assert campaign.scored == 91 - 2
     assert any("constant image" in reason for reason in campaign.reasons)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["images"] == 91
-    assert any(str(missing) in line for line in campaign.lines())
+    assert str(missing) in repr(campaign)
 
 
 def test_finished_shards_are_not_done_again(model, shards, tmp_path):

@@ -116,7 +116,7 @@ def simulate(
             device=device,
             progress=not quiet,
         )
-        say(asdict(campaign), as_json, campaign.lines())
+        say(asdict(campaign), as_json, [repr(campaign)])
         return SOME_FAILED if campaign.failed_shards else 0
     from lumpylens.simulation import simulate
 

@@ -203,7 +203,7 @@ def _score_shards(
         device=device,
         progress=not quiet,
     )
-    say(asdict(campaign), as_json, campaign.lines())
+    say(asdict(campaign), as_json, [repr(campaign)])
     return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import time
@@ -10,18 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.detectors import name_for_file
 from lumpylens.errors import DataError, ModelError
 from lumpylens.files.progress import counted, note
 from lumpylens.files.receipts import read_receipt, write_receipt
-from lumpylens.files.tables import check_table_place
+from lumpylens.files.tables import check_table_place, pandas_frame, read_columns
 from lumpylens.files.writing import check_replaceable, check_writable, whole_file
 from lumpylens.scale.engine import check_cluster, perform_all
-from lumpylens.scale.selection import select_images
+from lumpylens.scale.selection import TOP, select_images
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training.device import check_device
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Campaign", "score_shards"]
 
@@ -31,7 +35,7 @@ MOST_LISTED = 10
 numbers off the screen."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Campaign:
     """Numbers of scored, failed and flagged images over many shards.
 
@@ -68,11 +72,20 @@ class Campaign:
     failed_shards: Mapping[str, str]
     seconds: float
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame` of ``top.csv``: the most anomalous images of all shards.
 
-    def lines(self) -> list[str]:
-        """Summarise the campaign in sentences, with the first few failures."""
+        Raises
+        ------
+        DataError
+            If pandas is not installed, or the file is gone.
+        """
+        return pandas_frame(read_columns(Path(self.folder) / TOP, text=("shard", "id")))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+    def __repr__(self) -> str:
         newly = self.shards - self.shards_before - len(self.failed_shards)
         lines = [
             f"{self.images} images of {self.shards} shards in {self.seconds:.1f} s ({newly} shards "
@@ -82,7 +95,7 @@ class Campaign:
         ]
         lines += first_of(f"{times} images failed: {why}" for why, times in self.reasons.items())
         lines += first_of(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
-        return [*lines, f"results are in {self.folder}"]
+        return "\n".join([*lines, f"results are in {self.folder}"])
 
 
 def score_shards(

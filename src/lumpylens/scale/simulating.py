@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import tempfile
 import time
 from collections.abc import Mapping
@@ -132,7 +133,7 @@ class SimulateTask:
         return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SimulationCampaign:
     """Numbers of images and of finished and failed shards.
 
@@ -157,15 +158,17 @@ class SimulationCampaign:
     failed_shards: Mapping[str, str]
     seconds: float
 
-    def lines(self) -> list[str]:
-        """Summarise the campaign in sentences."""
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+    def __repr__(self) -> str:
         lines = [
             f"{self.images} images in {self.shards - len(self.failed_shards)} shards "
             f"({self.shards_before} found finished, {len(self.failed_shards)} failed) in "
             f"{self.seconds:.1f} s"
         ]
         lines += first_of(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
-        return [*lines, f"results are in {self.folder}"]
+        return "\n".join([*lines, f"results are in {self.folder}"])
 
 
 def simulate_shards(
