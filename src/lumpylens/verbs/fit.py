@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from lumpylens.lenses.catalogue import (
 )
 from lumpylens.lenses.cutout import LEAST_REACH, Cutout, with_numbers
 from lumpylens.lenses.inflation import with_p_values
+from lumpylens.lenses.noise_level import noise_notes
 from lumpylens.lenses.remarks import Note, Remark, words
 
 __all__ = ["fit"]
@@ -38,7 +39,7 @@ __all__ = ["fit"]
 ASSUMED_SCALE_ARCSEC = 0.05
 """Of a pixel where neither file nor caller says: the Hubble camera's."""
 
-RECIPE = "3"
+RECIPE = "4"
 """Part of every digest; a change of the fit that changes its numbers raises it."""
 
 LEAST_USABLE = 0.5
@@ -379,4 +380,4 @@ def cutout_of(item: LensImage) -> Cutout:
         )
     if defect := image_defect(image[usable][None] / cutout.unit):
         raise DataError(defect)
-    return cutout
+    return replace(cutout, notes=(*notes, *noise_notes(cutout)))
