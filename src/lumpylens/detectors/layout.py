@@ -43,6 +43,10 @@ NEAR = 0.3
 """How near to 1, its mean among images changed alike, a discriminant is for a change to be named;
 and the least that is held against an image."""
 
+TURN_QUANTILE = 0.998
+"""Of normal and bent images, beyond which an image counts as turned: those of round lenses look the
+same turned, and the largest of thousands would hide every turn."""
+
 RIDGE = 1e-3
 """Added to the variance of each bin, in units of the mean one."""
 
@@ -158,6 +162,7 @@ class Layout:
         held_out = np.concatenate(values)
         top = np.concatenate([held_out, *of_bent]).max(axis=0)
         limits = top + MARGIN * (top - np.median(held_out, axis=0))
+        limits[1] = np.quantile(np.concatenate([held_out, *of_bent])[:, 1], TURN_QUANTILE)
         limits[2:] = limits[2:].clip(min=NEAR)
         whole = cls._of(normal, heavier, changed)
         return cls(whole.mean, whole.axes, whole.directions, whole.offsets, limits)
