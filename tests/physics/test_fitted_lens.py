@@ -173,6 +173,13 @@ def test_a_poor_fit_is_one_that_is_poorer_on_the_arcs(found):
             assert note.numbers == pytest.approx((on**2, off**2))
 
 
+def test_chi2_far_from_that_of_noise_is_doubted(found):
+    residual = found.smooth.best.lens.linear.residual
+    for size, said in ((0.5, []), (1.4, []), (0.4, [Remark.FAR_CHI2]), (1.5, [Remark.FAR_CHI2])):
+        linear = {"residual": size * residual.sign(), "chi2": size**2 * len(residual)}
+        assert doubted(with_linear(found, **linear)) == said
+
+
 def test_a_faint_source_is_doubted(found):
     light = found.observation.see(found.smooth.best.lens.source_light[None])[0]
     total = float(light.square().sum().sqrt())

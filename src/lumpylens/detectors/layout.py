@@ -39,7 +39,14 @@ CORE = 1 / 15
 
 MARGIN = 0.1
 """What is added to each limit, in units of its distance from the median of normal images."""
-BENT_QUANTILE = 0.999
+NEAR = 0.3
+"""How near to 1, its mean among images changed alike, a discriminant is for a change to be named;
+and the least that is held against an image."""
+
+TURN_QUANTILE = 0.998
+"""Of normal and bent images, beyond which an image counts as turned: those of round lenses look the
+same turned, and the largest of thousands would hide every turn."""
+
 RIDGE = 1e-3
 """Added to the variance of each bin, in units of the mean one."""
 
@@ -79,6 +86,13 @@ def blurred(images: Images) -> Images:
     return torch.nn.functional.avg_pool2d(padded, 2 * half + 1, stride=1)[:, 0]
 
 
+def filled(images: Images, *, quarter_turns: int) -> Images:
+    """Images with a quarter of them, at one edge, as dark as their darkest pixel."""
+    turned = torch.rot90(images, quarter_turns, (1, 2)).clone()
+    turned[:, : turned.shape[1] // 4] = 0
+    return torch.rot90(turned, -quarter_turns, (1, 2))
+
+
 def _sampled(images: Images, grid: Tensor) -> Images:
     return grid_sample(images[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
 
@@ -91,6 +105,10 @@ CHANGES: dict[str, Callable[[Images], Images]] = {
     "made smaller": lambda images: moved(images, zoom=0.85),
     "enlarged": lambda images: moved(images, zoom=1.2),
     "blurred": blurred,
+    "filled at its first rows": partial(filled, quarter_turns=0),
+    "filled at its last columns": partial(filled, quarter_turns=1),
+    "filled at its last rows": partial(filled, quarter_turns=2),
+    "filled at its first columns": partial(filled, quarter_turns=3),
 }
 """What is looked for, and an image of the training set to which it was done. Upward is towards
 higher rows."""
@@ -142,10 +160,10 @@ class Layout:
             values.append(part.measures(normal[other], square))
             of_bent += [part.measures(bins[other], square) for bins in heavier]
         held_out = np.concatenate(values)
-        top = np.maximum(
-            held_out.max(axis=0), np.quantile(np.concatenate(of_bent), BENT_QUANTILE, axis=0)
-        )
+        top = np.concatenate([held_out, *of_bent]).max(axis=0)
         limits = top + MARGIN * (top - np.median(held_out, axis=0))
+        limits[1] = np.quantile(np.concatenate([held_out, *of_bent])[:, 1], TURN_QUANTILE)
+        limits[2:] = limits[2:].clip(min=NEAR)
         whole = cls._of(normal, heavier, changed)
         return cls(whole.mean, whole.axes, whole.directions, whole.offsets, limits)
 
@@ -200,16 +218,14 @@ class Layout:
         said = []
         for row in found:
             over = row > self.limits
+            like = over[2:] & (np.abs(row[2:] - 1) < NEAR)
             if over[1]:
                 said.append("it looks turned by 90 degrees")
-            elif over[2:].any():
-                beyond = np.where(over[2:], row[2:] - self.limits[2:], -np.inf)
-                said.append(f"it looks {list(CHANGES)[int(np.argmax(beyond))]}")
-            elif over[0]:
-                said.append(
-                    f"its light lies elsewhere, by {row[0] / self.limits[0]:.1f} times what "
-                    "theirs and strong substructure explain"
-                )
+            elif like.any():
+                names = [name for name, is_like in zip(CHANGES, like, strict=True) if is_like]
+                said.append(f"it looks {' or '.join(names)}")
+            elif over.any():
+                said.append("its light lies where neither theirs does nor substructure brings it")
             else:
                 said.append("")
         return said

@@ -22,6 +22,9 @@ safe, but the model is wrong by more than that."""
 POOR = 1.5
 """chi2 per pixel on the arcs over that off the arcs."""
 
+USUAL_CHI2 = (0.2, 2.0)
+"""chi2 per pixel of fits that are not doubted for it: 0.39 to 0.61 in 24 drizzled lenses."""
+
 ARC, FAINT = 1.0, 20.0
 """Source light over noise that makes a pixel one of the arcs; and the total signal-to-noise ratio
 below which the source is faint."""
@@ -36,6 +39,8 @@ def remarks(found: LensAnalysis) -> list[Note]:
     off_centre = math.hypot(lens["light_x"], lens["light_y"])
     if off_centre > FARTHEST:
         made.append(Note(Remark.OFF_CENTRE, (off_centre, FARTHEST)))
+    if not USUAL_CHI2[0] <= found.chi2_per_pixel <= USUAL_CHI2[1]:
+        made.append(Note(Remark.FAR_CHI2, (found.chi2_per_pixel,)))
     on, off, signal = arc_misfit(found)
     if on > POOR * max(off, 0.5):
         made.append(Note(Remark.POOR_FIT, (on, off)))

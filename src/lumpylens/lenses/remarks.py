@@ -14,6 +14,8 @@ class Remark(StrEnum):
 
     ASSUMED_SCALE = "assumed-scale"
     NOT_NUMBERS = "not-numbers"
+    NOISE_LEVEL = "noise-level"
+    FAR_CHI2 = "far-chi2"
     SMALL_CUTOUT = "small-cutout"
     OFF_CENTRE = "off-centre"
     POOR_FIT = "poor-fit"
@@ -34,6 +36,9 @@ class Remark(StrEnum):
 WORDS = {
     Remark.ASSUMED_SCALE: "pixel scale assumed to be {:g} arcsec",
     Remark.NOT_NUMBERS: "{:d} pixels are not numbers and are masked",
+    Remark.NOISE_LEVEL: "the noise map is {:.2g} times the scatter of the background",
+    Remark.FAR_CHI2: "chi2 per pixel of {:.2g}, far from 1, or from the 0.5 of drizzled images: "
+    "the noise map or the model is wrong",
     Remark.SMALL_CUTOUT: "the cutout reaches {:.2f} arcsec from its middle; {:g} are needed",
     Remark.OFF_CENTRE: "the lens is {:.2f} arcsec from the middle of the cutout; at most {:g} work",
     Remark.POOR_FIT: "poor fit on the arcs: chi2 per pixel {:.2f}, {:.2f} elsewhere",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from lumpylens.lenses.catalogue import (
 )
 from lumpylens.lenses.cutout import LEAST_REACH, Cutout, with_numbers
 from lumpylens.lenses.inflation import with_p_values
+from lumpylens.lenses.noise_level import noise_notes
 from lumpylens.lenses.remarks import Note, Remark, words
 
 __all__ = ["fit"]
@@ -358,4 +359,4 @@ def cutout_of(item: LensImage) -> Cutout:
         )
     if defect := image_defect(image[usable][None] / cutout.unit):
         raise DataError(defect)
-    return cutout
+    return replace(cutout, notes=(*notes, *noise_notes(cutout)))

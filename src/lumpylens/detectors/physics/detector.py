@@ -226,10 +226,7 @@ class PhysicsDetector(Detector):
         steps = (
             "not compressed like the training images: its coefficients miss their steps by {:.1f}"
         )
-        coarser = (
-            "not compressed like the training images: "
-            "its coefficients are multiples of larger steps"
-        )
+        coarser = "not compressed like the training images: its coefficients have larger steps"
         measurement = self.learned.model.measurement
         doubts = []
         for ratio, missed, single, converged in zip(
