@@ -43,5 +43,7 @@ def explain(
         }
         for one in found
     ]
-    say({"out": str(out), "rows": rows}, as_json, [repr(found), f"figures are in {out}"])
+    drawn = any(one.image is not None for one in found)
+    lines = [repr(found), *([f"figures are in {out}"] if drawn else [])]
+    say({"out": str(out) if drawn else None, "rows": rows}, as_json, lines)
     return SOME_FAILED if failed else 0
