@@ -21,22 +21,77 @@
 # This notebook runs from top to bottom on Colab (half an hour, no GPU needed) and anywhere else.
 # On your own machine set `LUMPYLENS_NOTEBOOK_DATA` to a folder that holds `no_sub` and `sub`, else
 # the challenge's images are fetched.
+#
+# It needs Python 3.11 or later and the package `lumpylens`. If that is not installed, the first
+# cell installs it: from what you write as `PACKAGE`, else from a wheel (`lumpylens-*.whl`) or a clone
+# beside this notebook, else from the package index. Where PyTorch is missing, that takes about 2 GB of disk.
 
 # %%
-PACKAGE = "lumpylens"  # what pip installs: a name, a wheel, or git+https://...
+PACKAGE = ""  # a wheel, the folder of a clone, or "git+https://..."; empty: what is found nearby
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
-if importlib.util.find_spec("lumpylens") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
+
+class NotInstalled(Exception):
+    """Stops the notebook with one sentence."""
+
+    def _render_traceback_(self):  # what IPython shows in place of a traceback
+        return [str(self)]
+
+
+def is_installed():
+    importlib.invalidate_caches()
+    spec = importlib.util.find_spec("lumpylens")
+    return spec is not None and spec.origin is not None  # a folder of that name has no origin
+
+
+def places():
+    """Where pip may install from, the best first."""
+    given = Path(PACKAGE)
+    if PACKAGE:
+        yield str(given.resolve()) if given.exists() else PACKAGE
+    wheels = sorted(Path().glob("lumpylens-*.whl"), key=os.path.getmtime)
+    clones = [
+        clone for clone in (Path("lumpylens"), Path("..")) if (clone / "src/lumpylens").is_dir()
+    ]
+    yield from (str(path.resolve()) for path in wheels[-1:] + clones)
+    yield "lumpylens"  # from the package index
+
+
+def why_not(place):
+    """Install from a place, and give the reason if that fails."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-color"]
+    done = subprocess.run([*pip, place], capture_output=True, text=True)
+    if is_installed():
+        return ""
+    if place.endswith(".whl") and not Path(place).exists():
+        return "there is no such file"
+    reasons = re.findall(r"(?:ERROR|fatal): (.+)", done.stderr) or done.stderr.splitlines()
+    return reasons[0].rstrip(".") if reasons else "what is there is not lumpylens"
+
+
+if not is_installed():
+    for place in places():
+        reason = why_not(place)
+        print(f"Cannot install from {place}: {reason}." if reason else f"Installed from {place}.")
+        if not reason:
+            break
+    else:
+        raise NotInstalled(
+            "lumpylens is not installed: write in the first line of this cell where it is, as "
+            "PACKAGE = a wheel file, the folder of a clone, or git+https://..., and run it again."
+        )
+elif PACKAGE:
+    print("lumpylens is installed already, so nothing is installed from PACKAGE.")
 
 # %%
 import json
 import math
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np

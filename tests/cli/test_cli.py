@@ -383,3 +383,19 @@ def test_ctrl_c_in_the_middle_of_training_leaves_checkpoints_and_no_model(lenses
     assert "lumpylens: stopped" in err
     assert "Traceback" not in err
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m.run"]
+
+
+def test_a_folder_without_figures_is_neither_made_nor_named(call, model, lenses, tmp_path):
+    out = tmp_path / "explained"
+    np.save(tmp_path / "small.npy", np.load(lenses / "normal.npy")[:3, :10, :10])
+    status, said, _ = call("explain", model, tmp_path / "small.npy", "--out", out, "--quiet")
+    assert status == 1
+    assert said.startswith("none of 3 images can be scored: image is 10x10 pixels")
+    assert "figures are in" not in said
+    assert not out.exists()
+    status, said, _ = call(
+        "explain", model, lenses / "anomalous.npy", "--id", "anomalous.npy[0]", "--out", out,
+        "--quiet",
+    )  # fmt: skip
+    assert said.endswith(f"figures are in {out}\n")
+    assert len(list(out.iterdir())) == 1

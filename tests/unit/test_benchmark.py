@@ -223,6 +223,11 @@ def test_mistakes_are_named_before_any_run(lenses, made, tmp_path):
         call(lenses, tmp_path, "pcaa")
     with pytest.raises(ModelError, match="at least one"):
         call(lenses, tmp_path, seeds=[])
+    for mistake in ({"detectors": ["pcaa"]}, {"substructure": "nope"}, {}):
+        options = {"detectors": ["pca"], "progress": False, "out": tmp_path / "results"} | mistake
+        with pytest.raises((DataError, ModelError)):
+            run_benchmark("slc" if "substructure" in mistake else "slcc", **options)
+        assert not (tmp_path / "results").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         call(lenses, tmp_path / "file", "pca")

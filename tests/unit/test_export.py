@@ -179,7 +179,9 @@ def test_a_missing_package_is_named_with_its_extra(model, tmp_path, monkeypatch,
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ModelError) as caught:
         export(model, out=tmp_path / "model.onnx")
-    assert f"needs {missing}: pip install 'lumpylens[onnx]'" in one_line(caught)
+    assert f"needs {missing}: pip install 'lumpylens[onnx]' (in a clone '.[onnx]')" in one_line(
+        caught
+    )
 
 
 def test_pickled_parts_of_older_torch_are_refused(model, tmp_path, monkeypatch):

@@ -289,7 +289,7 @@ def test_tiff_of_several_bands_is_never_read_as_one(
 def test_tiff_that_pillow_misreads_names_what_to_install(tmp_path, monkeypatch):
     path = tiff(tmp_path, np.eye(8), byteorder=">", compression="zlib")
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    assert only(path).error.endswith("pip install 'lumpylens[tiff]'")
+    assert only(path).error.endswith("pip install 'lumpylens[tiff]' (in a clone '.[tiff]')")
 
 
 def test_damage_that_only_tifffile_meets_is_one_line(tmp_path, caplog, capfd):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lumpylens.errors import DataError
-from lumpylens.files.writing import check_replaceable, whole_file, whole_folder
+from lumpylens.files.writing import check_replaceable, check_writable, whole_file, whole_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -92,3 +92,12 @@ def test_other_peoples_files_stay(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="left as it is"), whole_folder(tmp_path, made_by_us="mark"):
         raise AssertionError("the block must not run")
     assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_a_check_before_the_work_leaves_no_folder(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "newer" / "a.txt")
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "a.txt", tmp_path / "file" / "new" / "a.txt"):
+        with pytest.raises(DataError, match="cannot write"):
+            check_writable(place)

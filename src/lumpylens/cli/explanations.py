@@ -47,5 +47,7 @@ def explain(
         }
         for explanation in explanations
     ]
-    say({"out": str(out), "rows": rows}, as_json, [repr(explanations), f"figures are in {out}"])
+    drawn = any(explanation.image is not None for explanation in explanations)
+    lines = [repr(explanations), *([f"figures are in {out}"] if drawn else [])]
+    say({"out": str(out) if drawn else None, "rows": rows}, as_json, lines)
     return SOME_FAILED if failed else 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lumpylens.errors import DataError
+from lumpylens.files.extras import pip_install
 from lumpylens.files.writing import check_writable, whole_file
 
 if TYPE_CHECKING:
@@ -253,9 +254,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise DataError(
-            "Parquet needs pyarrow: pip install 'lumpylens[parquet]', or use .csv"
-        ) from None
+        raise DataError(f"Parquet needs pyarrow: {pip_install('parquet')}, or use .csv") from None
     return pyarrow
 
 

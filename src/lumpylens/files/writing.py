@@ -117,16 +117,15 @@ def check_only(folder: Path, *, made_by_us: str, files: Collection[str], what: s
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file or folder that could not be written; makes the folder that it lies in.
+    """Refuse a file or folder that could not be written; leaves no trace.
 
     Raises
     ------
     DataError
-        If that folder cannot be made or written to.
+        If the folder that it lies in cannot be made or written to.
     """
-    folder = path.resolve().parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = next(place for place in path.resolve().parents if place.exists())
         # Permission bits say nothing of full disks, read-only mounts or the superuser.
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -16,6 +16,7 @@ from lumpylens.files.progress import counted
 from lumpylens.files.tables import pandas_frame
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.results.explanation import Explanation
+from lumpylens.results.reasons import why_none
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -52,12 +53,25 @@ class Explanations(Sequence[Explanation]):
         return chosen if isinstance(chosen, Explanation) else Explanations(chosen)
 
     def __repr__(self) -> str:
-        return "\n".join(_line(explanation) for explanation in self)
+        lines = [] if self._nothing_shown() else [_line(explanation) for explanation in self]
+        return "\n".join([*self._in_common(), *lines])
+
+    def _nothing_shown(self) -> bool:
+        """All of several failed, which one sentence says."""
+        return len(self) > 1 and all(explanation.error for explanation in self)
+
+    def _in_common(self) -> list[str]:
+        """One sentence where none can be trusted; else nothing."""
+        errors = [explanation.error for explanation in self]
+        reason = why_none(errors, [explanation.warning for explanation in self])
+        return [reason] if reason else []
 
     def _repr_html_(self) -> str:
         from lumpylens.report.explained import figure_png
 
-        parts = []
+        parts = [f"<p>{html.escape(reason)}</p>" for reason in self._in_common()]
+        if self._nothing_shown():
+            return "".join(parts)
         for explanation in self[:FIGURES_IN_VIEW]:
             text = html.escape(_line(explanation), quote=True)
             if explanation.image is None:

@@ -11,6 +11,7 @@ from lumpylens.results.calibration import Calibration
 from lumpylens.results.evaluation_numbers import counted_rows
 from lumpylens.results.examples import Example
 from lumpylens.results.ranking import Ranking
+from lumpylens.results.reasons import why_none
 from lumpylens.results.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -85,4 +86,10 @@ class EvaluationData:
             f"  AUC {m['auc']:.4f} (95 % interval {m['auc_low']:.4f} to {m['auc_high']:.4f})\n"
             f"  TPR {rates}\n"
             f"  failed: {m['n_failed_normal']} normal, {m['n_failed_anomalous']} anomalous"
+            + "".join(f"\n  {name}: {why}" for name, why in self._foreign().items())
         )
+
+    def _foreign(self) -> dict[str, str]:
+        """Why no image of a class can be trusted, by class; only where that is so."""
+        reasons = {name: why_none(t.error, t.warning) for name, t in self.tables.items()}
+        return {name: why for name, why in reasons.items() if why}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from lumpylens.files.tables import (
     read_columns,
     write_columns,
 )
+from lumpylens.results.reasons import why_none
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -286,6 +288,8 @@ class ScoreTable:
 
     def __repr__(self) -> str:
         lines = [self._summary()]
+        if reason := why_none(self.error, self.warning):
+            return f"{lines[0]}\n{reason}"
         top = list(self.top(ROWS_IN_VIEW))
         if top:
             width = max(len(row.id) for row in top)
@@ -297,6 +301,8 @@ class ScoreTable:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        if reason := why_none(self.error, self.warning):
+            return f"<p>{html.escape(self._summary())}</p><p>{html.escape(reason)}</p>"
         columns = self.top(ROWS_IN_VIEW).columns()
         notes = [row.note for row in self.top(ROWS_IN_VIEW)]
         kept = {k: v for k, v in columns.items() if k not in ("error", "warning", "flag")}
@@ -305,7 +311,8 @@ class ScoreTable:
     def _summary(self) -> str:
         text = f"ScoreTable of {len(self)} images: {np.count_nonzero(self.flag)} flagged"
         text += f", {self.n_warned} with a warning, {self.n_failed} failed"
-        return text + (f"; the {ROWS_IN_VIEW} most anomalous:" if len(self) > ROWS_IN_VIEW else "")
+        ranked = len(self) > self.n_failed + self.n_warned and len(self) > ROWS_IN_VIEW
+        return text + (f"; the {ROWS_IN_VIEW} most anomalous:" if ranked else "")
 
 
 def _short(value: float) -> str:

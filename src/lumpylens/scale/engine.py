@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lumpylens.errors import DataError, DataWarning, LumpylensError
+from lumpylens.files.extras import pip_install
 
 __all__ = ["Task", "check_cluster", "perform_all"]
 
@@ -217,5 +218,5 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise DataError("a cluster needs Dask: pip install 'lumpylens[scale]'") from None
+        raise DataError(f"a cluster needs Dask: {pip_install('scale')}") from None
     return distributed

@@ -34,6 +34,7 @@ from lumpylens.results.evaluation_numbers import (
 from lumpylens.results.examples import choose_examples
 from lumpylens.results.metrics import FPRS
 from lumpylens.results.ranking import Ranking, about, joined_tables
+from lumpylens.results.reasons import why_none
 from lumpylens.results.score_table import ScoreTable
 from lumpylens.store.folder import load_model
 from lumpylens.store.trained import TrainedModel
@@ -237,6 +238,8 @@ def refuse_nothing_unseen(tables: Mapping[str, ScoreTable]) -> None:
         uses = Counter(table.components["use"].tolist())
         if uses[HEADLINE]:
             continue
+        if uses[FAILED] == len(table) and (why := why_none(table.error, table.warning)):
+            raise DataError(f"{name}: {why}")
         counts = ", ".join(f"{count} {use}" for use, count in uses.items()) or "none given"
         reason = next((f"; the first failed with: {text}" for text in table.error if text), "")
         raise DataError(

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lumpylens.errors import ModelError
+from lumpylens.files.extras import pip_install
 from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.store.folder import load_model, save_model
 from lumpylens.store.packed import packed
@@ -179,9 +180,7 @@ def _require_onnx() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as problem:
-        raise ModelError(
-            f"exporting to ONNX needs {problem.name}: pip install 'lumpylens[onnx]'"
-        ) from None
+        raise ModelError(f"exporting to ONNX needs {problem.name}: {pip_install('onnx')}") from None
 
 
 def _onnx(module: nn.Module, example: Tensor, about: str) -> bytes:

@@ -19,6 +19,7 @@ from lumpylens.detectors import DETECTORS, installed_detectors
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
 from lumpylens.files.versions import installed_versions
+from lumpylens.results.reasons import by_reason
 from lumpylens.store.folder import load_model
 from lumpylens.store.layout import CONFIG, list_models
 from lumpylens.store.trained import TrainedModel
@@ -124,17 +125,14 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             )
             for layout in found["layouts"]
         ]
-        failed = [f"  {name}: {why}" for name, why in list(found["failed"].items())[:SHOWN]]
-        rest = len(found["failed"]) - SHOWN
+        failed = _failed(found["failed"], found["images"])
         folders = [f"{name} {count}" for name, count in list(found["folders"].items())[:SHOWN]]
         return [
             f"{found['images']} images in {found['location']}: {', '.join(counts)}",
             ", ".join([*shapes, *with_parts, *scales]) or "none can be read",
             *layouts,
             *([f"by folder: {', '.join(folders)}"] if folders else []),
-            *([f"{len(found['failed'])} cannot be used:"] if failed else []),
             *failed,
-            *([f"  and {rest} more"] if rest > 0 else []),
             *found["remarks"],
             *(f"{count} of them: {text}" for text, count in found["remarks_on_images"].items()),
             *([f"figure: {found['figure']}"] if found["figure"] else []),
@@ -148,6 +146,20 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         "",
         f"models that come with it: {', '.join(found['models']) or 'none'}",
         "versions: " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
+    ]
+
+
+def _failed(reasons: Mapping[str, str], count: int) -> list[str]:
+    """What cannot be used, by name; where that is all of `count` images, by reason."""
+    if len(reasons) == count > 1:
+        return [
+            f"none can be used: {by_reason(reasons.values())}; the first is {next(iter(reasons))}"
+        ]
+    rest = len(reasons) - SHOWN
+    return [
+        *([f"{len(reasons)} cannot be used:"] if reasons else []),
+        *(f"  {name}: {why}" for name, why in list(reasons.items())[:SHOWN]),
+        *([f"  and {rest} more"] if rest > 0 else []),
     ]
 
 

@@ -22,6 +22,7 @@ from lumpylens.data.readers.fits_file import reading
 from lumpylens.data.readers.stacks import choose_images, companions_of, open_stacks
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
+from lumpylens.files.extras import pip_install
 
 __all__ = ["open_asdf"]
 
@@ -45,7 +46,7 @@ def read_asdf(path: Path, band: str | None) -> Stack:
     try:
         from asdf.util import load_yaml
     except ImportError:
-        raise DataError("ASDF needs the package asdf: pip install 'lumpylens[asdf]'") from None
+        raise DataError(f"ASDF needs the package asdf: {pip_install('asdf')}") from None
     try:
         with reading():
             tree = load_yaml(path, tagged=True)
@@ -114,9 +115,7 @@ class BlockArray:
                     node = node[key]
                 return np.array(node)
         except ImportError as problem:
-            raise DataError(
-                f"{one_line(problem)} (pip install 'lumpylens[asdf]' brings lz4)"
-            ) from None
+            raise DataError(f"{one_line(problem)}; lz4 comes with {pip_install('asdf')}") from None
         # Damaged trees and blocks raise errors of many packages.
         except Exception as problem:  # noqa: BLE001
             raise DataError(f"the ASDF file cannot be read: {one_line(problem)}") from None

@@ -25,6 +25,7 @@ from lumpylens.data.readers.stacks import (
 )
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
+from lumpylens.files.extras import pip_install
 
 __all__ = ["open_hdf5"]
 
@@ -139,7 +140,7 @@ def check_filters(dataset: Any) -> None:
             called = f"{words} ({number})" if words else str(number)
             raise DataError(
                 f"{dataset.name} is compressed by the HDF5 filter {called}, which is not there; "
-                "pip install 'lumpylens[hdf5]' brings those of hdf5plugin"
+                f"those of hdf5plugin come with {pip_install('hdf5')}"
             )
 
 

@@ -27,6 +27,7 @@ from lumpylens.data.readers.pictures import decode
 from lumpylens.data.readers.stacks import COMPANIONS, DAMAGE, listed, plain
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
+from lumpylens.files.extras import pip_install
 
 __all__ = ["ParquetSource", "open_parquet"]
 
@@ -157,7 +158,7 @@ def open_table(files: DataFiles, path: Path) -> ParquetSource:
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise DataError("Parquet needs pyarrow: pip install 'lumpylens[parquet]'") from None
+        raise DataError(f"Parquet needs pyarrow: {pip_install('parquet')}") from None
     try:
         file_bytes_of(path, limit=None)
         with ParquetFile(path) as file:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lumpylens.data.checks import size_defect
 from lumpylens.data.readers.files import one_line
 from lumpylens.errors import DataError
+from lumpylens.files.extras import pip_install
 
 __all__ = ["TIFF_MARKS", "bands_defect", "misread_by_pillow", "read_tiff"]
 
@@ -66,7 +67,7 @@ def read_tiff(content: bytes) -> NDArray[Any]:
         from tifffile import TiffFile
     except ImportError:
         raise DataError(
-            "TIFF file of a kind that Pillow cannot read; pip install 'lumpylens[tiff]'"
+            f"TIFF file of a kind that Pillow cannot read; {pip_install('tiff')}"
         ) from None
     logging.getLogger("tifffile").addHandler(QUIET)  # what it logs becomes the image's error
     try:

@@ -18,6 +18,7 @@ from lumpylens.data.readers.stacks import (
 )
 from lumpylens.data.source import ImageSource
 from lumpylens.errors import DataError
+from lumpylens.files.extras import pip_install
 
 __all__ = ["open_zarr"]
 
@@ -35,7 +36,7 @@ def read_zarr(path: Path, band: str | None) -> Stack:
     try:
         import zarr
     except ImportError:
-        raise DataError("Zarr needs the package zarr: pip install 'lumpylens[zarr]'") from None
+        raise DataError(f"Zarr needs the package zarr: {pip_install('zarr')}") from None
     try:
         store = zarr.open(str(path), mode="r")
         arrays: dict[str, Any] = {"images": store}
