@@ -22,7 +22,7 @@ fewer pixels, a higher one lets residuals of the arcs in."""
 
 @dataclass(frozen=True)
 class Inflation:
-    """By how much signal-to-noise ratios exceed those of noise.
+    """Factors by which signal-to-noise ratios exceed those of noise.
 
     Attributes
     ----------

@@ -40,6 +40,12 @@ SHIFT = 23 - TABLE_BITS
 MASK = (1 << SHIFT) - 1
 PIECE = F(1 / (1 << SHIFT))
 CORE_SQUARE = F(CORE_PX**2)
+LENS_LIGHT_SHAPE = (
+    "lens_light_eta_1",
+    "lens_light_eta_2",
+    "log_lens_light_radius_px",
+    "log_lens_light_index",
+)
 
 
 def rays(scene: Scene, parameters: NDArray[np.float64], masses: Masses) -> tuple[Image, Image]:
@@ -76,9 +82,7 @@ def lens_light(scene: Scene, parameters: NDArray[np.float64]) -> Image:
     """Light of the lens galaxy at unit amplitude, as `Scene.light` returns it."""
     out = np.empty((scene.height, scene.width), np.float32)
     x, y = _corner(scene, parameters)
-    names = ("lens_light_eta_1", "lens_light_eta_2", "log_lens_light_radius_px",
-             "log_lens_light_index")  # fmt: skip
-    shape = _sersic_numbers(*(parameters[INDEX[name]] for name in names))
+    shape = _sersic_numbers(*(parameters[INDEX[name]] for name in LENS_LIGHT_SHAPE))
     samples = scene.cusp_samples
     rows, columns = scene.cusp_patch()
     patch = (rows.start, rows.stop, columns.start, columns.stop) if samples > 1 else (0, 0, 0, 0)
@@ -379,10 +383,8 @@ def _convolve(out, light, taps):  # type: ignore[no-untyped-def]
             up_2, down_2 = padded[i + radius - t - 1], padded[i + radius + t + 1]
             up_3, down_3 = padded[i + radius - t - 2], padded[i + radius + t + 2]
             for j in range(width):
-                row[j] += (
-                    a * (up_1[j] + down_1[j]) + b * (up_2[j] + down_2[j])
-                    + c * (up_3[j] + down_3[j])
-                )  # fmt: skip
+                pairs = a * (up_1[j] + down_1[j]) + b * (up_2[j] + down_2[j])
+                row[j] += pairs + c * (up_3[j] + down_3[j])
     for i in range(height):
         row, whole = out[i], down[i]
         for j in range(width):
@@ -391,7 +393,6 @@ def _convolve(out, light, taps):  # type: ignore[no-untyped-def]
             a, b, c = half[t], half[t + 1], half[t + 2]
             for j in range(width):
                 k = j + radius
-                row[j] += (
-                    a * (whole[k - t] + whole[k + t]) + b * (whole[k - t - 1] + whole[k + t + 1])
-                    + c * (whole[k - t - 2] + whole[k + t + 2])
-                )  # fmt: skip
+                pairs = a * (whole[k - t] + whole[k + t])
+                pairs += b * (whole[k - t - 1] + whole[k + t + 1])
+                row[j] += pairs + c * (whole[k - t - 2] + whole[k + t + 2])
