@@ -21,22 +21,22 @@ PAGE, PICTURE = DOCS / "architecture.md", DOCS / "images" / "architecture.svg"
 BEGIN, END = "<!-- drawn from the imports: begin -->", "<!-- drawn from the imports: end -->"
 
 ROOMS = {
-    "cli": "one verb of the command line per public function, in the same words",
-    "verbs": "the public functions: train, score, evaluate, explain, fit, benchmark and so on",
-    "scale": "shards, receipts, Dask: work on more images than one process should hold",
-    "lenses": "real lenses one by one: staged fit, perturber, row of the catalogue",
-    "report": "figures and pages, and the results that write themselves as such",
+    "cli": "command line: one verb per public function, with the same options",
+    "verbs": "public functions: train, score, evaluate, explain, fit, benchmark and others",
+    "scale": "shards, receipts, Dask: scoring and simulating more images than fit in one process",
+    "lenses": "real lenses, one at a time: staged fit, perturber, row of the catalogue",
+    "report": "figures and HTML pages, and the results that are written as these",
     "store": "the model: its folder, its packed file, the models that come with the package",
-    "detectors": "the contract, and a folder or a file per family of detectors",
-    "training": "the one training loop, which does not know what it trains",
-    "results": "what the verbs give back: tables, calibration, metrics, rankings, explanations",
-    "simulation": "populations, substructure and cameras; a seed per image",
+    "detectors": "contract of a detector, and a folder or a file per family of detectors",
+    "training": "training loop, the same for every network",
+    "results": "results of the verbs: tables, calibration, metrics, rankings, explanations",
+    "simulation": "populations, substructure and cameras; every image has its own seed",
     "data": "`LensImages`, one reader per format, splits, the challenge's download",
     "physics": "deflections, light, PSF, noise, inference, filter: functions on tensors",
-    "files": "tables, whole files and folders, digests, receipts, processes, progress",
-    "errors": "the three kinds of mistakes",
+    "files": "tables, files written completely or not at all, digests, receipts, processes, progress",
+    "errors": "exceptions and warnings",
 }
-"""Room -> what it holds, from the top of the house to its ground; imports point downwards."""
+"""Room -> what it holds, from the top to the bottom layer; imports point downwards."""
 
 WIDTH, BOX_WIDTH, BOX_HEIGHT, ROW = 860, 110, 34, 78
 ACROSS = {

@@ -14,7 +14,7 @@ from made_lens import made_cutout
 
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.model import INDEX, LIGHT, MULTIPOLES, RealLens, vector
-from lumpylens.lenses.observation import observe
+from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.perturber import PerturbationMap
 from lumpylens.lenses.refine import LARGEST, Belief, refine
 from lumpylens.lenses.smooth import _distinct, _promising, _rivals, _start, beliefs
@@ -37,7 +37,7 @@ def cutout():
 
 @pytest.fixture(scope="module")
 def observation(cutout):
-    return observe(cutout, radius=2.0, roughness=0.05)
+    return cut_disc(cutout, radius=2.0, roughness=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_unit_of_an_image_does_not_matter(unit):
     image[3:6, 20:] = 1e6
     plain = replace(plain, image=image, noise=noise)
     scaled = replace(plain, image=image * np.float32(unit), noise=noise * np.float32(unit))
-    one, other = (observe(cutout, radius=1.5, roughness=0.03) for cutout in (plain, scaled))
+    one, other = (cut_disc(cutout, radius=1.5, roughness=0.03) for cutout in (plain, scaled))
     assert (one.usable == other.usable).all()
     assert not one.usable[one.pixels == 0].any()
     torch.testing.assert_close(one.data, other.data, rtol=1e-5, atol=1e-5)
@@ -88,7 +88,7 @@ def test_a_fit_is_the_same_in_every_unit(tmp_path):
 
 def test_an_observation_is_a_disc_in_its_place(cutout):
     """Also where it reaches beyond the image."""
-    seen = observe(cutout, radius=0.8, centre=(2.0, -0.5))
+    seen = cut_disc(cutout, radius=0.8, centre=(2.0, -0.5))
     rows, columns = np.nonzero(seen.usable.numpy())
     x, y = seen.x[rows, columns], seen.y[rows, columns]
     assert float(torch.hypot(x - 2.0, y + 0.5).max()) <= 0.8
@@ -110,7 +110,7 @@ def test_an_observation_is_a_disc_in_its_place(cutout):
 def test_the_error_of_the_model_is_part_of_the_noise(cutout):
     flat = replace(cutout, image=np.full_like(cutout.image, 4.0))
     flat.image[0, 0] = -4.0
-    plain, rough = (observe(flat, radius=5.0, roughness=share) for share in (0.0, 0.1))
+    plain, rough = (cut_disc(flat, radius=5.0, roughness=share) for share in (0.0, 0.1))
     variance = (rough.sigma**2 - plain.sigma**2).numpy() * cutout.unit**2
     inside = variance[rough.usable.numpy()]
     assert np.median(inside) == pytest.approx(0.4**2)
@@ -175,7 +175,7 @@ def test_the_light_is_that_of_its_numbers(observation, light):
 def test_a_masked_star_beside_the_lens_does_not_draw_the_fit(cutout):
     image, noise = cutout.image.copy(), cutout.noise.copy()
     image[25:29, 28:31], noise[25:29, 28:31] = 1e4, 1e8
-    light = fit_lens_light(observe(replace(cutout, image=image, noise=noise), radius=2.0))
+    light = fit_lens_light(cut_disc(replace(cutout, image=image, noise=noise), radius=2.0))
     assert math.hypot(*light.values[[INDEX["light_x"], INDEX["light_y"]]]) < 0.05
 
 
@@ -189,7 +189,7 @@ def test_the_scan_finds_the_radius_of_a_lens_of_blobs():
     arcs = np.exp(-((bx - 0.24) ** 2 + (by + 0.12) ** 2) / (2 * 0.08**2))
     psf = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
     noise = np.full((61, 61), 0.01)
-    seen = observe(Cutout("round", 3 * galaxy + arcs, noise, psf, 0.05), radius=1.5)
+    seen = cut_disc(Cutout("round", 3 * galaxy + arcs, noise, psf, 0.05), radius=1.5)
     light = LensLight(vector(), seen.blur(place(seen, galaxy)[None]), seen.data, (0.0, 0.0))
     radii = torch.tensor([0.9, 1.0, 1.1], dtype=torch.float64)
     trials = scan(seen, light, radii, (0.0, 0.0))

@@ -12,7 +12,7 @@ from lumpylens.physics.model import Linearisation, NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, compare
 from lumpylens.physics.parameters import GEOMETRY, pack
 from lumpylens.physics.perturbation import Spectrum, learn_error
-from lumpylens.physics.population import Population
+from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import (
     ResidualLaw,
@@ -26,7 +26,7 @@ MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
 COVARIANCE = torch.tensor(
     [[0.04, 0.01, 0.0], [0.01, 0.09, -0.02], [0.0, -0.02, 0.01]], dtype=torch.float64
 )
-POPULATION = Population(MEAN, COVARIANCE)
+POPULATION = GaussianPopulation(MEAN, COVARIANCE)
 ERRORS = torch.tensor(
     [[[0.02, 0.0, 0.01], [0.0, 0.05, 0.0], [0.01, 0.0, 0.03]],
      [[0.5, 0.1, 0.0], [0.1, 0.4, 0.0], [0.0, 0.0, 0.6]]], dtype=torch.float64,

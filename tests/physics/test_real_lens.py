@@ -13,7 +13,7 @@ from made_lens import made_cutout
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
-from lumpylens.lenses.observation import observe
+from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.perturber import filter_lens
 from lumpylens.lenses.plausible import implausibility, oddities
 from lumpylens.lenses.refine import Belief, refine
@@ -35,7 +35,7 @@ def cutout():
 
 @pytest.fixture(scope="module")
 def observation(cutout):
-    return observe(cutout, radius=1.4)
+    return cut_disc(cutout, radius=1.4)
 
 
 def test_tangents_are_the_derivatives_of_the_picture(observation):
@@ -141,7 +141,7 @@ def test_masks_take_neighbours_and_defects_and_spare_the_arcs(cutout):
     y, x = np.indices(image.shape)
     image += 3 * np.exp(-((y - 4) ** 2 + (x - column) ** 2) / 4).astype(np.float32)
     image[30, 48] += 1.5
-    seen = observe(replace(cutout, image=image), radius=2.2)
+    seen = cut_disc(replace(cutout, image=image), radius=2.2)
     values = NUMBERS.clone()
     values[[INDEX[name] for name in (*MULTIPOLES, "perturber_strength")]] = 0
     values[INDEX["log_einstein_radius"]] = math.log(0.9)

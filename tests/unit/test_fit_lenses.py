@@ -21,7 +21,7 @@ from lumpylens.lenses.catalogue import (
     read_redshifts,
     redshifts_by_lens,
 )
-from lumpylens.lenses.inflation import REFERENCE, excess, model_error, p_value, with_p_values
+from lumpylens.lenses.inflation import REFERENCE_ERROR, excess, model_error, p_value, with_p_values
 from lumpylens.lenses.pictures import figure_paths
 from lumpylens.lenses.remarks import WORDS, Note, Remark, codes, words
 from lumpylens.lenses.significance import gumbel
@@ -373,7 +373,7 @@ def test_model_error_is_learned_from_the_other_lenses():
     assert made[0].perturber_p_value == pytest.approx(0.5, abs=0.02)
     assert made[-1].inflation == pytest.approx(2.0, rel=0.01)
     assert made[-1].perturber_p_value < 1e-4
-    assert model_error(quiet[:3]) == REFERENCE
+    assert model_error(quiet[:3]) == REFERENCE_ERROR
     doubtful = [replace(one, doubts="faint-source", perturber_log_evidence=500.0) for one in quiet]
     assert model_error([*quiet, *doubtful]) == model_error(quiet)
     assert with_p_values([LensRow(id="x", error="no PSF")])[0].error == "no PSF"

@@ -1,4 +1,4 @@
-"""Everything that is done with one lens, from its pixels to what is lumpy in it."""
+"""Analysis of one lens: smooth fit, perturbation map, noise, and explicit perturber."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.masks import mask_intruders
-from lumpylens.lenses.observation import Observation, observe
-from lumpylens.lenses.perturber import PerturbationMap, Perturber, filter_lens, fit_perturber
+from lumpylens.lenses.observation import Observation, cut_disc
+from lumpylens.lenses.perturber import FittedPerturber, PerturbationMap, filter_lens, fit_perturber
 from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
 from lumpylens.lenses.smooth import SmoothFit, fit_smooth, polish
 from lumpylens.physics.batches import unsplit
@@ -21,20 +21,22 @@ from lumpylens.physics.batches import unsplit
 __all__ = ["LensAnalysis", "analyse"]
 
 FIRST_RADIUS = 3.0
-"""Of the disc in which the lens is first looked for, arcsec."""
+"""Radius of the disc in which the lens is first looked for, arcsec: it holds the arcs of the
+largest Einstein radius that is tried. A larger one would take in more neighbours."""
 
 ROUGH, FINE = 0.05, 0.03
-"""Error of the model as a fraction of the brightness, while the lens is looked for and after. No
-sum of Gaussians makes a galaxy to the noise at its centre; without this a source that is hardly
-lensed would be called in to make the rest."""
+"""Error of the model as a fraction of the brightness, in the first search and in the final fit. A
+sum of Gaussians does not match the centre of a galaxy to within its noise; without this error the
+fit would add a source that is hardly lensed to explain the difference."""
 
 DRAWS = 1000
-"""Draws of noise behind every p-value."""
+"""Draws of noise from which the law behind every p-value is learned; more make its location and
+scale more precise and take longer."""
 
 
 @dataclass(frozen=True)
 class LensAnalysis:
-    """What was found in one lens.
+    """Results of the analysis of one lens.
 
     Attributes
     ----------
@@ -42,7 +44,7 @@ class LensAnalysis:
     observation : Observation
     smooth : SmoothFit
     map : PerturbationMap
-    perturber, with_multipoles : Perturber
+    perturber, with_multipoles : FittedPerturber
         The explicit fit, without and with multipoles of the mass.
     noise_maxima : (float, float)
         Location and scale of the Gumbel law of the largest signal-to-noise ratio under noise.
@@ -55,8 +57,8 @@ class LensAnalysis:
     observation: Observation
     smooth: SmoothFit
     map: PerturbationMap
-    perturber: Perturber
-    with_multipoles: Perturber
+    perturber: FittedPerturber
+    with_multipoles: FittedPerturber
     noise_maxima: tuple[float, float]
     inflation: Inflation
     seconds: dict[str, float] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class LensAnalysis:
 
     @property
     def chi2_per_pixel(self) -> float:
-        """Of the smooth lens."""
+        """chi2 per pixel of the smooth lens."""
         return self.smooth.best.lens.linear.chi2 / len(self.observation)
 
 
@@ -84,34 +86,36 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
         with _timed(seconds, "smooth"):
-            first = observe(cutout, radius=FIRST_RADIUS, roughness=ROUGH)
+            first = cut_disc(cutout, radius=FIRST_RADIUS, roughness=ROUGH)
             rough = fit_smooth(first)
             observation = mask_intruders(_cut(cutout, rough), rough)
             smooth = polish(observation, rough)
         with _timed(seconds, "filter"):
             radius = math.exp(smooth.best.lens["log_einstein_radius"])
             reach = min(1.7 * radius + 0.2, observation.radius)
-            found = filter_lens(smooth.best, smooth.belief, reach)
+            perturbation_map = filter_lens(smooth.best, smooth.belief, reach)
         with _timed(seconds, "noise"):
             generator = torch.Generator().manual_seed(seed)
-            maxima = gumbel(found.noise_maxima(DRAWS, generator))
-            inflation = measure_inflation(smooth.best, found)
+            maxima = gumbel(perturbation_map.noise_maxima(DRAWS, generator))
+            inflation = measure_inflation(smooth.best, perturbation_map)
         with _timed(seconds, "perturber"):
-            perturber = fit_perturber(smooth.best, smooth.belief, found)
+            perturber = fit_perturber(smooth.best, smooth.belief, perturbation_map)
         with _timed(seconds, "multipoles"):
-            bent = fit_perturber(smooth.best, smooth.belief, found, multipoles=True, near=perturber)
+            bent = fit_perturber(
+                smooth.best, smooth.belief, perturbation_map, multipoles=True, near=perturber
+            )
     return LensAnalysis(
-        cutout, observation, smooth, found, perturber, bent, maxima, inflation, seconds
+        cutout, observation, smooth, perturbation_map, perturber, bent, maxima, inflation, seconds
     )
 
 
 def _cut(cutout: Cutout, rough: SmoothFit) -> Observation:
-    """The disc that the final fit compares: the arcs, and enough of the lens galaxy around."""
+    """Cut out the disc of the final fit: the arcs, and enough of the lens galaxy around them."""
     lens = rough.best.lens
     radius = math.exp(lens["log_einstein_radius"])
     reach = min(max(1.6 * radius + 0.8, 2.0), 4.5)
     centre = (lens["light_x"], lens["light_y"])
-    return observe(cutout, radius=reach, centre=centre, roughness=FINE)
+    return cut_disc(cutout, radius=reach, centre=centre, roughness=FINE)
 
 
 @contextmanager

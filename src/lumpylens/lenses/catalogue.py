@@ -27,15 +27,26 @@ if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis
 
 __all__ = [
-    "LensCatalogue", "LensRow", "Redshifts", "read_redshifts", "redshifts_by_lens", "row_of",
+    "LensCatalogue",
+    "LensRow",
+    "Redshifts",
+    "read_redshifts",
+    "redshifts_by_lens",
+    "row_of",
     "with_masses",
-]  # fmt: skip
+]
 
-TEXT = ("id", "quality", "error", "digest", "doubts")
-HEADLINE = ("id", "einstein_radius_arcsec", "einstein_radius_err", "perturber_p_value", "quality")
+TEXT_COLUMNS = ("id", "quality", "error", "digest", "doubts")
+VIEW_COLUMNS = (
+    "id",
+    "einstein_radius_arcsec",
+    "einstein_radius_err",
+    "perturber_p_value",
+    "quality",
+)
 """Columns of a notebook's view."""
-SHOWN = 20
-"""Rows of a notebook's view."""
+LENSES_IN_VIEW = 20
+"""Rows of a notebook's view; `to_pandas` and `write` have all."""
 
 
 def _number(meaning: str) -> Any:
@@ -99,12 +110,12 @@ class LensRow:
 
     @property
     def perturber_significance(self) -> float:
-        """Standard deviations that the gain in log evidence stands for."""
+        """Significance in standard deviations that corresponds to the gain in log evidence."""
         return math.sqrt(2 * max(self.perturber_log_evidence, 0.0))
 
     @property
     def trusted(self) -> bool:
-        """Whether there is a fit, and nothing to doubt of it."""
+        """Whether the lens was fitted, and its fit is not in doubt."""
         return not self.error and not self.doubts
 
 
@@ -114,7 +125,7 @@ MEANINGS = {column.name: column.metadata["meaning"] for column in fields(LensRow
 
 @dataclass(frozen=True, repr=False)
 class LensCatalogue(Sequence[LensRow]):
-    """What `lumpylens.fit` gives back: one row per lens, in the order of the images.
+    """Result of `lumpylens.fit`: one row per lens, in the order of the images.
 
     Attributes
     ----------
@@ -133,7 +144,7 @@ class LensCatalogue(Sequence[LensRow]):
     @overload
     def __getitem__(self, index: slice) -> LensCatalogue: ...
     def __getitem__(self, index: int | str | slice) -> LensRow | list[Any] | LensCatalogue:
-        """One row by its position, one column by its name, or a catalogue of some rows."""
+        """Get one row by its position, one column by its name, or a catalogue of some rows."""
         if isinstance(index, str):
             return self.columns()[index]
         if isinstance(index, slice):
@@ -157,16 +168,15 @@ class LensCatalogue(Sequence[LensRow]):
         return min(rows, key=lambda row: row.perturber_p_value, default=None)
 
     def columns(self) -> dict[str, list[Any]]:
-        """Name -> values, in the order of the file."""
-        return {column.name: [getattr(row, column.name) for row in self]
-                for column in fields(LensRow)}  # fmt: skip
+        """Name -> values of each column, in the order of the file."""
+        return {name: [getattr(row, name) for row in self] for name in MEANINGS}
 
     def to_table(self) -> Table:
-        """`astropy.table.Table` in which missing numbers are masked."""
+        """Convert to an `astropy.table.Table` in which missing numbers are masked."""
         return astropy_table(self.columns(), MEANINGS)
 
     def to_pandas(self) -> DataFrame:
-        """`pandas.DataFrame`, one row per lens.
+        """Convert to a `pandas.DataFrame`, one row per lens.
 
         Raises
         ------
@@ -188,14 +198,14 @@ class LensCatalogue(Sequence[LensRow]):
 
     @classmethod
     def read(cls, path: str | Path) -> LensCatalogue:
-        """Read what `write` wrote.
+        """Read a catalogue that `write` wrote.
 
         Raises
         ------
         DataError
             If it is no catalogue.
         """
-        columns = read_columns(Path(path), text=TEXT)
+        columns = read_columns(Path(path), text=TEXT_COLUMNS)
         if missing := [name for name in MEANINGS if name not in columns]:
             raise DataError(
                 f"{path} is no catalogue of lenses (it lacks {', '.join(missing[:3])}); "
@@ -223,17 +233,19 @@ class LensCatalogue(Sequence[LensRow]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        columns = self[:SHOWN].columns()
-        return html_table({name: columns[name] for name in HEADLINE}, repr(self).splitlines()[0])
+        columns = self[:LENSES_IN_VIEW].columns()
+        return html_table(
+            {name: columns[name] for name in VIEW_COLUMNS}, repr(self).splitlines()[0]
+        )
 
 
-def row_of(found: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
-    """The numbers of an analysis, but for mass, inflation and p-value."""
-    best = found.smooth.best
-    lens, perturber = best.lens, found.perturber
+def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
+    """Make the row of an analysis; mass, inflation and p-value are filled in later."""
+    best = analysis.smooth.best
+    lens, perturber = best.lens, analysis.perturber
     radius = math.exp(lens["log_einstein_radius"])
     return LensRow(
-        id=found.cutout.id,
+        id=analysis.cutout.id,
         einstein_radius_arcsec=radius,
         einstein_radius_err=radius * best.spread("log_einstein_radius"),
         ellipticity=1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"])),
@@ -241,27 +253,27 @@ def row_of(found: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
         shear=math.hypot(lens["shear_1"], lens["shear_2"]),
         shear_angle_deg=_angle(lens["shear_1"], lens["shear_2"]),
         slope=lens["slope"],
-        chi2_per_pixel=found.chi2_per_pixel,
+        chi2_per_pixel=analysis.chi2_per_pixel,
         quality=words(notes),
         perturber_x_arcsec=perturber.x,
         perturber_y_arcsec=perturber.y,
         perturber_einstein_radius_arcsec=perturber.einstein_radius,
         perturber_log_evidence=perturber.log_evidence,
-        perturber_log_evidence_multipoles=found.with_multipoles.log_evidence,
-        perturber_snr=found.snr,
-        residual_scatter=found.inflation.off_arcs,
-        map_scatter=found.inflation.of_map,
-        noise_maximum=found.noise_maxima[0],
-        noise_maximum_scale=found.noise_maxima[1],
+        perturber_log_evidence_multipoles=analysis.with_multipoles.log_evidence,
+        perturber_snr=analysis.snr,
+        residual_scatter=analysis.inflation.off_arcs,
+        map_scatter=analysis.inflation.of_map,
+        noise_maximum=analysis.noise_maxima[0],
+        noise_maximum_scale=analysis.noise_maxima[1],
         centre_x_arcsec=lens["light_x"],
         centre_y_arcsec=lens["light_y"],
         source_order=float(best.model.largest_order),
-        seconds=sum(found.seconds.values()),
-        seconds_smooth=found.seconds["smooth"],
-        seconds_filter=found.seconds["filter"],
-        seconds_noise=found.seconds["noise"],
-        seconds_perturber=found.seconds["perturber"],
-        seconds_multipoles=found.seconds["multipoles"],
+        seconds=sum(analysis.seconds.values()),
+        seconds_smooth=analysis.seconds["smooth"],
+        seconds_filter=analysis.seconds["filter"],
+        seconds_noise=analysis.seconds["noise"],
+        seconds_perturber=analysis.seconds["perturber"],
+        seconds_multipoles=analysis.seconds["multipoles"],
         digest=digest,
         doubts=codes(notes),
     )
@@ -298,7 +310,7 @@ def read_redshifts(path: Path) -> dict[str, Redshifts]:
         raise DataError(
             f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(wanted)}"
         )
-    found: dict[str, Redshifts] = {}
+    by_id: dict[str, Redshifts] = {}
     for name, near, far in zip(*(columns[key] for key in wanted), strict=True):
         if not isinstance(near, float) or not isinstance(far, float):
             raise DataError(f"{path}: the redshifts of {name} are not numbers")
@@ -308,24 +320,24 @@ def read_redshifts(path: Path) -> dict[str, Redshifts]:
             raise DataError(
                 f"{path}: lens {name} at redshift {near:g} needs a source behind it, not at {far:g}"
             )
-        if found.setdefault(name, Redshifts(near, far)) != Redshifts(near, far):
+        if by_id.setdefault(name, Redshifts(near, far)) != Redshifts(near, far):
             raise DataError(f"{path} has several rows for {name}, with different redshifts")
-    return found
+    return by_id
 
 
 def redshifts_by_lens(
     redshifts: Mapping[str, Redshifts], ids: Sequence[str]
 ) -> tuple[dict[str, Redshifts], list[str]]:
-    """Bring a table of redshifts and the ids of lenses together.
+    """Match a table of redshifts with the ids of lenses.
 
-    Folders and endings count only where they are needed to tell lenses apart.
+    Folders and file endings are ignored unless they are needed to tell lenses apart.
 
     Returns
     -------
     matched : dict
         Redshifts by id of the lens.
     left : list of str
-        Ids of the table that are those of no lens, or could be of several.
+        Ids of the table that match no lens, or more than one.
     """
     by_name: dict[str, list[str]] = {}
     for name in dict.fromkeys(ids):

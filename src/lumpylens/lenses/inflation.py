@@ -1,9 +1,9 @@
-"""How much more lenses scatter than noise does, and the p-values that follow.
+"""Inflation of significances by errors of noise map and model, and the p-values that follow.
 
-Significances assume that noise is all that the smooth model does not make. On real lenses they
-scatter more. By how much is measured twice: on the residuals of the very lens where its arcs are
-not, which says whether its noise map is right, and on the perturbers that fits of other lenses
-ask for, which says how wrong smooth models are.
+Significances assume that an image is the smooth model plus noise. On real lenses they scatter
+more. By how much is measured in two ways: on the residuals of the same lens outside its arcs, which
+tell whether its noise map is right, and on the perturbers that were fitted to other lenses, which
+tell how wrong smooth models are.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from lumpylens.lenses.catalogue import LensRow
 __all__ = ["model_error", "p_value", "with_p_values"]
 
 FEWEST = 8
-"""Other lenses that are needed to learn the model's error from; with fewer it is `REFERENCE`."""
+"""Number of other lenses needed to learn the model's error; with fewer, `REFERENCE_ERROR` is used,
+since a quantile of a few values scatters too much."""
 
-REFERENCE = 2.2
+REFERENCE_ERROR = 2.2
 """Model error of Hubble images of 24 lenses of the SLACS survey, in the units of `excess`."""
 
 TYPICAL = 0.68
@@ -30,9 +31,9 @@ TYPICAL = 0.68
 
 
 def excess(row: LensRow) -> float:
-    """Significance of a lens's best perturber over the median of noise, its noise map put right.
+    """Significance of a lens's best perturber over the median of noise, its noise map corrected.
 
-    NaN where no perturber could be seen.
+    NaN where no perturber could be detected.
     """
     median = row.noise_maximum - row.noise_maximum_scale * math.log(math.log(2))
     usual = row.residual_scatter * median
@@ -45,7 +46,7 @@ def model_error(others: Sequence[LensRow]) -> float:
     Parameters
     ----------
     others : sequence of LensRow
-        Without the lens that the factor is for.
+        Other lenses, without the one that the factor is applied to.
     """
     return _typical(_sorted_excesses(others))
 
@@ -53,24 +54,24 @@ def model_error(others: Sequence[LensRow]) -> float:
 def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
     """Fill in inflation and p-value of every row, each from the other rows.
 
-    A fit in doubt has no p-value: where the smooth model is wrong, its residuals are no noise.
+    A fit in doubt has no p-value: where the smooth model is wrong, its residuals are not noise.
     """
     learned = _sorted_excesses(rows)
-    made = []
+    filled = []
     for row in rows:
         if row.error:
-            made.append(row)
+            filled.append(row)
             continue
-        own = int(np.searchsorted(learned, excess(row))) if _teaches(row) else None
-        inflation = row.residual_scatter * _typical(learned, without=own)
+        position = int(np.searchsorted(learned, excess(row))) if _teaches(row) else None
+        inflation = row.residual_scatter * _typical(learned, without=position)
         law = (row.noise_maximum, row.noise_maximum_scale)
         chance = p_value(row.perturber_significance / inflation, law) if row.trusted else math.nan
-        made.append(replace(row, inflation=inflation, perturber_p_value=chance))
-    return made
+        filled.append(replace(row, inflation=inflation, perturber_p_value=chance))
+    return filled
 
 
 def _teaches(row: LensRow) -> bool:
-    """Whether the model's error is learned from this row, too."""
+    """Tell whether the model's error is learned from this row."""
     return row.trusted and math.isfinite(excess(row))
 
 
@@ -79,20 +80,20 @@ def _sorted_excesses(rows: Sequence[LensRow]) -> NDArray[np.float64]:
 
 
 def _typical(ordered: NDArray[np.float64], without: int | None = None) -> float:
-    """Quantile `TYPICAL` of sorted excesses, one of them left out; never below that of noise.
+    """Quantile `TYPICAL` of sorted excesses, with one left out; at least that of noise, 1.
 
-    One look at the sorted values for each lens: a table of many lenses is written often.
+    The excesses are sorted once and not for every lens, since large tables are written often.
     """
     count = len(ordered) - (without is not None)
     if count < FEWEST:
-        return REFERENCE
+        return REFERENCE_ERROR
     low, part = divmod(TYPICAL * (count - 1), 1)
     ends = [k + (without is not None and k >= without) for k in (int(low), int(low) + 1)]
     return max(float(ordered[ends] @ (1 - part, part)), 1.0)
 
 
 def p_value(snr: float, noise_maxima: tuple[float, float]) -> float:
-    """How often noise alone reaches a signal-to-noise ratio somewhere in the map."""
+    """Probability that noise alone reaches a signal-to-noise ratio somewhere in the map."""
     location, scale = noise_maxima
     if not scale > 0:
         return math.nan

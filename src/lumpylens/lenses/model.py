@@ -1,4 +1,4 @@
-"""The model of one real lens: its numbers, its light columns, and the derivatives of both."""
+"""Model of one real lens: its parameters, its columns of light, and the derivatives of both."""
 
 from __future__ import annotations
 
@@ -17,9 +17,19 @@ from lumpylens.physics.power_law import multipole, power_law
 from lumpylens.physics.shapelets import Shapelets, orders
 
 __all__ = [
-    "ALL", "INDEX", "LIGHT", "MASS", "MULTIPOLES", "NAMES", "PERTURBER", "SHEAR", "SOURCE",
-    "Lens", "RealLens", "vector",
-]  # fmt: skip
+    "ALL",
+    "INDEX",
+    "LIGHT",
+    "MASS",
+    "MULTIPOLES",
+    "NAMES",
+    "PERTURBER",
+    "SHEAR",
+    "SOURCE",
+    "RealLens",
+    "SolvedLens",
+    "vector",
+]
 
 HALO = ("log_einstein_radius", "eta_1", "eta_2", "slope", "centre_x", "centre_y")
 SHEAR = ("shear_1", "shear_2")
@@ -29,43 +39,48 @@ SOURCE = ("source_x", "source_y", "log_source_scale")
 LIGHT = ("light_x", "light_y", "light_eta_1", "light_eta_2", "light_eta_3", "light_eta_4")
 PERTURBER = ("perturber_x", "perturber_y", "perturber_strength")
 ALL = MASS + SOURCE + LIGHT
-"""Free in a smooth lens without multipoles."""
+"""Parameters that are free in a smooth lens without multipoles."""
 
 NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER
 INDEX = {name: position for position, name in enumerate(NAMES)}
 
-SOFTENING = 0.05
+SOFTENING_ARCSEC = 0.05
 """Core of a perturber in arcsec: one pixel of the Hubble camera."""
 
 STEEPNESS = 2.0
-"""Power of the order with which the prior variance of a shapelet falls."""
+"""Power of the order with which the prior variance of a shapelet falls: a larger one makes sources
+smoother, a smaller one lets them fit noise, and perturbers."""
 
 WIDTHS = torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64)
-"""Widths of the lens galaxy's Gaussians, arcsec."""
+"""Widths of the lens galaxy's Gaussians, arcsec, from below the pixel of the Hubble camera to
+beyond the arcs, in steps of 40 %."""
 
 
 def vector(**values: float) -> Tensor:
-    """The numbers of a lens, shape (len(NAMES),); what is not named is 0, and the slope 2."""
-    made = torch.zeros(len(NAMES), dtype=torch.float64)
-    made[INDEX["slope"]] = 2.0
-    made[INDEX["log_source_scale"]] = math.log(0.15)
+    """Make the parameter vector of a lens, shape (len(NAMES),).
+
+    Parameters that are not given are 0, but the slope is 2 and the source's scale 0.15 arcsec.
+    """
+    numbers = torch.zeros(len(NAMES), dtype=torch.float64)
+    numbers[INDEX["slope"]] = 2.0
+    numbers[INDEX["log_source_scale"]] = math.log(0.15)
     for name, value in values.items():
-        made[INDEX[name]] = value
-    return made
+        numbers[INDEX[name]] = value
+    return numbers
 
 
 def roughness(largest_order: int) -> Tensor:
     """Prior precision of each shapelet's coefficient, in units of the first's.
 
-    Galaxies are concentrated: their power falls with the order.
+    It rises with the order, since galaxies are concentrated: their power falls with the order.
     """
     total = torch.tensor([sum(pair) for pair in orders(largest_order)], dtype=torch.float64)
     return (1 + total) ** STEEPNESS
 
 
 @dataclass(frozen=True)
-class Lens:
-    """A lens with given numbers, compared with its image.
+class SolvedLens:
+    """A lens with given parameters, whose light was solved for on its image.
 
     Attributes
     ----------
@@ -100,7 +115,7 @@ class Lens:
 
 @dataclass(frozen=True)
 class RealLens:
-    """How an image is modelled.
+    """The observation of a real lens, and the resolution and prior of its source.
 
     Attributes
     ----------
@@ -116,11 +131,11 @@ class RealLens:
     source_precision: float = 1e-6
 
     def with_source(self, largest_order: int) -> RealLens:
-        """The same with shapelets up to another order."""
+        """Change the largest order of the source's shapelets."""
         return replace(self, largest_order=largest_order)
 
     def rays(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each ray ends relative to the source, shape (..., h, w).
+        """Positions relative to the source at which the rays end, shape (..., h, w).
 
         Parameters
         ----------
@@ -146,16 +161,16 @@ class RealLens:
     def perturber(self, at_x: Tensor, at_y: Tensor) -> tuple[Tensor, Tensor]:
         """Deflection of a perturber with an Einstein radius of 1 arcsec."""
         grid = self.observation
-        return softened_point(grid.x - at_x, grid.y - at_y, SOFTENING)
+        return softened_point(grid.x - at_x, grid.y - at_y, SOFTENING_ARCSEC)
 
-    def lens(self, values: Tensor, known: Lens | None = None) -> Lens:
-        """Solve for the light of a lens with the given numbers.
+    def lens(self, values: Tensor, known: SolvedLens | None = None) -> SolvedLens:
+        """Solve for the light of a lens with the given parameters.
 
         Parameters
         ----------
         values : Tensor, shape (len(NAMES),)
-        known : Lens, optional
-            Its columns of lens light serve again if that light has the same shape.
+        known : SolvedLens, optional
+            Its columns of lens light are used again if that light has the same shape.
         """
         observation = self.observation
         light = [INDEX[name] for name in LIGHT]
@@ -163,10 +178,10 @@ class RealLens:
             gaussians, light_columns = known.gaussians, known.light_columns
         else:
             at_x, at_y, *eta = values[light]
+            ellipses = torch.stack(eta).reshape(-1, 2)
             gaussians = MultiGaussian.at(
-                observation.x - at_x, observation.y - at_y,
-                torch.stack(eta).reshape(-1, 2), WIDTHS,
-            )  # fmt: skip
+                observation.x - at_x, observation.y - at_y, ellipses, WIDTHS
+            )
             light_columns = observation.see(gaussians.columns())
         x, y = self.rays(values)
         scale = math.exp(float(values[INDEX["log_source_scale"]]))
@@ -175,17 +190,17 @@ class RealLens:
         precision = torch.zeros(len(free), dtype=torch.float64)
         precision[:-1] = self.source_precision * roughness(self.largest_order)
         linear = solve(free, precision, light_columns, observation.data)
-        return Lens(values, linear, light_columns, gaussians, source)
+        return SolvedLens(values, linear, light_columns, gaussians, source)
 
-    def source_seen_by(self, values: Tensor, lens: Lens) -> Tensor:
-        """Unblurred light (h, w) of a lens's source, with its rays bent by other numbers."""
+    def source_seen_by(self, values: Tensor, lens: SolvedLens) -> Tensor:
+        """Unblurred light (h, w) of a lens's source, with rays traced for other parameters."""
         scale = math.exp(lens["log_source_scale"])
         source = Shapelets.at(*self.rays(values), scale, self.largest_order)
         return source.sum(lens.linear.free[:-1])
 
-    def tangents(self, lens: Lens, names: Sequence[str]) -> Tensor:
-        """Whitened derivatives (k, n) of the model with respect to the named numbers."""
-        made = dict.fromkeys(names, torch.empty(0))
+    def tangents(self, lens: SolvedLens, names: Sequence[str]) -> Tensor:
+        """Whitened derivatives (k, n) of the model with respect to the named parameters."""
+        tangents = dict.fromkeys(names, torch.empty(0))
         gx, gy = lens.source_gradient
         moved = [name for name in names if name in MASS + PERTURBER[:2]]
         if moved:
@@ -196,32 +211,34 @@ class RealLens:
                 changed[row, INDEX[name]] += step
             x, y = self.rays(changed)
             for row, name in enumerate(moved):
-                made[name] = (gx * (x[row] - x[-1]) + gy * (y[row] - y[-1])) / step
-        self._linear_tangents(lens, made, gx, gy)
+                tangents[name] = (gx * (x[row] - x[-1]) + gy * (y[row] - y[-1])) / step
+        self._linear_tangents(lens, tangents, gx, gy)
         if any(name in LIGHT for name in names):
             rows = lens.gaussians.tangents(lens.linear.positive)
             for name, row in zip(LIGHT, rows, strict=True):
-                if name in made:
-                    made[name] = row
-        return self.observation.see(torch.stack([made[name] for name in names]))
+                if name in tangents:
+                    tangents[name] = row
+        return self.observation.see(torch.stack([tangents[name] for name in names]))
 
-    def _linear_tangents(self, lens: Lens, made: dict[str, Tensor], gx: Tensor, gy: Tensor) -> None:
-        """Fill in the derivatives with respect to numbers that rays are linear in."""
+    def _linear_tangents(
+        self, lens: SolvedLens, tangents: dict[str, Tensor], gx: Tensor, gy: Tensor
+    ) -> None:
+        """Fill in the derivatives with respect to parameters that the rays depend on linearly."""
         grid = self.observation
         x, y = grid.x - lens["centre_x"], grid.y - lens["centre_y"]
         radius = math.exp(lens["log_einstein_radius"])
         one, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         for name in MULTIPOLES:
-            if name in made:
+            if name in tangents:
                 parts = (one, zero) if name.endswith("cosine") else (zero, one)
                 ax, ay = multipole(x, y, *parts, int(name[1]))
-                made[name] = -radius * (gx * ax + gy * ay)
-        if "source_x" in made:
-            made["source_x"], made["source_y"] = -gx, -gy
-        if "log_source_scale" in made:
+                tangents[name] = -radius * (gx * ax + gy * ay)
+        if "source_x" in tangents:
+            tangents["source_x"], tangents["source_y"] = -gx, -gy
+        if "log_source_scale" in tangents:
             bx, by = self.rays(lens.values)
-            made["log_source_scale"] = -(gx * bx + gy * by) - lens.source_light
-        if "perturber_strength" in made:
+            tangents["log_source_scale"] = -(gx * bx + gy * by) - lens.source_light
+        if "perturber_strength" in tangents:
             values = [torch.tensor(lens[name], dtype=torch.float64) for name in PERTURBER[:2]]
             ax, ay = self.perturber(*values)
-            made["perturber_strength"] = -(gx * ax + gy * ay)
+            tangents["perturber_strength"] = -(gx * ax + gy * ay)

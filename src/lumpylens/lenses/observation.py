@@ -1,4 +1,4 @@
-"""One cutout made ready for a fit: whitened, cut, masked, with its blur."""
+"""One cutout prepared for a fit: whitened, cut, masked, with its PSF."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lumpylens.lenses.cutout import Cutout
 
-__all__ = ["Observation", "observe", "overlap"]
+__all__ = ["Observation", "cut_disc", "overlap"]
 
 
 @dataclass(frozen=True)
@@ -93,28 +93,28 @@ class Observation:
         return len(self.kept)
 
     def blur(self, light: Tensor) -> Tensor:
-        """Images (k, h, w) as the instrument sees them; margins are wide enough to wrap into."""
+        """Blur images (k, h, w) with the PSF; the margins are wide enough for its periodic wrap."""
         # Single precision is 1e-7 of the brightest pixel and costs a third.
-        seen = torch.fft.rfft2(light.float()) * self.kernel
-        blurred: Tensor = torch.fft.irfft2(seen, s=light.shape[-2:]).double()
+        transform = torch.fft.rfft2(light.float()) * self.kernel
+        blurred: Tensor = torch.fft.irfft2(transform, s=light.shape[-2:]).double()
         return blurred
 
     def see(self, light: Tensor) -> Tensor:
-        """Whitened compared pixels (k, n) of unblurred light (k, h, w)."""
+        """Blur light (k, h, w), and select and whiten the compared pixels (k, n)."""
         return self.blur(light).flatten(-2)[..., self.kept] * self.weights
 
     def picture(self, whitened: Tensor) -> Tensor:
-        """Image (h, w) of compared pixels (n,), NaN elsewhere."""
+        """Lay out compared pixels (n,) as an image (h, w), NaN elsewhere."""
         image = torch.full((self.pixels.numel(),), math.nan, dtype=torch.float64)
         image[self.kept] = whitened
         return image.reshape(self.pixels.shape)
 
     def masked(self, use: Tensor) -> Observation:
-        """The same with only the pixels (h, w) compared for which `use` holds."""
+        """Restrict the compared pixels to those (h, w) for which `use` is true."""
         return replace(self, usable=self.usable & use)
 
 
-def observe(
+def cut_disc(
     cutout: Cutout,
     *,
     radius: float,
@@ -143,7 +143,7 @@ def observe(
     spans = []
     for at, size in zip(middle, (height, width), strict=True):
         first, last = max(math.floor(at - reach), 0), min(math.ceil(at + reach) + 1, size)
-        # Light beyond the disc, and beyond the image, is blurred into it.
+        # The margin: light from outside the disc is blurred into it.
         length = _fast_length(last - first + 2 * margin)
         spans.append((first - (length - (last - first)) // 2, length))
     (row, rows), (column, columns) = spans
@@ -178,13 +178,13 @@ def observe(
 
 
 def overlap(first: int, length: int, whole: int) -> tuple[slice, slice]:
-    """Where a window that begins at `first` lies in the whole, and that part in the window."""
+    """Part of the whole that a window from `first` covers: slices of whole and window."""
     begin, end = max(first, 0), min(first + length, whole)
     return slice(begin, end), slice(begin - first, end - first)
 
 
 def _fast_length(length: int) -> int:
-    """The next length that Fourier transforms do quickly."""
+    """Smallest length from `length` on for which Fourier transforms are fast."""
     from scipy.fft import next_fast_len
 
     return int(next_fast_len(length, real=True))

@@ -1,8 +1,8 @@
-"""A compact mass that no smooth lens has: the filter that looks for it, and its explicit fit.
+"""Search for a compact perturber: a filter over many positions, and an explicit fit.
 
 To first order a perturber at x with squared Einstein radius m changes the image by m D_x with
-D_x = -PSF * (grad S at the ray . alpha_x) (Koopmans 2005, astro-ph/0501324, equation 9). All that
-source, lens light and smooth mass could absorb is projected out.
+D_x = -PSF * (grad S at the ray . alpha_x) (Koopmans 2005, astro-ph/0501324, equation 9). Everything
+that source, lens light and smooth mass could absorb is projected out.
 """
 
 from __future__ import annotations
@@ -18,47 +18,52 @@ from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, PERTURBER, Rea
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.physics.shapelets import Shapelets
 
-__all__ = ["PerturbationMap", "Perturber", "filter_lens", "fit_perturber"]
+__all__ = ["FittedPerturber", "PerturbationMap", "filter_lens", "fit_perturber"]
 
-SPACING = 0.1
-"""Distance of tried positions, arcsec: two pixels of the Hubble camera, the width of its PSF."""
+MAP_SPACING = 0.1
+"""Distance between positions of the map, arcsec: two pixels of the Hubble camera, the width of its
+PSF."""
 
-SEEN = 0.05
-"""A position is masked where less than this part of a perturber's signal is left after the
-smooth model has taken its share: near the centre it is as good as a change of the halo."""
+LEAST_VISIBLE = 0.05
+"""A position is masked where less than this fraction of a perturber's signal is left when the
+smooth model is projected out: near the centre a perturber looks like a change of the halo."""
 
 UNDERESTIMATED = 1.3
 """Ratio of an explicitly fitted strength to its linear estimate, in simulations."""
 
 FINITE, COARSE = (0.2, 0.3), 0.2
-"""Einstein radii, and spacing of positions, with which heavy perturbers are looked for, arcsec. A
-mass outside the arcs moves them by more than their width before it is seen, which no derivative
-describes."""
+"""Einstein radii, and spacing of positions, of the search for heavy perturbers, arcsec. A mass
+outside the arcs that is heavy enough to be detected moves them by more than their width, which a
+derivative does not describe."""
 
 PLAIN_ORDER = 8
-"""Highest total order of the shapelets in the search: a source of more detail has learned to look
-like a perturber, and each step with it takes ten times as long."""
+"""Highest total order of the shapelets in the search: a source with more detail can imitate a
+perturber, and each step with it takes ten times as long."""
 
 LINEAR_STARTS, FINITE_STARTS = 4, 3
+"""Peaks of the map, and of each map of a heavy perturber, that short fits start from. More find a
+perturber more surely and take longer."""
+
 FIRST_STEPS, FOLLOWED, MORE_STEPS = 3, 4, 5
-"""Steps from every start, how many are followed, and for how many steps more."""
+"""Steps from every start, number of starts that are continued, and their further steps."""
 
 TABLE = 384
-"""Side of the table that a moved source is read from."""
+"""Pixels per side of the image of the source from which its deflected light is interpolated."""
 
-CHUNK = 128
+RESPONSES_PER_CHUNK = 128
+"""Positions, or draws of noise, computed at once; more need more memory."""
 
 
 @dataclass(frozen=True)
 class PerturbationMap:
-    """What the residual says of a small mass at each of many positions.
+    """Signal-to-noise ratio and sensitivity for a small mass at each of many positions.
 
     Attributes
     ----------
     x, y : Tensor, shape (m,)
         Arcsec from the centre of the image.
     snr : Tensor, shape (m,)
-        Positive for mass; 0 where a perturber would not be seen.
+        Positive for a mass; 0 where a perturber could not be detected.
     information : Tensor, shape (m,)
         D' P D: inverse variance of the strength, arcsec^-4.
     visible : Tensor of bool, shape (m,)
@@ -67,7 +72,7 @@ class PerturbationMap:
     side : int
         Positions per side of the square grid that x, y and all maps are raveled from.
     radius : float
-        Of the disc of positions that were tried, arcsec.
+        Radius of the disc of positions, arcsec.
     """
 
     x: Tensor
@@ -84,36 +89,37 @@ class PerturbationMap:
         return self.snr * self.information.clamp_min(1e-30).rsqrt()
 
     def sensitivity(self, significance: float = 5.0) -> Tensor:
-        """Squared Einstein radius that would be seen, arcsec^2; infinite where masked."""
+        """Smallest detectable squared Einstein radius, arcsec^2; infinite where masked."""
         least = significance * self.information.clamp_min(1e-30).rsqrt()
         return least.masked_fill(~self.visible, math.inf)
 
     def peaks(self, count: int, apart: float = 0.3) -> list[int]:
-        """Positions of the highest signal-to-noise ratios at some distance from each other."""
-        found: list[int] = []
+        """Positions of the highest signal-to-noise ratios, further than `apart` from each other."""
+        positions: list[int] = []
         for at in self.snr.argsort(descending=True).tolist():
-            if len(found) == count or self.snr[at] <= 0:
+            if len(positions) == count or self.snr[at] <= 0:
                 break
             away = all(
-                math.hypot(self.x[at] - self.x[k], self.y[at] - self.y[k]) > apart for k in found
+                math.hypot(self.x[at] - self.x[k], self.y[at] - self.y[k]) > apart
+                for k in positions
             )
             if away:
-                found.append(at)
-        return found
+                positions.append(at)
+        return positions
 
     def noise_maxima(self, draws: int, generator: torch.Generator) -> Tensor:
         """Largest signal-to-noise ratio of each of many draws of noise, shape (draws,).
 
-        Noise is drawn in the whitened pixels and goes through the very same projector.
+        Noise is drawn in the whitened pixels and passes through the same projection.
         """
         if not len(self.responses):
             return torch.zeros(draws)
-        made = []
-        for first in range(0, draws, CHUNK):
-            count = min(CHUNK, draws - first)
+        maxima = []
+        for first in range(0, draws, RESPONSES_PER_CHUNK):
+            count = min(RESPONSES_PER_CHUNK, draws - first)
             noise = torch.randn(self.responses.shape[1], count, generator=generator)
-            made.append((self.responses @ noise).amax(dim=0))
-        return torch.cat(made).clamp_min(0)
+            maxima.append((self.responses @ noise).amax(dim=0))
+        return torch.cat(maxima).clamp_min(0)
 
 
 def filter_lens(
@@ -121,7 +127,7 @@ def filter_lens(
     belief: Belief,
     radius: float,
     *,
-    spacing: float = SPACING,
+    spacing: float = MAP_SPACING,
     strength: float = 0.0,
 ) -> PerturbationMap:
     """Run the filter on a fitted smooth lens.
@@ -129,16 +135,16 @@ def filter_lens(
     Parameters
     ----------
     fitted : Refined
-        Its free numbers are projected out.
+        Its free parameters are projected out.
     belief : Belief
-        The priors they had.
+        Priors of these parameters.
     radius : float
         Of the disc of positions about the lens, arcsec.
     spacing : float
         Arcsec.
     strength : float
-        Squared Einstein radius of the perturber, arcsec^2, whose change of the image is looked
-        for. 0 is the limit of small ones.
+        Squared Einstein radius, arcsec^2, of the perturber that is searched for. 0 is the limit
+        of small masses.
     """
     model, lens, linear = fitted.model, fitted.lens, fitted.lens.linear
     half = math.ceil(radius / spacing)
@@ -150,12 +156,12 @@ def filter_lens(
     tangents = model.tangents(lens, fitted.names)
     precision, pull = belief.precision_and_pull(lens.values, fitted.names)
     left = linear.without(tangents)
-    own = left @ tangents.mT + torch.diag(precision)
-    scale = own.diagonal().clamp_min(1e-20).rsqrt()
-    unit = own * scale * scale[:, None]
+    smooth_information = left @ tangents.mT + torch.diag(precision)
+    scale = smooth_information.diagonal().clamp_min(1e-20).rsqrt()
+    unit = smooth_information * scale * scale[:, None]
     unit.diagonal().add_(1e-9)
     factor = torch.linalg.cholesky(unit)
-    # Rows that are orthonormal under P: projecting them out is one product with each response.
+    # Rows that are orthonormal under P, so that one product with a response projects them out.
     rows = torch.linalg.solve_triangular(factor, left * scale[:, None], upper=False).float()
     taken = torch.linalg.solve_triangular(
         factor, ((tangents @ linear.residual + pull) * scale)[:, None], upper=False
@@ -166,7 +172,7 @@ def filter_lens(
     snr, information = torch.zeros_like(x), torch.zeros_like(x)
     visible = torch.zeros_like(inside)
     kept = []
-    for part in torch.nonzero(inside)[:, 0].split(CHUNK):
+    for part in torch.nonzero(inside)[:, 0].split(RESPONSES_PER_CHUNK):
         deflection = model.perturber(x[part, None, None], y[part, None, None])
         response = model.observation.see(change(*deflection)).float()
         by_basis, by_rows = response @ basis.mT, response @ rows.mT
@@ -175,7 +181,7 @@ def filter_lens(
         after = before - absorbed
         along = response.double() @ linear.residual - by_rows.double() @ taken
         information[part] = after
-        visible[part] = after > SEEN * before
+        visible[part] = after > LEAST_VISIBLE * before
         snr[part] = torch.where(visible[part], along * after.clamp_min(1e-30).rsqrt(), 0.0)
         here = visible[part]
         projected = response - by_basis @ basis - by_rows @ rows
@@ -184,7 +190,7 @@ def filter_lens(
 
 
 def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """How the unblurred image changes per unit of strength, from a unit perturber's deflection."""
+    """Function from the deflection of a unit perturber to the image's change per unit strength."""
     model, lens = fitted.model, fitted.lens
     if not strength:
         gx, gy = lens.source_gradient
@@ -198,7 +204,7 @@ def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tens
 
     def change(ax: Tensor, ay: Tensor) -> Tensor:
         ends = torch.stack([bx - strength * ax, by - strength * ay], dim=-1) / reach
-        # All images as one tall one, so that the table is not repeated for each.
+        # All images are stacked into one tall image, so that the table is not copied for each.
         tall = ends.reshape(1, -1, *ends.shape[2:])
         after = torch.nn.functional.grid_sample(table, tall, align_corners=True)
         return (after.reshape(ends.shape[:-1]) - before) / strength
@@ -207,15 +213,15 @@ def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tens
 
 
 @dataclass(frozen=True)
-class Perturber:
+class FittedPerturber:
     """An explicitly fitted perturber.
 
     Attributes
     ----------
     fitted : Refined
-        The lens with it.
+        The lens with the perturber.
     smooth : Refined
-        The best lens without it.
+        The best lens without a perturber.
     log_evidence : float
         Gain over the smooth lens, not negative.
     """
@@ -243,75 +249,76 @@ class Perturber:
 def fit_perturber(
     smooth: Refined,
     belief: Belief,
-    found: PerturbationMap,
+    perturbation_map: PerturbationMap,
     *,
     steps: int = 8,
     multipoles: bool = False,
-    near: Perturber | None = None,
-) -> Perturber:
-    """Fit a lens with a perturber of mass not negative, from several starts, and one without.
+    near: FittedPerturber | None = None,
+) -> FittedPerturber:
+    """Fit a lens with a perturber of non-negative mass, from several starts, and without one.
 
     Parameters
     ----------
     smooth : Refined
     belief : Belief
-    found : PerturbationMap
-        Whose peaks are starts, with those of heavier perturbers.
+    perturbation_map : PerturbationMap
+        Its peaks are starts, besides those of heavier perturbers.
     steps : int
-        Of the last fit, from the best start.
+        Most steps of the last fit, from the best start.
     multipoles : bool
-        Free those of the halo.
-    near : Perturber, optional
-        Begin there instead.
+        Whether the multipoles of the halo are free.
+    near : FittedPerturber, optional
+        Start from it instead.
     """
     names = (*ALL, *(MULTIPOLES if multipoles else ()))
-    # The lens galaxy's ellipses hardly care; they are freed at the end, for the best start.
+    # The lens galaxy's ellipses hardly change; they are free only in the last fit.
     quick = tuple(name for name in names if name not in LIGHT)
     model = smooth.model
     if near is not None:
         begin = [near.fitted.lens.values]
     else:
-        begin = _best_starts(smooth, belief, found, (*quick, *PERTURBER))
+        begin = _best_starts(smooth, belief, perturbation_map, (*quick, *PERTURBER))
     tried = [refine(model, values, (*names, *PERTURBER), belief, steps=steps) for values in begin]
-    # Without multipoles the smooth lens is at its best already.
+    # Without multipoles the smooth lens has been fitted already.
     without = [refine(model, smooth.lens, names, belief, steps=steps) if multipoles else smooth]
     if not tried:
-        return Perturber(smooth, smooth, 0.0)
+        return FittedPerturber(smooth, smooth, 0.0)
     best = min(tried, key=lambda fit: fit.energy)
     bare = best.lens.values.clone()
     bare[INDEX["perturber_strength"]] = 0
     without.append(refine(model, bare, names, belief, steps=steps))
     plain = min(without, key=lambda fit: fit.energy)
-    # No mass at all is a perturber too, so that nothing is lost by allowing one.
-    return Perturber(best, plain, max(plain.energy - best.energy, 0.0) / 2)
+    # The fit may end at mass 0, so the gain is never negative.
+    return FittedPerturber(best, plain, max(plain.energy - best.energy, 0.0) / 2)
 
 
 def _best_starts(
-    smooth: Refined, belief: Belief, found: PerturbationMap, names: Sequence[str]
+    smooth: Refined, belief: Belief, perturbation_map: PerturbationMap, names: Sequence[str]
 ) -> list[Tensor]:
-    """The numbers that the best of many short fits ends at; none if nothing is to be seen."""
-    plain, linear = smooth, found
+    """Parameters at the end of the best of many short fits; none if the maps have no peak."""
+    plain, linear = smooth, perturbation_map
     if smooth.model.largest_order > PLAIN_ORDER:
         model = smooth.model.with_source(PLAIN_ORDER)
         plain = refine(model, smooth.lens.values, smooth.names, belief)
-        linear = filter_lens(plain, belief, found.radius)
+        linear = filter_lens(plain, belief, perturbation_map.radius)
     starts = _peaks(plain, linear, LINEAR_STARTS)
     for size in FINITE:
-        grid = filter_lens(plain, belief, found.radius, spacing=COARSE, strength=size**2)
+        grid = filter_lens(plain, belief, perturbation_map.radius, spacing=COARSE, strength=size**2)
         starts += _peaks(plain, grid, FINITE_STARTS, size)
     best = _best_of(plain.model, starts, names, belief, FIRST_STEPS, FOLLOWED)
     if plain is not smooth:
         best = _best_of(plain.model, best, names, belief, MORE_STEPS, FOLLOWED - 1)
-        best += _peaks(smooth, found, LINEAR_STARTS - 1)
+        best += _peaks(smooth, perturbation_map, LINEAR_STARTS - 1)
     return _best_of(smooth.model, best, names, belief, MORE_STEPS, 1)
 
 
 def _peaks(
     fitted: Refined, grid: PerturbationMap, count: int, einstein_radius: float | None = None
 ) -> list[Tensor]:
-    """Numbers to start from: a perturber at each of the highest peaks, by default as the map says.
+    """Parameters with a perturber at each of the highest peaks.
 
-    The linear estimate falls short of the strength.
+    Its strength is the linear estimate of the map, corrected by `UNDERESTIMATED`, unless an
+    Einstein radius is given.
     """
     linear, starts = grid.strength() * UNDERESTIMATED, []
     for at in grid.peaks(count):
@@ -324,8 +331,12 @@ def _peaks(
 
 
 def _best_of(
-    model: RealLens, starts: Sequence[Tensor], names: Sequence[str], belief: Belief, steps: int,
+    model: RealLens,
+    starts: Sequence[Tensor],
+    names: Sequence[str],
+    belief: Belief,
+    steps: int,
     count: int,
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     fits = [refine(model, values, names, belief, steps=steps) for values in starts]
-    return [one.lens.values for one in sorted(fits, key=lambda one: one.energy)[:count]]
+    return [fit.lens.values for fit in sorted(fits, key=lambda fit: fit.energy)[:count]]

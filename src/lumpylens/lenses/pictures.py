@@ -1,4 +1,4 @@
-"""From the analysis of a lens to the images that explain it."""
+"""Images that explain the analysis of a lens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lumpylens.lenses.analysis import LensAnalysis
 from lumpylens.lenses.catalogue import Redshifts
-from lumpylens.lenses.perturber import SPACING
+from lumpylens.lenses.perturber import MAP_SPACING
 from lumpylens.lenses.remarks import Note, words
 from lumpylens.physics.shapelets import Shapelets
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["explain_lens", "figure_paths", "pictures_of"]
 
 SOURCE_PIXELS = 120
+"""Pixels per side of the drawn source, which is smooth: more would look the same."""
 
 
 def explain_lens(
-    found: LensAnalysis,
+    analysis: LensAnalysis,
     folder: str | Path,
     *,
     redshifts: Redshifts | None = None,
@@ -37,33 +38,33 @@ def explain_lens(
 
     Parameters
     ----------
-    found : LensAnalysis
+    analysis : LensAnalysis
     folder : str or Path
-        Where ``ID.png`` and ``ID-dark.png`` are written.
+        Folder for ``ID.png`` and ``ID-dark.png``.
     redshifts : Redshifts, optional
-        With them the sensitivity is in solar masses, else an Einstein radius.
+        If they are given, the sensitivity is in solar masses, otherwise an Einstein radius.
     notes : sequence of Note
         For the title.
     """
     from lumpylens.report.lens_figure import write_lens_figure
 
-    light, _ = figure_paths(found.cutout.id, folder)
-    write_lens_figure(pictures_of(found, redshifts, notes), light.parent, light.stem)
+    light, _ = figure_paths(analysis.cutout.id, folder)
+    write_lens_figure(pictures_of(analysis, redshifts, notes), light.parent, light.stem)
 
 
 def figure_paths(id: str, folder: str | Path) -> tuple[Path, Path]:
-    """Where the figure of a lens is written, on a light and on a dark ground."""
+    """Paths of the figure of a lens, for a light and a dark background."""
     name = id.replace("/", "-")
     return Path(folder) / f"{name}.png", Path(folder) / f"{name}-dark.png"
 
 
 def pictures_of(
-    found: LensAnalysis, redshifts: Redshifts | None = None, notes: Sequence[Note] = ()
+    analysis: LensAnalysis, redshifts: Redshifts | None = None, notes: Sequence[Note] = ()
 ) -> LensPictures:
-    """The images of a lens, with positions from the lens galaxy's centre."""
+    """Make the images of a lens, with positions relative to the lens galaxy's centre."""
     from lumpylens.report.lens_figure import LensPictures
 
-    lens, observation = found.smooth.best.lens, found.observation
+    lens, observation = analysis.smooth.best.lens, analysis.observation
     centre = (lens["light_x"], lens["light_y"])
     used = observation.usable
     model = observation.data - lens.linear.residual
@@ -77,8 +78,8 @@ def pictures_of(
         shown: NDArray[np.float64] = image[window].numpy()
         return shown
 
-    source, reach = _source(found)
-    grid = found.map
+    source, reach = _source(analysis)
+    grid = analysis.map
     shape = (grid.side, grid.side)
     snr = grid.snr.masked_fill(~grid.visible, math.nan).reshape(shape).numpy()
     radius = grid.sensitivity().sqrt().reshape(shape).numpy()
@@ -86,12 +87,12 @@ def pictures_of(
     if redshifts is not None:
         sensitivity = redshifts.mass(1.0) * radius**2
         label = "smallest mass seen at 5 sigma, solar masses"
-    perturber = found.perturber
+    perturber = analysis.perturber
     remarks = f" ({words(notes)})" if notes else ""
     return LensPictures(
-        title=f"{found.cutout.id}: Einstein radius "
+        title=f"{analysis.cutout.id}: Einstein radius "
         f"{math.exp(lens['log_einstein_radius']):.3f} arcsec, perturber log evidence "
-        f"{perturber.log_evidence:.0f}, signal-to-noise ratio {found.snr:.1f}{remarks}",
+        f"{perturber.log_evidence:.0f}, signal-to-noise ratio {analysis.snr:.1f}{remarks}",
         data=cut(torch.where(used, observation.pixels, math.nan)),
         model=cut(observation.picture(model / observation.weights)),
         residual=cut(observation.picture(lens.linear.residual)),
@@ -101,7 +102,7 @@ def pictures_of(
         snr=snr,
         sensitivity=np.where(np.isfinite(sensitivity), sensitivity, np.nan),
         map_extent=_extent(
-            (grid.x - centre[0]).reshape(shape), (grid.y - centre[1]).reshape(shape), SPACING
+            (grid.x - centre[0]).reshape(shape), (grid.y - centre[1]).reshape(shape), MAP_SPACING
         ),
         sensitivity_label=label,
         perturber=(perturber.x, perturber.y),
@@ -119,9 +120,9 @@ def _extent(x: Tensor, y: Tensor, step: float | None = None) -> tuple[float, flo
     )
 
 
-def _source(found: LensAnalysis) -> tuple[NDArray[np.float64], float]:
-    """The source's surface brightness around its centre, and half the side shown, arcsec."""
-    lens, model = found.smooth.best.lens, found.smooth.best.model
+def _source(analysis: LensAnalysis) -> tuple[NDArray[np.float64], float]:
+    """Surface brightness of the source around its centre, and half the image's side, arcsec."""
+    lens, model = analysis.smooth.best.lens, analysis.smooth.best.model
     scale = math.exp(lens["log_source_scale"])
     reach = 1.2 * scale * math.sqrt(model.largest_order + 1)
     line = torch.linspace(-reach, reach, SOURCE_PIXELS, dtype=torch.float64)

@@ -1,34 +1,37 @@
-"""What no galaxy's halo is like: a fit that needs it has most likely found another lens."""
+"""Implausible halos: a fit that needs one is most likely a fit of the wrong Einstein radius."""
 
 from __future__ import annotations
 
 import math
 
-from lumpylens.lenses.model import Lens
+from lumpylens.lenses.model import SolvedLens
 from lumpylens.lenses.remarks import Note, Remark
 
 __all__ = ["implausibility", "oddities"]
 
 LARGE_SHEAR, LARGE_ELLIPTICITY = 0.2, 0.6
 STEEP, SHALLOW = 2.45, 1.55
+"""Largest shear and ellipticity (1 - axis ratio), and largest and smallest slope, of a plausible
+halo. The slopes are three times the prior's standard deviation from isothermal, the shear 2.5 times
+from none. Tighter limits put more good fits in doubt."""
 
-SOFT = 0.05
-"""How far beyond its limit a number has become impossible rather than odd. Of two fits that end on
-either side of a limit, it must not decide alone."""
+SOFT_MARGIN = 0.05
+"""Distance beyond a limit over which a number turns from odd to impossible. A hard limit alone
+would decide between two fits that end close to it on either side."""
 
 
-def oddities(lens: Lens) -> list[Note]:
-    """What is implausible about the mass of a lens; nothing for most."""
+def oddities(lens: SolvedLens) -> list[Note]:
+    """Notes on everything implausible about the mass of a lens; empty for most."""
     return [note for note, beyond in _judged(lens) if beyond > 0]
 
 
-def implausibility(lens: Lens) -> float:
-    """From 0 for a mass within all limits to 1 for one that is beyond one of them by `SOFT`."""
-    return min(max(beyond for _, beyond in _judged(lens)) / SOFT, 1.0)
+def implausibility(lens: SolvedLens) -> float:
+    """Rate a mass from 0, within all limits, to 1, beyond one of them by `SOFT_MARGIN`."""
+    return min(max(beyond for _, beyond in _judged(lens)) / SOFT_MARGIN, 1.0)
 
 
-def _judged(lens: Lens) -> list[tuple[Note, float]]:
-    """Each number of the mass that has a limit, and by how much it is beyond, at least 0."""
+def _judged(lens: SolvedLens) -> list[tuple[Note, float]]:
+    """Note on each number of the mass that has a limit, and how far it is beyond it, at least 0."""
     shear = math.hypot(lens["shear_1"], lens["shear_2"])
     ellipticity = 1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"]))
     slope = lens["slope"]

@@ -1,4 +1,4 @@
-"""How sure a perturber is: look-elsewhere from noise, and the error of the model itself."""
+"""Significance of a perturber: the look-elsewhere effect of noise, and errors of the noise map."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ __all__ = ["Inflation", "gumbel", "measure_inflation"]
 EULER = 0.5772156649015329
 
 OFF_ARC = 0.5
-"""Source light, in units of the noise, below which a pixel is off the arcs."""
+"""Source light, in units of the noise, below which a pixel is off the arcs. A lower limit leaves
+fewer pixels, a higher one lets residuals of the arcs in."""
 
 
 @dataclass(frozen=True)
 class Inflation:
-    """By how much signal-to-noise ratios exceed those of noise.
+    """Factors by which signal-to-noise ratios exceed those of noise.
 
     Attributes
     ----------
@@ -35,17 +36,17 @@ class Inflation:
     of_map: float
 
 
-def measure_inflation(fitted: Refined, found: PerturbationMap) -> Inflation:
-    """Measure it on a lens's own residuals."""
+def measure_inflation(fitted: Refined, perturbation_map: PerturbationMap) -> Inflation:
+    """Measure the inflation on the residuals of the same lens."""
     observation, lens = fitted.model.observation, fitted.lens
     light = observation.blur(lens.source_light[None])[0].abs() * observation.weight
     off = ((light < OFF_ARC) & observation.usable).double()
     residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off
-    seen = observation.blur(torch.stack([residual]))[0]
+    blurred = observation.blur(torch.stack([residual]))[0]
     power = _blurred_power(observation.kernel, off)
     usable = power > 0.5 * power.max()
-    scatter = (seen[usable].square() / power[usable]).mean().sqrt()
-    visible = found.snr[found.visible]
+    scatter = (blurred[usable].square() / power[usable]).mean().sqrt()
+    visible = perturbation_map.snr[perturbation_map.visible]
     of_map = float(visible.square().mean().sqrt()) if len(visible) else math.nan
     return Inflation(float(scatter), of_map)
 
@@ -59,6 +60,6 @@ def _blurred_power(kernel: Tensor, mask: Tensor) -> Tensor:
 
 
 def gumbel(maxima: Tensor) -> tuple[float, float]:
-    """Location and scale of the law of largest values, from draws of it, by moments."""
+    """Estimate location and scale of a Gumbel law from draws, by their mean and variance."""
     scale = float(maxima.double().std()) * math.sqrt(6) / math.pi
     return float(maxima.double().mean()) - EULER * scale, scale

@@ -1,7 +1,7 @@
-"""Where a fit begins: the lens galaxy's light, and Einstein radii at which a source appears.
+"""Starts of a fit: the lens galaxy's light, and a scan of Einstein radii.
 
-A wrong Einstein radius is what spoils automated fits. So each of many is tried with the most
-forgiving source there is: any sum of small blobs, none negative.
+A wrong Einstein radius is the most common failure of automated fits. So many are tried, each with
+a very flexible source: any sum of small blobs with non-negative brightness.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lumpylens.physics.power_law import power_law
 __all__ = ["LensLight", "Trial", "fit_lens_light", "scan"]
 
 TOLERATED = 2.0
-"""Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone: what
-sticks out is the source, or a neighbour."""
+"""Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone, since it
+belongs to the source or to a neighbour. A smaller value ignores more of the lens galaxy, too."""
 
 ROUNDNESS = 25.0
 """Prior precision of the ellipses' numbers: they are round within 0.2."""
@@ -30,8 +30,9 @@ ROUNDNESS = 25.0
 FARTHEST = 0.6
 """Distance from the middle of the image within which the lens galaxy is looked for, arcsec."""
 
-BLOB, SPACING, REACH = 0.08, 0.12, 0.9
-"""Width, distance and extent of the blobs that a source is first made of, arcsec."""
+BLOB_WIDTH, BLOB_SPACING, SOURCE_REACH = 0.08, 0.12, 0.9
+"""Width and spacing of the blobs that the first source consists of, and half the side of the square
+that they fill, arcsec. Smaller blobs are more flexible; a wider square takes longer."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class LensLight:
     Attributes
     ----------
     values : Tensor, shape (len(NAMES),)
-        Of which `LIGHT` is set.
+        Parameter vector; only the parameters of `LIGHT` are set.
     columns : Tensor, shape (p, h, w)
         Blurred Gaussians, not whitened.
     residual : Tensor, shape (n,)
@@ -57,16 +58,16 @@ class LensLight:
 
 
 def fit_lens_light(observation: Observation, steps: int = 20) -> LensLight:
-    """Fit the lens galaxy's ellipses, caring little for what sticks out.
+    """Fit the lens galaxy's ellipses, robust against pixels of the source and of neighbours.
 
-    Every step is judged by one misfit: squares of whitened residuals, which grow as a logarithm
-    only beyond `TOLERATED`. Least squares with the weights of the best fit so far lower it
+    Every step is judged by one misfit: squares of whitened residuals that grow only
+    logarithmically beyond `TOLERATED`. Least squares with the weights of the best fit lower it
     (Holland & Welsch 1977, Commun. Stat. A6, 813: iteratively reweighted least squares).
     """
     values = vector()
     index = [INDEX[name] for name in LIGHT]
     values[index[:2]] = torch.tensor(_brightest(observation), dtype=torch.float64)
-    # Two equal sets of Gaussians would share the light as rounding has it.
+    # With two equal sets of Gaussians, rounding would decide how they share the light.
     values[index[2:]] = torch.tensor([0.1, 0.1, 0.0, 0.0], dtype=torch.float64)
     best = _Ellipses.solved(observation, values, torch.ones(len(observation), dtype=torch.float64))
     damping = 1e-2
@@ -83,13 +84,13 @@ def fit_lens_light(observation: Observation, steps: int = 20) -> LensLight:
 
 
 def _tolerance(residual: Tensor) -> Tensor:
-    """Factor of each whitened pixel in least squares: what sticks out counts less."""
+    """Factor of each whitened pixel in least squares: large residuals count less."""
     return TOLERATED / residual.clamp_min(TOLERATED)
 
 
 @dataclass(frozen=True)
 class _Ellipses:
-    """The lens galaxy with given ellipses, its Gaussians solved for under given tolerances."""
+    """The lens galaxy with given ellipses, and its Gaussians, solved for with given weights."""
 
     values: Tensor
     tolerance: Tensor
@@ -114,14 +115,14 @@ class _Ellipses:
 
     @property
     def misfit(self) -> float:
-        """Of the residual, with the prior of round ellipses."""
+        """Misfit of the residual, plus the prior of round ellipses."""
         beyond = self.residual.clamp_min(TOLERATED) / TOLERATED
         squares = self.residual.clamp_max(TOLERATED).square() * (1 + 2 * beyond.log())
         eta = self.values[[INDEX[name] for name in LIGHT[2:]]]
         return float(squares.sum() + ROUNDNESS * eta.square().sum())
 
     def step(self, observation: Observation, damping: float) -> Tensor:
-        """Change of the numbers of `LIGHT` that least squares ask for."""
+        """Change of the parameters of `LIGHT` by a step of damped least squares."""
         tangents = observation.see(self.gaussians.tangents(self.linear.positive)) * self.tolerance
         gradient = tangents @ self.linear.residual
         information = self.linear.without(tangents) @ tangents.mT
@@ -156,7 +157,7 @@ def _mean_eta(values: Tensor, linear: LinearFit) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried halo: how well blobs behind it make the image.
+    """One tried halo, and how well blobs behind it describe the image.
 
     Attributes
     ----------
@@ -180,7 +181,7 @@ class Trial:
 def scan(
     observation: Observation, light: LensLight, radii: Tensor, eta: tuple[float, float]
 ) -> list[Trial]:
-    """Try halos of many Einstein radii behind the lens galaxy, in the order of `radii`.
+    """Try halos of many Einstein radii, in the order of `radii`.
 
     Parameters
     ----------
@@ -197,7 +198,7 @@ def scan(
 
 
 class _Coarse:
-    """Pixels binned two by two, with the lens galaxy's columns."""
+    """Pixels binned two by two, and the columns of the lens galaxy on them."""
 
     def __init__(self, observation: Observation, light: LensLight) -> None:
         rows, columns = (length // 2 * 2 for length in observation.pixels.shape)
@@ -225,18 +226,18 @@ class _Coarse:
         self.sky = whitened(torch.ones_like(observation.pixels))[None]
 
     def trial(self, radius: float, eta: tuple[float, float]) -> Trial:
-        """Best blobs behind one halo."""
+        """Solve for the best blobs behind one halo."""
         eta_1, eta_2, slope = (torch.tensor([[v]], dtype=torch.float64) for v in (*eta, 2.0))
         x, y = self.x[None] / radius, self.y[None] / radius
         ax, ay = power_law(x, y, eta_1, eta_2, slope)
         bx, by = (radius * (x - ax))[0], (radius * (y - ay))[0]
-        half = math.ceil(REACH / SPACING)
-        line = torch.arange(-half, half + 1, dtype=torch.float64) * SPACING
-        near_x = torch.exp((bx - line[:, None]).square() / (-2 * BLOB**2))
-        near_y = torch.exp((by - line[:, None]).square() / (-2 * BLOB**2))
+        half = math.ceil(SOURCE_REACH / BLOB_SPACING)
+        line = torch.arange(-half, half + 1, dtype=torch.float64) * BLOB_SPACING
+        near_x = torch.exp((bx - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
+        near_y = torch.exp((by - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
         blobs = (near_x[:, None] * near_y[None]).flatten(0, 1) * self.weight
-        seen = blobs.square().sum(dim=1) > 1e-3 * self.weight.square().mean()
-        kept = torch.nonzero(seen)[:, 0]
+        visible = blobs.square().sum(dim=1) > 1e-3 * self.weight.square().mean()
+        kept = torch.nonzero(visible)[:, 0]
         blobs = blobs[kept]
         linear = solve(
             self.sky, torch.zeros(1, dtype=torch.float64), torch.cat([self.light, blobs]), self.data
@@ -247,7 +248,5 @@ class _Coarse:
         total = amplitudes.sum().clamp_min(1e-30)
         mean_x, mean_y = (amplitudes * grid_x).sum() / total, (amplitudes * grid_y).sum() / total
         spread = (amplitudes * ((grid_x - mean_x) ** 2 + (grid_y - mean_y) ** 2)).sum() / total
-        return Trial(
-            radius, eta, linear.chi2, float(mean_x), float(mean_y),
-            math.sqrt(float(spread) / 2 + BLOB**2),
-        )  # fmt: skip
+        scale = math.sqrt(float(spread) / 2 + BLOB_WIDTH**2)
+        return Trial(radius, eta, linear.chi2, float(mean_x), float(mean_y), scale)

@@ -1,4 +1,4 @@
-"""Running a function over many images: in chunks that fit the cache, one thread each."""
+"""Apply a function to many images: in chunks that fit the cache, each on one thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def map_chunks(
         Takes positions, shape (at most CHUNK,).
     count : int
     threads : int, optional
-        Chunks in flight. Default: torch's number of threads, see `unsplit`.
+        Number of chunks computed at once. Default: torch's number of threads, see `unsplit`.
     """
     parts = list(torch.arange(count).split(CHUNK))
     workers = min(threads or _threads(), len(parts))
@@ -59,10 +59,10 @@ def _without_gradient(function: Callable[[Tensor], Result]) -> Callable[[Tensor]
 
 
 def per_lens(function: Callable[[Tensor], Tensor], numbers: Tensor) -> Tensor:
-    """A function of one number per lens, the same for a lens alone as for one among others.
+    """Apply a function to one number per lens, independently of the other lenses of the batch.
 
-    It is taken in double precision and rounded: processors compute exponentials of eight numbers
-    at a time by other steps than those of a single one, and the last digit differs.
+    It is computed in double precision and rounded: processors compute exponentials of eight
+    numbers at a time with other steps than of a single one, and the last digit differs.
     """
     return function(numbers.double()).to(numbers)
 
@@ -73,14 +73,14 @@ _forward_mode = Lock()
 def derivative_along(
     function: Callable[[Tensor], Any], point: Tensor, direction: Tensor
 ) -> tuple[Any, Any]:
-    """Value and directional derivative, by forward-mode differentiation.
+    """Compute value and directional derivative, by forward-mode differentiation.
 
-    One thread at a time: torch counts the levels of dual numbers for the whole process, and a
-    thread that ends its level takes that of the others away.
+    Only one thread at a time does so: torch counts the levels of dual numbers for the whole
+    process, and a thread that ends its level also ends those of the others.
     """
     with _forward_mode:
-        made = torch.func.jvp(function, (point,), (direction,))
-    return made[0], made[1]
+        pair = torch.func.jvp(function, (point,), (direction,))
+    return pair[0], pair[1]
 
 
 _available: ContextVar[int] = ContextVar("threads that map_chunks may use")
@@ -88,10 +88,10 @@ _available: ContextVar[int] = ContextVar("threads that map_chunks may use")
 
 @contextmanager
 def unsplit() -> Iterator[None]:
-    """Keep torch from splitting operations among threads; all go to `map_chunks` within.
+    """Let torch compute each operation on one thread, and leave all threads to `map_chunks`.
 
-    Arrays this small gain little from being split, and on a busy machine each operation waits
-    for the slowest thread: two threads beside two other programs took seven times as long as one.
+    Arrays this small gain little from being split, and on a busy machine each operation waits for
+    the slowest thread: beside two other programs, two threads took seven times as long as one.
     """
     before = torch.get_num_threads()
     token = _available.set(_threads())

@@ -1,7 +1,7 @@
-"""Distances, critical surface density and the sizes of haloes, in the one universe of the package.
+"""Distances, critical surface density and sizes of haloes, in one cosmology for the whole package.
 
-It is flat, with 70 km/s/Mpc and a matter density of 0.3: the round numbers of simulations of lenses
-and of most catalogues. What is simulated and what is fitted have the same mass in it.
+It is flat, with 70 km/s/Mpc and a matter density of 0.3: the round numbers of most simulations and
+catalogues of lenses. Simulated and fitted masses are therefore consistent.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ARCSEC",
-    "angular_diameter_distance_mpc", "einstein_radius_arcsec", "msun_per_square_arcsec",
+    "angular_diameter_distance_mpc",
+    "einstein_radius_arcsec",
+    "msun_per_square_arcsec",
     "scale_radius_kpc",
-]  # fmt: skip
+]
 
 HUBBLE, MATTER = 70.0, 0.3
-"""km/s/Mpc, and density in units of the critical one; the rest is a cosmological constant."""
+"""Hubble constant in km/s/Mpc, and matter density in units of the critical density; the rest is a
+cosmological constant."""
 
 ARCSEC = math.pi / 180 / 3600
 
@@ -42,19 +45,19 @@ def _light_and_gravity() -> tuple[float, float]:
     return float(constants.c.to_value(speed)), float(gravity)
 
 
-# One lens asks for the same two distances several times.
+# The same two distances are needed several times for each lens.
 @lru_cache(maxsize=64)
 def _comoving_mpc(redshift: float) -> float:
     return float(_universe().comoving_distance(redshift).to_value("Mpc"))
 
 
 def angular_diameter_distance_mpc(near: float, far: float) -> float:
-    """From redshift `near` to redshift `far` (Hogg 1999, astro-ph/9905116, equation 19)."""
+    """Distance from redshift `near` to `far` (Hogg 1999, astro-ph/9905116, equation 19)."""
     return (_comoving_mpc(far) - _comoving_mpc(near)) / (1 + far)
 
 
 def einstein_radius_arcsec(dispersion_kms: float, lens: float, source: float) -> float:
-    """Of an isothermal sphere: ``4 pi (sigma / c)^2 D_ls / D_s``."""
+    """Einstein radius of an isothermal sphere: ``4 pi (sigma / c)^2 D_ls / D_s``."""
     ratio = angular_diameter_distance_mpc(lens, source) / angular_diameter_distance_mpc(0, source)
     return 4 * math.pi * (dispersion_kms / _light_and_gravity()[0]) ** 2 * ratio / ARCSEC
 
@@ -81,5 +84,5 @@ def scale_radius_kpc(mass_msun: NDArray[np.float64], redshift: float) -> NDArray
     concentration = 5.71 * (mass_msun * h / 2e12) ** -0.084 * (1 + redshift) ** -0.47
     critical = float(_universe().critical_density(redshift).to_value("Msun / Mpc3"))
     radius_mpc = (3 * mass_msun / (800 * math.pi * critical)) ** (1 / 3)
-    found: NDArray[np.float64] = 1e3 * radius_mpc / concentration
-    return found
+    radius_kpc: NDArray[np.float64] = 1e3 * radius_mpc / concentration
+    return radius_kpc

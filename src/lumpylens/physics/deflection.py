@@ -18,9 +18,14 @@ from lumpylens.physics.truncated_nfw import (
 )
 
 __all__ = [
-    "external_shear", "halo", "isothermal_spheres", "point_masses", "rod", "softened_point",
+    "external_shear",
+    "halo",
+    "isothermal_spheres",
+    "point_masses",
+    "rod",
+    "softened_point",
     "truncated_haloes",
-]  # fmt: skip
+]
 
 ROUND = 1e-3
 """Below this `eta` (axis ratio 0.999) the halo is expanded to first order: the elliptical formula
@@ -47,7 +52,7 @@ def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Te
     radius = torch.sqrt(x.square() + y.square()).clamp_min(1e-6)
     square = eta_1.square() + eta_2.square()
     elliptical = square > ROUND**2
-    # Where the expansion serves, neither root nor angle is taken: they have no derivative at 0.
+    # Where the expansion is used, root and angle are not computed: they have no derivative at 0.
     eta = torch.sqrt(torch.where(elliptical, square, torch.full_like(square, 0.01)))
     eta_y = torch.where(elliptical, eta_2, torch.zeros_like(eta_2))
     eta_x = torch.where(elliptical, eta_1, torch.ones_like(eta_1))
@@ -85,7 +90,7 @@ def softened_point(x: Tensor, y: Tensor, softening: float) -> tuple[Tensor, Tens
 def point_masses(
     x: Tensor, y: Tensor, at_x: Tensor, at_y: Tensor, einstein_radius: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Summed deflection of point masses.
+    """Sum of the deflections of point masses.
 
     Parameters
     ----------
@@ -106,7 +111,7 @@ def point_masses(
 def isothermal_spheres(
     x: Tensor, y: Tensor, at_x: Tensor, at_y: Tensor, einstein_radius: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Summed deflection of singular isothermal spheres; arguments as in `point_masses`."""
+    """Sum of the deflections of singular isothermal spheres; arguments as in `point_masses`."""
     ax, ay = torch.zeros_like(x), torch.zeros_like(y)
     for k in range(at_x.shape[1]):
         dx, dy = x - at_x[:, k, None, None], y - at_y[:, k, None, None]
@@ -125,7 +130,7 @@ def truncated_haloes(
     scale_radius: Tensor,
     truncation: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Summed deflection of truncated NFW haloes.
+    """Sum of the deflections of truncated NFW haloes.
 
     Parameters
     ----------
@@ -134,15 +139,15 @@ def truncated_haloes(
     einstein_radius : Tensor, shape (n, k)
         Its square is the total mass over pi critical surface densities.
     scale_radius, truncation : Tensor, shape (n, k)
-        The latter is the truncation radius over the scale radius.
+        `truncation` is the truncation radius over the scale radius.
 
     Notes
     -----
-    Masses are looked up in `lumpylens.physics.truncated_nfw.mass_table`: 2e-4 of the deflection.
+    Masses are interpolated in `lumpylens.physics.truncated_nfw.mass_table`, to 2e-4 of the
+    deflection.
     """
-    rows, rows_per_unit = (
-        torch.as_tensor(mass_table()[0], device=x.device), mass_table()[1]
-    )  # fmt: skip
+    table, rows_per_unit = mass_table()
+    rows = torch.as_tensor(table, device=x.device)
     at = rows_per_unit * torch.log(truncation / LEAST_TRUNCATION)
     low = at.floor().long().clamp(0, len(rows) - 2)
     blended = torch.lerp(rows[low], rows[low + 1], (at - low)[..., None].to(rows.dtype))
@@ -155,9 +160,8 @@ def truncated_haloes(
         node = ((bits >> shift) - TABLE_FIRST).long().clamp(0, rows.shape[1] - 2)
         part = (bits & ((1 << shift) - 1)) / float(1 << shift)
         row, flat = blended[:, k], node.flatten(1)
-        mass = torch.lerp(
-            row.gather(1, flat), row.gather(1, flat + 1), part.flatten(1)
-        ).reshape(square.shape)  # fmt: skip
+        before, after = row.gather(1, flat), row.gather(1, flat + 1)
+        mass = torch.lerp(before, after, part.flatten(1)).reshape(square.shape)
         weight = einstein_radius[:, k, None, None].square() * mass / square
         ax.addcmul_(dx, weight)
         ay.addcmul_(dy, weight)

@@ -1,6 +1,6 @@
-"""A small convolutional network that reads the numbers of a lens off its image.
+"""A small convolutional network that estimates the parameters of a lens from its image.
 
-It makes the fit global: refinement by least squares from its answer ends in the right valley.
+It makes the fit global: least squares that start from its estimate end in the right minimum.
 """
 
 from __future__ import annotations
@@ -19,33 +19,45 @@ from lumpylens.physics.render import Scene
 __all__ = ["ESTIMATED", "BroadPrior", "Encoder", "Eyepiece", "NearPrior", "render_examples"]
 
 ESTIMATED = (
-    "log_einstein_radius_px", "shear_1", "shear_2", "source_x", "source_y", "source_eta_1",
-    "source_eta_2", "lens_light_eta_1", "lens_light_eta_2", "log_source_radius_px",
-    "log_source_index", "log_lens_light_radius_px", "log_lens_light_index",
-)  # fmt: skip
-"""What the network reads; the rest of a parameter vector it takes as given."""
+    "log_einstein_radius_px",
+    "shear_1",
+    "shear_2",
+    "source_x",
+    "source_y",
+    "source_eta_1",
+    "source_eta_2",
+    "lens_light_eta_1",
+    "lens_light_eta_2",
+    "log_source_radius_px",
+    "log_source_index",
+    "log_lens_light_radius_px",
+    "log_lens_light_index",
+)
+"""Parameters that the network estimates; the others are taken as given."""
 
-SPREAD = (0.35, 0.13, 0.13, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.5, 0.4, 0.5, 0.4)
-"""Scale of each estimated parameter under `BroadPrior`; conditions the regression."""
+TARGET_SCALE = (0.35, 0.13, 0.13, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.5, 0.4, 0.5, 0.4)
+"""Scale of each estimated parameter under `BroadPrior`, by which the targets of the regression are
+scaled to order one."""
 
-
-WIDENED = 1.3
+COVARIANCE_FACTOR = 1.3
 BESIDE = {INDEX["log_einstein_radius_px"]: 0.12}
 BESIDE_OTHER = 0.02
-"""How far `NearPrior` reaches: factor on the variance, and a spread added in quadrature. An
-eighth of the Einstein radius is a quarter of the mass."""
+"""Width of `NearPrior`: factor of the covariance, and standard deviations added in quadrature, for
+the Einstein radius and for other parameters. An eighth of the Einstein radius is a quarter of the
+mass. A wider prior covers unusual lenses, a narrower one makes estimates of usual lenses more
+precise."""
 
 
 @dataclass(frozen=True)
 class Eyepiece:
-    """How an image is shown to the network.
+    """Preparation of an image for the network: binning and scaling to [0, 1].
 
     Attributes
     ----------
     height, width : int
         Pixels of the image.
     binning : int
-        Pixels averaged along each axis; 2 keeps the network fast at 150x150.
+        Pixels averaged along each axis.
     """
 
     height: int
@@ -54,7 +66,7 @@ class Eyepiece:
 
     @classmethod
     def for_shape(cls, shape: tuple[int, int]) -> Eyepiece:
-        """Bin so that the shorter side is at most 64 samples."""
+        """Choose the binning so that the shorter side has at most 64 samples, for speed."""
         return cls(*shape, binning=max(1, math.ceil(min(shape) / 64)))
 
     @property
@@ -64,12 +76,16 @@ class Eyepiece:
         rows, cols = self.height // b, self.width // b
         # A side that is no multiple of the binning loses its last pixels.
         return Scene(
-            rows, cols, offset_x=(cols * b - self.width) / 2,
-            offset_y=(rows * b - self.height) / 2, pixel=b, cusp_radius=6,
-        )  # fmt: skip
+            rows,
+            cols,
+            offset_x=(cols * b - self.width) / 2,
+            offset_y=(rows * b - self.height) / 2,
+            pixel=b,
+            cusp_radius=6,
+        )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Images (n, H, W) to what the network sees: binned, on the [0, 1] scale, (n, h, w)."""
+        """Bin images (n, H, W) and scale them to [0, 1], shape (n, h, w)."""
         b = self.binning
         rows, cols = self.height // b, self.width // b
         trimmed = pixels[:, : rows * b, : cols * b]
@@ -84,7 +100,7 @@ def to_unit(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BroadPrior:
-    """Every smooth lens that a cutout may show: the encoder's training set.
+    """Distribution of all smooth lenses that a cutout may show: the encoder's first training set.
 
     Lengths follow the cutout's half-side. All position angles are equally likely.
     """
@@ -108,32 +124,39 @@ class BroadPrior:
         mass_eta = spin2(uniform(0, 0.5) if self.elliptical_mass else torch.zeros(count))
         return pack(
             log_einstein_radius_px=torch.log(radius),
-            shear_1=shear[0], shear_2=shear[1],
-            source_x=offset[0], source_y=offset[1],
-            source_eta_1=source_eta[0], source_eta_2=source_eta[1],
-            lens_light_eta_1=light_eta[0], lens_light_eta_2=light_eta[1],
+            shear_1=shear[0],
+            shear_2=shear[1],
+            source_x=offset[0],
+            source_y=offset[1],
+            source_eta_1=source_eta[0],
+            source_eta_2=source_eta[1],
+            lens_light_eta_1=light_eta[0],
+            lens_light_eta_2=light_eta[1],
             log_source_radius_px=torch.log(radius * torch.exp(uniform(-1.9, -0.4))),
             log_source_index=uniform(math.log(0.7), math.log(3.0)),
             log_lens_light_radius_px=torch.log(radius * torch.exp(uniform(-1.9, 0.2))),
             log_lens_light_index=uniform(math.log(1.0), math.log(5.0)),
-            mass_eta_1=mass_eta[0], mass_eta_2=mass_eta[1],
-            centre_x_px=uniform(-1, 1), centre_y_px=uniform(-1, 1),
+            mass_eta_1=mass_eta[0],
+            mass_eta_2=mass_eta[1],
+            centre_x_px=uniform(-1, 1),
+            centre_y_px=uniform(-1, 1),
             log_psf_sigma_px=uniform(math.log(0.7), math.log(3.0)),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
 class NearPrior:
-    """Lenses like those of a population and some way around it: the second training set.
+    """Distribution of lenses like those of a population, but wider: the second training set.
 
     Attributes
     ----------
     mean : Tensor of float64, shape (k,)
     covariance : Tensor of float64, shape (k, k)
-        Of the parameters that vary, whose positions in a full vector are `free`.
+        Of the parameters that vary.
     free : sequence of int
+        Positions of these in a full vector.
     shared : Tensor, shape (COUNT,)
-        The others.
+        Values of the other parameters.
     """
 
     mean: Tensor
@@ -143,9 +166,9 @@ class NearPrior:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw parameter vectors, shape (count, COUNT)."""
-        # Wider than the population, so that a lens just outside it is read right and not
-        # pulled in.
-        widened = self.covariance * WIDENED + torch.diag(
+        # Wider than the population, so that the estimate of a lens just outside is not biased
+        # towards the inside.
+        widened = self.covariance * COVARIANCE_FACTOR + torch.diag(
             torch.tensor([BESIDE.get(k, BESIDE_OTHER) for k in self.free]).double().square()
         )
         full = self.shared.repeat(count, 1)
@@ -160,10 +183,10 @@ class NearPrior:
 def render_examples(
     parameters: Tensor, eyepiece: Eyepiece, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Noisy, binned images of lenses, and what should be read off them.
+    """Render noisy, binned images of lenses, and the parameters to be estimated from them.
 
     The ratio of the two galaxies' brightness and the noise are drawn from broad ranges; noise
-    is white or, in half of the images, correlated between neighbours as compression leaves it.
+    is white or, in half of the images, correlated between neighbours as after compression.
 
     Parameters
     ----------
@@ -174,7 +197,7 @@ def render_examples(
     Returns
     -------
     images : Tensor, shape (n, h, w)
-        On the [0, 1] scale of each.
+        Each scaled to [0, 1].
     targets : Tensor, shape (n, len(ESTIMATED))
     """
     count, scene = len(parameters), eyepiece.scene
@@ -188,7 +211,7 @@ def render_examples(
     lens = light.lens / light.lens.amax(dim=(1, 2), keepdim=True)
     source = light.source / light.source.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     ratio = torch.exp(uniform(math.log(0.1), math.log(3.0)))
-    # A lens light that is nowhere to be seen, in one image of ten.
+    # One image in ten has no lens light.
     visible = (uniform(0, 1) > 0.1).float()
     total = nn.functional.pad(
         lens * visible + ratio * source, (0, square - scene.width, 0, square - scene.height)
@@ -205,7 +228,7 @@ def render_examples(
 
 
 class Encoder(nn.Module):
-    """Images to estimated parameters and their uncertainties.
+    """Network from images to estimates of parameters and their uncertainties.
 
     Parameters
     ----------
@@ -224,18 +247,18 @@ class Encoder(nn.Module):
         channels, size = 2, list(input_shape)
         for step, kernel in enumerate((5, 3, 3, 3)):
             out = width * min(2**step, 4)
-            layers += [nn.Conv2d(channels, out, kernel, 2, kernel // 2), nn.BatchNorm2d(out),
-                       nn.GELU()]  # fmt: skip
+            convolution = nn.Conv2d(channels, out, kernel, 2, kernel // 2)
+            layers += [convolution, nn.BatchNorm2d(out), nn.GELU()]
             channels, size = out, [(side + 1) // 2 for side in size]
         layers += [nn.Flatten(), nn.Linear(channels * size[0] * size[1], 192), nn.GELU()]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(192, 2 * len(ESTIMATED))
-        self.register_buffer("spread", torch.tensor(SPREAD))
+        self.register_buffer("spread", torch.tensor(TARGET_SCALE))
         self.register_buffer("middle", torch.zeros(len(ESTIMATED)))
 
     @classmethod
     def with_weights(cls, input_shape: tuple[int, int], weights: Mapping[str, Tensor]) -> Encoder:
-        """A trained network, ready to use; no random number is drawn for it."""
+        """Make a trained network from its weights; no random number is drawn for it."""
         with torch.device("meta"):
             encoder = cls(input_shape)
         encoder.load_state_dict(weights, assign=True)
@@ -243,7 +266,7 @@ class Encoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each estimated parameter, shape (n, 13)."""
-        # The square root lifts faint arcs beside a bright lens galaxy.
+        # The square root makes faint arcs visible beside a bright lens galaxy.
         stretches = torch.stack([inputs, inputs.sqrt()], dim=1)
         mean, log_sigma = self.head(self.body(stretches)).chunk(2, dim=1)
         sigma = torch.exp(log_sigma.clamp(-6, 3))
@@ -258,7 +281,7 @@ class Encoder(nn.Module):
 
 
 def turn_examples(inputs: Tensor, targets: Tensor, quarter: int) -> tuple[Tensor, Tensor]:
-    """Turn square inputs and their targets by quarter turns, which the broad prior allows."""
+    """Rotate square inputs and their targets by quarter turns, which the broad prior allows."""
     full = torch.zeros(len(targets), len(INDEX), dtype=targets.dtype, device=targets.device)
     at = [INDEX[name] for name in ESTIMATED]
     full[:, at] = targets

@@ -1,8 +1,8 @@
-"""The light of one lens in a single pass over its pixels, compiled for the processor.
+"""Light of one lens in a single pass over its pixels, compiled for the processor.
 
-The formulas and the grid are those of `lumpylens.physics.render.Scene`, which serves batches,
-graphics cards and derivatives; here nothing is kept between one pixel and the next, so one image
-costs a fraction of what the same steps cost as operations on whole arrays.
+The formulas and the grid are those of `lumpylens.physics.render.Scene`, which is for batches,
+graphics cards and derivatives. Here no intermediate arrays of whole images are stored, so one image
+takes a fraction of the time of the same steps as operations on whole arrays.
 """
 
 from __future__ import annotations
@@ -34,16 +34,22 @@ Image = NDArray[np.float32]
 compiled: Callable[[Any], Any] = njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
 
 F = np.float32
-SOFT = F(1e-8)
+SOFTENING_SQUARE = F(1e-8)
 TINY = F(1e-12)
 SHIFT = 23 - TABLE_BITS
 MASK = (1 << SHIFT) - 1
 PIECE = F(1 / (1 << SHIFT))
 CORE_SQUARE = F(CORE_PX**2)
+LENS_LIGHT_SHAPE = (
+    "lens_light_eta_1",
+    "lens_light_eta_2",
+    "log_lens_light_radius_px",
+    "log_lens_light_index",
+)
 
 
 def rays(scene: Scene, parameters: NDArray[np.float64], masses: Masses) -> tuple[Image, Image]:
-    """Source-plane positions relative to the source, as `Scene.rays` gives them.
+    """Source-plane positions relative to the source, as `Scene.rays` returns them.
 
     Parameters
     ----------
@@ -73,12 +79,10 @@ _NO_TABLE = np.zeros((2, 2), np.float32)
 
 
 def lens_light(scene: Scene, parameters: NDArray[np.float64]) -> Image:
-    """Light of the lens galaxy at unit amplitude, as `Scene.light` gives it."""
+    """Light of the lens galaxy at unit amplitude, as `Scene.light` returns it."""
     out = np.empty((scene.height, scene.width), np.float32)
     x, y = _corner(scene, parameters)
-    names = ("lens_light_eta_1", "lens_light_eta_2", "log_lens_light_radius_px",
-             "log_lens_light_index")  # fmt: skip
-    shape = _sersic_numbers(*(parameters[INDEX[name]] for name in names))
+    shape = _sersic_numbers(*(parameters[INDEX[name]] for name in LENS_LIGHT_SHAPE))
     samples = scene.cusp_samples
     rows, columns = scene.cusp_patch()
     patch = (rows.start, rows.stop, columns.start, columns.stop) if samples > 1 else (0, 0, 0, 0)
@@ -89,7 +93,7 @@ def lens_light(scene: Scene, parameters: NDArray[np.float64]) -> Image:
 def sersic_light(
     u: Image, v: Image, eta_1: float, eta_2: float, log_radius: float, log_index: float
 ) -> Image:
-    """Sersic profile at given positions, as `lumpylens.physics.light.sersic`."""
+    """Evaluate a Sersic profile at given positions, as `lumpylens.physics.light.sersic` does."""
     out = np.empty_like(u)
     _sersic_at(out, u, v, _sersic_numbers(eta_1, eta_2, log_radius, log_index))
     return out
@@ -112,7 +116,7 @@ def _corner(scene: Scene, parameters: NDArray[np.float64]) -> tuple[float, float
 
 
 def _halo_numbers(parameters: NDArray[np.float64]) -> Image:
-    """Radius, shear, place of the source, eta, and the ellipse's q, root of q, f, cos and sin."""
+    """Radius, shear, source position, eta, and the ellipse's q, root of q, f, cos and sin."""
     names = ("shear_1", "shear_2", "source_x", "source_y", "mass_eta_1", "mass_eta_2")
     g1, g2, sx, sy, eta_1, eta_2 = (parameters[INDEX[name]] for name in names)
     radius = math.exp(parameters[INDEX["log_einstein_radius_px"]])
@@ -169,14 +173,14 @@ def _trace(  # type: ignore[no-untyped-def]
             square, at, dy = points[k, 2] * points[k, 2], points[k, 0], y - points[k, 1]
             for j in range(width):
                 dx = x[j] - at
-                weight = square / (dx * dx + dy * dy + SOFT)
+                weight = square / (dx * dx + dy * dy + SOFTENING_SQUARE)
                 ax[j] += dx * weight
                 ay[j] += dy * weight
         for k in range(spheres.shape[0]):
             size, at, dy = spheres[k, 2], spheres[k, 0], y - spheres[k, 1]
             for j in range(width):
                 dx = x[j] - at
-                weight = size / math.sqrt(dx * dx + dy * dy + SOFT)
+                weight = size / math.sqrt(dx * dx + dy * dy + SOFTENING_SQUARE)
                 ax[j] += dx * weight
                 ay[j] += dy * weight
         for k in range(haloes.shape[0]):
@@ -185,7 +189,7 @@ def _trace(  # type: ignore[no-untyped-def]
             last = blended.shape[1] - 2
             for j in range(width):
                 dx = x[j] - at
-                ratio[j] = (dx * dx + dy * dy + SOFT) * scale
+                ratio[j] = (dx * dx + dy * dy + SOFTENING_SQUARE) * scale
             for j in range(width):
                 node = min(max((bits[j] >> SHIFT) - TABLE_FIRST, 0), last)
                 part = F(bits[j] & MASK) * PIECE
@@ -202,9 +206,8 @@ def _trace(  # type: ignore[no-untyped-def]
                 along, across = c * dx + s * dy, c * dy - s * dx
                 plus, minus = along + rods[k, 3], along - rods[k, 3]
                 square = across * across + TINY
-                da = strength * F(0.5) * math.log(
-                    (plus * plus + square) / (minus * minus + square)
-                )  # fmt: skip
+                ratio_of_squares = (plus * plus + square) / (minus * minus + square)
+                da = strength * F(0.5) * math.log(ratio_of_squares)
                 db = strength * (math.atan2(across, minus) - math.atan2(across, plus))
                 ax[j] += c * da - s * db
                 ay[j] += s * da + c * db
@@ -215,7 +218,7 @@ def _trace(  # type: ignore[no-untyped-def]
 
 @compiled
 def _blend(haloes, table, rows_per_unit):  # type: ignore[no-untyped-def]
-    """Row of enclosed masses of each halo, between those of the table."""
+    """Interpolate the row of enclosed masses of each halo in the table."""
     blended = np.empty((haloes.shape[0], table.shape[1]), np.float32)
     for k in range(haloes.shape[0]):
         at = rows_per_unit * math.log(haloes[k, 4] / LEAST_TRUNCATION)
@@ -230,7 +233,7 @@ LOG2E = F(math.log2(math.e))
 
 
 def _polynomial(function: Callable[[Any], Any], low: float, degree: int) -> tuple[Any, ...]:
-    """Coefficients of a function on `low` to `low` + 1 about the middle, lowest order first."""
+    """Approximate a function on `low` to `low` + 1: coefficients about the middle, lowest first."""
     middle = low + 0.5
     chebyshev = np.polynomial.chebyshev.chebinterpolate(lambda t: function(middle + t / 2), degree)
     power = np.polynomial.chebyshev.cheb2poly(chebyshev)
@@ -245,7 +248,7 @@ HALF_PI, HALF_LN2 = F(math.pi / 2), F(math.log(2) / 2)
 
 @compiled
 def _log2(values, exponent, mantissa):  # type: ignore[no-untyped-def]
-    """Logarithm to base 2 in place, to 2e-7: a loop that the processor does eight at a time."""
+    """Logarithm to base 2 in place, to 2e-7, in loops that a processor computes eight at a time."""
     bits, mantissa_bits = values.view(np.int32), mantissa.view(np.int32)
     for j in range(values.shape[0]):
         exponent[j] = (bits[j] >> 23) - 127
@@ -260,7 +263,7 @@ def _log2(values, exponent, mantissa):  # type: ignore[no-untyped-def]
 
 @compiled
 def _exp2(values, exponent, scale):  # type: ignore[no-untyped-def]
-    """Two to a power in place, to 2e-7 of it; below 2^-126 it is that."""
+    """Power of two in place, to 2e-7 of it; at least 2^-126."""
     scale_bits = scale.view(np.int32)
     for j in range(values.shape[0]):
         power = min(max(values[j], F(-126)), F(126))
@@ -279,7 +282,7 @@ def _exp2(values, exponent, scale):  # type: ignore[no-untyped-def]
 
 @compiled
 def _sersic_of_squares(values, shape, exponent, other):  # type: ignore[no-untyped-def]
-    """Profile in place of the squared elliptical radii of a row."""
+    """Replace the squared elliptical radii of a row by the profile."""
     _log2(values, exponent, other)
     half, shift = F(0.5) * shape[4], shape[3] * LOG2E * shape[4]
     for j in range(values.shape[0]):
@@ -297,8 +300,8 @@ def _sersic_at(out, u, v, shape):  # type: ignore[no-untyped-def]
     for i in range(u.shape[0]):
         row, x, y = out[i], u[i], v[i]
         for j in range(u.shape[1]):
-            row[j] = (shape[0] * x[j] * x[j] + shape[1] * y[j] * y[j]
-                      + shape[2] * x[j] * y[j] + CORE_SQUARE)  # fmt: skip
+            along, across = shape[0] * x[j] * x[j], shape[1] * y[j] * y[j]
+            row[j] = along + across + shape[2] * x[j] * y[j] + CORE_SQUARE
         _sersic_of_squares(row, shape, exponent, other)
 
 
@@ -380,10 +383,8 @@ def _convolve(out, light, taps):  # type: ignore[no-untyped-def]
             up_2, down_2 = padded[i + radius - t - 1], padded[i + radius + t + 1]
             up_3, down_3 = padded[i + radius - t - 2], padded[i + radius + t + 2]
             for j in range(width):
-                row[j] += (
-                    a * (up_1[j] + down_1[j]) + b * (up_2[j] + down_2[j])
-                    + c * (up_3[j] + down_3[j])
-                )  # fmt: skip
+                pairs = a * (up_1[j] + down_1[j]) + b * (up_2[j] + down_2[j])
+                row[j] += pairs + c * (up_3[j] + down_3[j])
     for i in range(height):
         row, whole = out[i], down[i]
         for j in range(width):
@@ -392,7 +393,6 @@ def _convolve(out, light, taps):  # type: ignore[no-untyped-def]
             a, b, c = half[t], half[t + 1], half[t + 2]
             for j in range(width):
                 k = j + radius
-                row[j] += (
-                    a * (whole[k - t] + whole[k + t]) + b * (whole[k - t - 1] + whole[k + t + 1])
-                    + c * (whole[k - t - 2] + whole[k + t + 2])
-                )  # fmt: skip
+                pairs = a * (whole[k - t] + whole[k + t])
+                pairs += b * (whole[k - t - 1] + whole[k + t + 1])
+                row[j] += pairs + c * (whole[k - t - 2] + whole[k + t + 2])

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
-from lumpylens.physics.inference import Data, Fit, Prior, Stage, fit, join, staged_fit
+from lumpylens.physics.inference import Data, Fit, Prior, Stage, evidence, fit, join, staged_fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, SHAREABLE
 from lumpylens.physics.population import (
-    Population,
+    GaussianPopulation,
     learn_noise,
     learn_population,
     lens_light_significance,
@@ -26,7 +26,7 @@ from lumpylens.physics.region import scene_of
 __all__ = ["broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model"]
 
 GREY = 255.0
-"""Brightness of the peak in the units that fits work in."""
+"""Brightness of the peak in the units of fits, which are those of 8-bit images."""
 
 VARIES = 0.05
 """A number is common to a population if it varies by less than this between normal images
@@ -34,24 +34,33 @@ VARIES = 0.05
 
 ROUNDS = 5
 SETTLED = 3e-3
-"""Rounds of fit and learning at most, and the largest change of a shared number that ends them."""
+"""Most rounds of fit and learning, and the largest change of a shared number that ends them. A
+smaller one takes more rounds for changes that are far below the spread of a population."""
 
 LENS_LIGHT = tuple(name for name in NAMES if "lens_light" in name)
-LIT = 5.0
+LEAST_LENS_LIGHT = 5.0
 """Median significance of the lens light below which images are taken to have none: in simulated
 images with it the median is some hundreds, in those without it below one."""
 
 INFORMATION = 0.9995
-"""Part of the information on source positions that the compared coefficients hold."""
+"""Fraction of the information on source positions that the compared coefficients hold; a larger one
+compares more coefficients, most of which are rounded to zero, and takes longer."""
 
-BROAD = {"log_einstein_radius_px": 0.35, "shear_1": 0.15, "shear_2": 0.15,
-         "source_x": 0.6, "source_y": 0.6, "centre_x_px": 1.0, "centre_y_px": 1.0}  # fmt: skip
+BROAD = {
+    "log_einstein_radius_px": 0.35,
+    "shear_1": 0.15,
+    "shear_2": 0.15,
+    "source_x": 0.6,
+    "source_y": 0.6,
+    "centre_x_px": 1.0,
+    "centre_y_px": 1.0,
+}
 BROAD_OTHER = 0.4
-"""Standard deviations of the prior of single fits: weak, so that estimates are the data's own."""
+"""Standard deviations of the prior of single fits: weak, so that the data decide the estimates."""
 
 
 def broad_prior(model: SmoothModel) -> Prior:
-    """A weak prior about the shared numbers and an average lens."""
+    """Make a weak prior around the shared numbers and an average lens."""
     width = torch.tensor([BROAD.get(name, BROAD_OTHER) for name in model.free])
     mean = model.shared[model.free_index].clone()
     for row, name in enumerate(model.free):
@@ -61,7 +70,7 @@ def broad_prior(model: SmoothModel) -> Prior:
 
 
 def start_model(model: SmoothModel, estimates: Tensor) -> SmoothModel:
-    """Begin with the median of what the encoder read off the normal images.
+    """Set the shared numbers to the median of the encoder's estimates for normal images.
 
     Parameters
     ----------
@@ -71,7 +80,7 @@ def start_model(model: SmoothModel, estimates: Tensor) -> SmoothModel:
 
 
 def stages_of(model: SmoothModel, shape: tuple[int, int]) -> list[Stage]:
-    """A tolerant stage, binned where the image is compressed, and the exact one."""
+    """Make the stages of a fit: a tolerant one, binned for compressed images, and the exact one."""
     tolerant = NoiseLevel(floor=4.0, gain=0.003, roughness=0.05)
     if model.measurement.steps is None:
         return [Stage(replace(model, noise=tolerant), 6), Stage(model)]
@@ -91,25 +100,25 @@ def fit_all(
     """Fit every image of a collection from starting points (n, COUNT)."""
     stages, prior = stages_of(model, shape), broad_prior(model)
 
-    def one(part: Tensor) -> Fit:
+    def fit_chunk(part: Tensor) -> Fit:
         begin = model.reduce(start[part])
         done = staged_fit(stages, data.select(part), begin, prior, retry).fitted
         if step is not None:
             step(len(part))
         return done
 
-    return join(map_chunks(one, len(data)))
+    return join(map_chunks(fit_chunk, len(data)))
 
 
 def refit(model: SmoothModel, data: Data, before: Fit) -> Fit:
-    """Go on from earlier fits under a changed model."""
+    """Continue earlier fits with a changed model."""
     prior = broad_prior(model)
 
-    def one(part: Tensor) -> Fit:
+    def fit_chunk(part: Tensor) -> Fit:
         values, amplitudes = before.values[part], before.amplitudes[part]
         return fit(model, data.select(part), values, prior, amplitudes=amplitudes)
 
-    return join(map_chunks(one, len(data)))
+    return join(map_chunks(fit_chunk, len(data)))
 
 
 def learn_instrument(
@@ -128,28 +137,27 @@ def learn_instrument(
     shape : (int, int)
         Of the whole images.
     observe : callable
-        Prepares the images for comparison with a model.
+        Function that prepares the images for comparison with a model.
     estimates : Tensor, shape (n, COUNT)
-        The encoder's.
+        Estimates of the encoder.
     report : callable
-        Told of progress in words.
+        Called with a text about the progress.
     """
     rounds: list[dict[str, float]] = []
     data = observe(model)
     given_psf = data.psf is not None
     fitted = fit_all(model, shape, data, estimates, None)
     never = {"log_psf_sigma_px"} if given_psf else set()
-    if lens_light_significance(model, data, fitted, broad_prior(model)).median() < LIT:
-        # Its amplitude stays, for what the source cannot make; its shape says nothing.
+    if lens_light_significance(model, data, fitted, broad_prior(model)).median() < LEAST_LENS_LIGHT:
+        # Its amplitude stays free, for light that the source cannot describe; its shape is
+        # not constrained by such images.
         never |= set(LENS_LIGHT)
         model = replace(model, free=tuple(n for n in model.free if n not in never))
         fitted = fit_all(model, shape, data, estimates, None)
     for turn in range(ROUNDS):
         data = observe(model)
-        shared = [
-            name for name in SHAREABLE
-            if name not in model.free and name not in never and not name.startswith("mass")
-        ]  # fmt: skip
+        fixed = {*model.free, *never}
+        shared = [n for n in SHAREABLE if n not in fixed and not n.startswith("mass")]
         change = 0.0
         for _ in range(2):
             good, kept = well_fitted(data, fitted)
@@ -186,7 +194,7 @@ def _record(turn: int, model: SmoothModel, fitted: Fit, change: float) -> dict[s
 def _free_what_varies(
     model: SmoothModel, data: Data, fitted: Fit, estimates: Tensor, shared: Sequence[str]
 ) -> tuple[SmoothModel, Fit]:
-    """Free the numbers that differ between normal images, by the score test."""
+    """Make the numbers free that differ between normal images, by a score test."""
     good, kept = well_fitted(data, fitted)
     candidates = [*shared, "mass_eta_1", "mass_eta_2"]
     tests = sharing_tests(model, good, kept, broad_prior(model), candidates)
@@ -203,36 +211,34 @@ def _free_what_varies(
 
 
 def well_fitted(data: Data, fitted: Fit) -> tuple[Data, Fit]:
-    """Leave out the worst twentieth: a fit that went wrong teaches nothing."""
+    """Leave out the worst twentieth of the fits: among them are those that failed."""
     order = fitted.deviance.argsort()
     keep = order[: max(1, math.ceil(0.95 * len(order)))].sort().values
     return data.select(keep), fitted.select(keep)
 
 
 def informative(model: SmoothModel, data: Data, fitted: Fit) -> SmoothModel:
-    """Restrict the comparison to the coefficients that normal images inform."""
+    """Restrict the comparison to coefficients that hold information in normal images."""
     if model.measurement.steps is None:
         return model
-    from lumpylens.physics.inference import evidence
-
     whole = replace(model, measurement=replace(model.measurement, active=None))
     x, y = (model.free.index(name) for name in ("source_x", "source_y"))
 
-    def one(part: Tensor) -> Tensor:
+    def information_of(part: Tensor) -> Tensor:
         piece = data.select(part)
         line = whole.linearise(fitted.values[part], fitted.amplitudes[part], piece.psf)
         moved = line.tangents[:, [x, y]].square().sum(dim=1)
         return (evidence(whole, piece, line).information * moved).sum(dim=0)
 
-    total = torch.stack(map_chunks(one, len(data))).sum(dim=0)
+    total = torch.stack(map_chunks(information_of, len(data))).sum(dim=0)
     ordered, order = total.sort(descending=True)
     count = int((ordered.cumsum(0) < INFORMATION * total.sum()).sum()) + 1
     active = order[:count].sort().values
     return replace(model, measurement=replace(model.measurement, active=active))
 
 
-def learn_spread(model: SmoothModel, values: Tensor, information: Tensor) -> Population:
-    """Population of the free parameters, the errors of the fits taken out.
+def learn_spread(model: SmoothModel, values: Tensor, information: Tensor) -> GaussianPopulation:
+    """Learn the population of the free parameters, corrected for the errors of the fits.
 
     Parameters
     ----------
@@ -241,5 +247,5 @@ def learn_spread(model: SmoothModel, values: Tensor, information: Tensor) -> Pop
     """
     errors = torch.linalg.inv(information)
     typical = errors.diagonal(dim1=1, dim2=2).median(dim=0).values.sqrt()
-    # Model error makes fits scatter by about as much as their noise: no spread below that.
+    # Errors of the model make fits scatter by about as much as noise does, so no spread is smaller.
     return learn_population(values, errors, typical)

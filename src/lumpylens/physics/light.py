@@ -13,12 +13,13 @@ from lumpylens.physics.batches import per_lens
 __all__ = ["EllipseSlopes", "Sersic", "ellipse_slopes", "sersic", "sersic_coefficient"]
 
 CORE_PX = 1e-2
-"""Softening of the cusp in pixels; the profile's gradient diverges at its centre."""
+"""Softening of the cusp in pixels, since the profile's gradient diverges at its centre; far below
+the size of a sub-pixel."""
 
 
 @dataclass(frozen=True)
 class Sersic:
-    """A Sersic profile on a grid, with what its derivatives need.
+    """A Sersic profile on a grid, with its derivatives.
 
     Attributes
     ----------
@@ -29,7 +30,7 @@ class Sersic:
     gradient_x, gradient_y : Tensor, shape (n, h, w)
     d_eta_1, d_eta_2 : Tensor, shape (n, h, w)
     d_log_index : Tensor or None
-        Only where asked for.
+        None unless it was requested.
     """
 
     value: Tensor
@@ -45,11 +46,9 @@ Index = TypeVar("Index", float, Tensor)
 
 
 def sersic_coefficient(index: Index) -> Index:
-    """The b_n of a Sersic profile (Ciotti & Bertin 1999, equation 18)."""
-    return (
-        2 * index - 1 / 3 + 4 / (405 * index) + 46 / (25515 * index**2)
-        + 131 / (1148175 * index**3)
-    )  # fmt: skip
+    """Coefficient b_n of a Sersic profile (Ciotti & Bertin 1999, equation 18)."""
+    leading = 2 * index - 1 / 3
+    return leading + 4 / (405 * index) + 46 / (25515 * index**2) + 131 / (1148175 * index**3)
 
 
 def _elliptical_square(
@@ -84,7 +83,7 @@ class EllipseSlopes:
 
 
 def ellipse_slopes(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> EllipseSlopes:
-    """The elliptical radius that all light profiles are functions of.
+    """Compute the square of the elliptical radius, on which all light profiles depend.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ def ellipse_slopes(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> Ellips
     """
     square, cosh, sinhc = _elliptical_square(x, y, eta_1, eta_2)
     eta = torch.sqrt(eta_1.square() + eta_2.square())
-    # d(sinhc)/d(eta_i) = bend * eta_i; the series serves where the quotient is 0/0.
+    # d(sinhc)/d(eta_i) = bend * eta_i; a series replaces the quotient where it is 0/0.
     bend = torch.where(
         eta > 0.05,
         (eta * cosh - per_lens(torch.sinh, eta)) / eta.clamp_min(0.05) ** 3,
@@ -121,7 +120,7 @@ def sersic(
 ) -> Tensor:
     """Sersic surface brightness in units of that at the effective radius.
 
-    The elliptical radius is ``sqrt(q x^2 + y^2 / q)``, which keeps the area.
+    The elliptical radius is ``sqrt(q x^2 + y^2 / q)``, so that ellipses have the area of circles.
 
     Parameters
     ----------
@@ -145,7 +144,7 @@ def sersic_with_derivatives(
     *,
     index_too: bool = False,
 ) -> Sersic:
-    """As `sersic`, with all first derivatives, which share its expensive parts."""
+    """Compute `sersic` with all first derivatives, which share its expensive parts."""
     index = per_lens(torch.exp, log_index)
     b = sersic_coefficient(index)
     ellipse = ellipse_slopes(x, y, eta_1, eta_2)
@@ -158,8 +157,8 @@ def sersic_with_derivatives(
     half = 0.5 * factor
     d_log_index = None
     if index_too:
-        slope = index * (2 - 4 / (405 * index**2) - 92 / (25515 * index**3)
-                         - 393 / (1148175 * index**4))  # fmt: skip
+        leading = 2 - 4 / (405 * index**2) - 92 / (25515 * index**3)
+        slope = index * (leading - 393 / (1148175 * index**4))
         d_log_index = value * (slope * (1 - power) + (b / index) * power * log_r)
     return Sersic(
         value=value,

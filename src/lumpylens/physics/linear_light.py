@@ -1,8 +1,8 @@
-"""Amplitudes of light columns: solved for, marginalised and projected out.
+"""Amplitudes of columns of light: solving for them, marginalising and projecting them out.
 
 An image is a sum of columns with unknown amplitudes. Some are free, with a Gaussian prior (the
 source, the sky); others are light of a galaxy and cannot be negative. Columns and data are
-whitened: divided by the noise.
+whitened, that is, divided by the noise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LinearFit:
     log_determinant : float
         log |G + Lambda| - log |Lambda| of the free columns with a prior.
     basis : Tensor, shape (m, n)
-        Columns that are in use: the free ones, then those above zero.
+        Columns in use: the free ones, then those with an amplitude above zero.
     factor : Tensor, shape (m, m)
         Cholesky factor of their information, prior included.
     precision : Tensor, shape (f,)
@@ -56,7 +56,7 @@ class LinearFit:
         return -0.5 * (self.chi2 + self.penalty + self.log_determinant)
 
     def without(self, rows: Tensor) -> Tensor:
-        """What of whitened images (..., n) the columns in use, with their prior, cannot make.
+        """Part of whitened images (..., n) that the columns in use, with their prior, leave over.
 
         This is P = I - B (B'B + Lambda)^-1 B', the inverse covariance of the data when the
         amplitudes are marginalised.
@@ -65,7 +65,7 @@ class LinearFit:
         return rows - along.mT @ self.basis
 
     def evidence_factor(self, source: slice) -> float:
-        """Factor by which the evidence wants the prior precision of a part of the columns changed.
+        """Factor by which a new prior precision of some columns maximises the evidence.
 
         MacKay 1992, Neural Computation 4, 415, equation 4.9: the number of well-measured
         amplitudes over the sum of their squares.
@@ -78,7 +78,7 @@ class LinearFit:
 
 
 def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> LinearFit:
-    """Regularised least squares with some amplitudes not negative.
+    """Solve regularised least squares in which some amplitudes are not negative.
 
     Parameters
     ----------
@@ -92,14 +92,15 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
 
     Notes
     -----
-    The free columns are eliminated by a Cholesky decomposition; what is left is a small
+    The free columns are eliminated by a Cholesky decomposition, which leaves a small
     non-negative least-squares problem (Lawson & Hanson 1974, chapter 23) on the Schur complement.
     """
     from scipy.optimize import nnls
 
     count = len(free)
     columns = torch.cat([free, positive])
-    # A unit diagonal keeps the ridge that coinciding Gaussians need away from all others.
+    # Scaled to a unit diagonal, so that the ridge, which is for coinciding Gaussians, does not
+    # change the other amplitudes.
     gram, right = columns @ columns.mT, columns @ data
     scale = gram.diagonal().clamp_min(1e-30).rsqrt()
     prior = torch.zeros_like(right)
@@ -108,29 +109,29 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
     scaled = information * scale * scale[:, None]
     scaled.diagonal().add_(1e-9)
     target = right * scale
-    own = torch.linalg.cholesky(scaled[:count, :count])
+    free_factor = torch.linalg.cholesky(scaled[:count, :count])
     amplitudes = torch.zeros_like(right)
     active = np.zeros(0, dtype=int)
     if len(positive):
-        mixed = torch.linalg.solve_triangular(own, scaled[:count, count:], upper=False)
-        seen = torch.linalg.solve_triangular(own, target[:count, None], upper=False)
+        mixed = torch.linalg.solve_triangular(free_factor, scaled[:count, count:], upper=False)
+        reduced = torch.linalg.solve_triangular(free_factor, target[:count, None], upper=False)
         schur = scaled[count:, count:] - mixed.mT @ mixed
-        left = target[count:] - (mixed.mT @ seen)[:, 0]
+        left = target[count:] - (mixed.mT @ reduced)[:, 0]
         schur.diagonal().add_(1e-9)
         root = torch.linalg.cholesky(schur)
         aim = torch.linalg.solve_triangular(root, left[:, None], upper=False)[:, 0]
-        found, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=50 * len(positive))
-        amplitudes[count:] = torch.from_numpy(found)
-        active = np.flatnonzero(found > 0)
+        positive_amplitudes, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=50 * len(positive))
+        amplitudes[count:] = torch.from_numpy(positive_amplitudes)
+        active = np.flatnonzero(positive_amplitudes > 0)
     rest = target[:count] - scaled[:count, count:] @ amplitudes[count:]
-    amplitudes[:count] = torch.cholesky_solve(rest[:, None], own)[:, 0]
+    amplitudes[:count] = torch.cholesky_solve(rest[:, None], free_factor)[:, 0]
     amplitudes = amplitudes * scale
     kept = torch.cat([torch.arange(count), count + torch.from_numpy(active)])
     unscaled = information[kept][:, kept]
     unscaled.diagonal().mul_(1 + 1e-9)
     residual = data - amplitudes @ columns
     penalised = precision > 0
-    logs = 2 * (own.diagonal().log() - scale[:count].log())[penalised].sum()
+    logs = 2 * (free_factor.diagonal().log() - scale[:count].log())[penalised].sum()
     return LinearFit(
         free=amplitudes[:count],
         positive=amplitudes[count:],

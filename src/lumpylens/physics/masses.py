@@ -1,4 +1,4 @@
-"""The masses in a lens's halo, by kind, and their summed deflection."""
+"""Masses in the halo of a lens, by kind, and the sum of their deflections."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _nothing() -> NDArray[np.float32]:
 class Masses:
     """Masses of n images, padded with Einstein radii of zero.
 
-    The last axis holds x, y, Einstein radius, and two numbers of each kind's own. Lengths are in
-    pixels from the lens, angles in radians.
+    The last axis holds x, y, Einstein radius, and two numbers that depend on the kind. Lengths are
+    in pixels from the lens, angles in radians.
 
     Attributes
     ----------
     points, spheres : ndarray of float32, shape (n, k, 5)
-        Point masses and singular isothermal spheres; the last two numbers mean nothing.
+        Point masses and singular isothermal spheres; the last two numbers are not used.
     haloes : ndarray of float32, shape (n, k, 5)
         Truncated NFW haloes: scale radius, truncation radius over scale radius.
     rods : ndarray of float32, shape (n, k, 5)
@@ -47,12 +47,12 @@ class Masses:
     rods: NDArray[np.float32] = field(default_factory=_nothing)
 
     @classmethod
-    def stack(cls, each: Sequence[Masses]) -> Masses:
-        """Bring the masses of several images together."""
-        return cls(*(_padded([getattr(one, item.name) for one in each]) for item in fields(cls)))
+    def stack(cls, parts: Sequence[Masses]) -> Masses:
+        """Join the masses of several images."""
+        return cls(*(_padded([getattr(part, item.name) for part in parts]) for item in fields(cls)))
 
     def deflection(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Deflection by all of them.
+        """Sum of the deflections by all masses.
 
         Parameters
         ----------
@@ -98,11 +98,11 @@ def _rods(
     return ax, ay
 
 
-def _padded(each: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    most = max(part.shape[1] for part in each)
-    # Ones where a scale, a ratio or a length is divided by; an Einstein radius of zero.
-    out = np.ones((len(each), most, 5), np.float32)
+def _padded(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    most = max(part.shape[1] for part in arrays)
+    # Padding: an Einstein radius of zero, and ones for numbers that are divided by.
+    out = np.ones((len(arrays), most, 5), np.float32)
     out[:, :, 2] = 0
-    for row, part in zip(out, each, strict=True):
+    for row, part in zip(out, arrays, strict=True):
         row[: part.shape[1]] = part[0]
     return out

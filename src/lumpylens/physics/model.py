@@ -1,8 +1,8 @@
-"""The decoder: numbers of a smooth lens to the coefficients of its observed image.
+"""Forward model: from the parameters of a smooth lens to the coefficients of its observed image.
 
-`SmoothModel` binds what a population has in common (grid, basis, blur, shared numbers, noise)
-and turns per-image numbers into predictions and their derivatives. The light of lens galaxy and
-source and the background are linear columns; their amplitudes are solved for, not guessed.
+`SmoothModel` holds what the images of a population share (grid, basis, blur, shared numbers, noise)
+and turns the parameters of each image into predictions and their derivatives. Lens light, source
+light and background are linear columns, whose amplitudes are solved for.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ class NoiseLevel:
     Attributes
     ----------
     floor : float
-        Sky and read-out, and the rounding to whole grey levels.
+        Of sky and read-out, and of rounding to whole grey levels.
     gain : float
         Photon noise per unit of brightness.
     offset : float
-        A picture whose darkest pixel was moved to 0 shows its sky noise as its background.
+        For an image whose darkest pixel was shifted to 0: its background is as large as its
+        sky noise.
     roughness : float
         Error of the model itself, as a fraction of the brightness.
     """
@@ -88,7 +89,7 @@ class Linearisation:
 
 @dataclass(frozen=True)
 class SmoothModel:
-    """What all images of a population share.
+    """Everything that the images of a population share.
 
     Attributes
     ----------
@@ -111,7 +112,7 @@ class SmoothModel:
     psf_radius: int = 8
 
     def with_shared(self, shared: Tensor) -> SmoothModel:
-        """The same with other shared numbers."""
+        """Replace the shared numbers."""
         return replace(self, shared=shared)
 
     @cached_property
@@ -133,10 +134,10 @@ class SmoothModel:
 
     @cached_property
     def basis(self) -> Tensor:
-        """From rendered rows to coefficients, shape (c, h).
+        """Matrix from rendered rows to coefficients, shape (c, h).
 
-        Pixels may be rendered binned, and around the compared square is a margin, whose light
-        the blur carries in.
+        Rendered pixels may be binned, and the compared square has a margin, from which light is
+        blurred into it.
         """
         binning = round(self.scene.pixel)
         margin = (self.scene.height * binning - self.measurement.size) // 2
@@ -146,8 +147,8 @@ class SmoothModel:
     def responses(self, full: Tensor, psf: Tensor | None) -> tuple[Response, Response]:
         """Maps from lens light and from source light to coefficients.
 
-        The source is sampled at pixel centres, and the average over the pixel, which
-        sub-sampling gives the lens light, is a little more blur.
+        The source is sampled at pixel centres only, so its blur is slightly wider, to stand for
+        the average over the pixel that the lens light gets by sub-sampling.
         """
         basis = self.basis.to(full)
         if psf is not None:
@@ -167,7 +168,7 @@ class SmoothModel:
 
     @property
     def source_variance(self) -> float:
-        """Variance of the pixel average that the source lacks, in rendered pixels squared."""
+        """Variance, in rendered px^2, of the average over a pixel, added to the source's blur."""
         return self.scene.sampling_variance / self.scene.pixel**2
 
     def constant(self, like: Tensor) -> Tensor:
@@ -202,7 +203,7 @@ class SmoothModel:
         psf: Tensor | None = None,
         extra: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Coefficients (n, c, c) of lenses with the given numbers and amplitudes (n, 3)."""
+        """Coefficients (n, c, c) of lenses with the given parameters and amplitudes (n, 3)."""
         return torch.einsum("nk,nkab->nab", amplitudes, self.columns(values, psf, extra))
 
     def sigma(self, predicted: Tensor, amplitudes: Tensor, noise: Tensor | None) -> Tensor:
@@ -227,7 +228,7 @@ class SmoothModel:
     def picture(
         self, scene: Scene, values: Tensor, amplitudes: Tensor, psf: Tensor | None = None
     ) -> Tensor:
-        """Images (n, H, W) as they would be seen on another grid, without noise.
+        """Render noiseless images (n, H, W) on another grid.
 
         Parameters
         ----------
@@ -242,8 +243,8 @@ class SmoothModel:
             scene=replace(scene, height=side, width=side, cusp_samples=self.scene.cusp_samples),
             measurement=Measurement(0, 0, side),
         )
-        drawn = whole.predict(values, amplitudes, psf)
-        return drawn[:, : scene.height, : scene.width]
+        images = whole.predict(values, amplitudes, psf)
+        return images[:, : scene.height, : scene.width]
 
     # -- derivatives ------------------------------------------------------------------------
 
@@ -255,7 +256,7 @@ class SmoothModel:
         noise: Tensor | None = None,
         also: Sequence[str] = (),
     ) -> Linearisation:
-        """Prediction and derivatives.
+        """Compute prediction and derivatives.
 
         Parameters
         ----------
@@ -264,16 +265,16 @@ class SmoothModel:
         psf : Tensor, shape (n, p, p), optional
         noise : Tensor, shape (n, H, W), optional
         also : sequence of str
-            Shared parameters whose derivatives are wanted too; they come after the free ones.
+            Shared parameters whose derivatives are added, after those of the free ones.
         """
         full = self.expand(values)
         names = (*self.free, *also)
         pick = self.measurement.select
-        made = self.scene.tangents(full, names)
+        tangents = self.scene.tangents(full, names)
         to_lens, to_source = self.responses(full, psf)
-        lens_names, source_names = list(made.lens), list(made.source)
-        lens = to_lens(torch.stack([made.light.lens, *made.lens.values()], dim=1))
-        source = to_source(torch.stack([made.light.source, *made.source.values()], dim=1))
+        lens_names, source_names = list(tangents.lens), list(tangents.source)
+        lens = to_lens(torch.stack([tangents.light.lens, *tangents.lens.values()], dim=1))
+        source = to_source(torch.stack([tangents.light.source, *tangents.source.values()], dim=1))
         a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
         flat = self.constant(values).expand(len(values), -1, -1)
         predicted = a_lens * lens[:, 0] + a_source * source[:, 0] + background * flat
@@ -281,16 +282,18 @@ class SmoothModel:
         rows = []
         for name in names:
             if name == PSF_NAME:
-                blur = self._psf_tangent(full, made.light.lens, made.light.source, amplitudes)
+                blur = self._psf_tangent(
+                    full, tangents.light.lens, tangents.light.source, amplitudes
+                )
                 rows.append(pick(blur))
                 continue
             row = torch.zeros_like(lens[:, 0])
-            if name in made.lens:
+            if name in tangents.lens:
                 row = row + a_lens[:, 0] * lens[:, 1 + lens_names.index(name)]
-            if name in made.source:
+            if name in tangents.source:
                 row = row + a_source[:, 0] * source[:, 1 + source_names.index(name)]
             rows.append(row)
-        gx, gy = made.source_gradient
+        gx, gy = tangents.source_gradient
         light = self.measurement.local_mean(predicted) - background
         return Linearisation(
             predicted=pick(predicted),

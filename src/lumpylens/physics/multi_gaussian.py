@@ -1,4 +1,4 @@
-"""Light of a galaxy as many concentric Gaussians, whose sum fits any profile."""
+"""Light of a galaxy as a sum of many concentric Gaussians, which can describe any profile."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class MultiGaussian:
         """
         per_square = amplitudes.reshape(len(self.values), -1) / (-2 * self.widths.square())
         slope = torch.einsum("sk,skhw->shw", per_square, self.values)
-        found = self.ellipses
-        shapes = torch.stack([slope * found.d_eta_1, slope * found.d_eta_2], dim=1).flatten(0, 1)
-        centre = [-2 * (slope * half).sum(dim=0) for half in (found.half_d_x, found.half_d_y)]
+        ellipses = self.ellipses
+        shapes = torch.stack([slope * ellipses.d_eta_1, slope * ellipses.d_eta_2], dim=1).flatten(
+            0, 1
+        )
+        centre = [-2 * (slope * half).sum(dim=0) for half in (ellipses.half_d_x, ellipses.half_d_y)]
         return torch.cat([torch.stack(centre), shapes])

@@ -1,10 +1,10 @@
-"""What separates an observed image from a perfect one: noise and compression.
+"""Noise and compression: the likelihood of an observed image, given a prediction.
 
 Images are compared as coefficients in a basis in which their errors are independent. For linear
 data that basis is the pixels. A JPEG file holds the 8x8 block cosine transform of an image, each
 coefficient rounded to a multiple of a known step, so there the basis is that transform and a
-coefficient is known to lie in an interval: the likelihood is a censored Gaussian's, exact where
-a Gaussian of variance step^2 / 12 loses most of what small coefficients say.
+coefficient is known to lie in an interval: the likelihood is that of a censored Gaussian. It is
+exact; a Gaussian of variance step^2 / 12 would lose most of the information of small coefficients.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "Evidence", "Measurement", "block_cosine_basis", "compare", "deviance_of",
-    "expected_deviance", "jpeg_steps",
-]  # fmt: skip
+    "Evidence",
+    "Measurement",
+    "block_cosine_basis",
+    "compare",
+    "deviance_of",
+    "expected_deviance",
+    "jpeg_steps",
+]
 
 BLOCK = 8
 """Side of the blocks of baseline JPEG (ITU-T T.81, section A.1.1)."""
@@ -47,14 +52,14 @@ def block_cosine_basis(size: int, kept: int = KEPT, dtype: torch.dtype = torch.f
         raise ValueError(f"a block transform needs a multiple of {BLOCK} samples, got {size}")
     sample = torch.arange(BLOCK, dtype=torch.float64)
     frequency = torch.arange(kept, dtype=torch.float64)[:, None]
-    one = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
-    one[0] /= math.sqrt(2)
-    basis: Tensor = torch.block_diag(*[one] * (size // BLOCK)).to(dtype)
+    block = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
+    block[0] /= math.sqrt(2)
+    basis: Tensor = torch.block_diag(*[block] * (size // BLOCK)).to(dtype)
     return basis
 
 
 def jpeg_steps(table: Tensor, blocks: int, kept: int = KEPT) -> Tensor:
-    """Quantisation steps laid out like the coefficients of `block_cosine_basis`.
+    """Lay out quantisation steps like the coefficients of `block_cosine_basis`.
 
     Parameters
     ----------
@@ -82,7 +87,7 @@ class Measurement:
         Quantisation steps of a compressed image in grey levels; None compares pixels.
     active : Tensor of int, shape (a,), or None
         Which of the flattened coefficients are compared; None compares all. Most coefficients
-        of a compressed lens say nothing: nine tenths are certain to be rounded to zero.
+        of a compressed lens hold no information: nine tenths are always rounded to zero.
     """
 
     row: int
@@ -93,13 +98,13 @@ class Measurement:
 
     @cached_property
     def basis(self) -> Tensor:
-        """Shape (c, size)."""
+        """Matrix from pixels to coefficients along one axis, shape (c, size)."""
         if self.steps is None:
             return torch.eye(self.size)
         return block_cosine_basis(self.size)
 
     def select(self, coefficients: Tensor) -> Tensor:
-        """The compared ones, shape (..., a), of coefficients of shape (..., c, c)."""
+        """Select the compared coefficients (..., a) of all coefficients (..., c, c)."""
         flat = coefficients.flatten(-2)
         return flat if self.active is None else flat[..., self.active.to(flat.device)]
 
@@ -109,14 +114,14 @@ class Measurement:
         return None if self.steps is None else self.select(self.steps)
 
     def crop(self, images: Tensor) -> Tensor:
-        """The compared region of images (n, H, W)."""
+        """Cut the compared region out of images (n, H, W)."""
         return images[:, self.row : self.row + self.size, self.column : self.column + self.size]
 
     def observe(self, pixels: Tensor) -> Tensor:
         """Coefficients (n, c, c) of images (n, H, W).
 
-        Decoding rounds to whole grey levels and clips; rounding the coefficients to their steps
-        brings back what the file held.
+        Decoding rounds to whole grey levels and clips. Rounding the coefficients to their steps
+        restores the values in the file.
         """
         region = self.crop(pixels)
         if self.steps is None:
@@ -156,8 +161,8 @@ class Measurement:
 
     def _transform(self, region: Tensor) -> tuple[Tensor, Tensor]:
         basis = self.basis.to(region)
-        # The file's transform is of grey levels minus 128, which moves the mean coefficient
-        # alone: by 128 * 8 grey levels.
+        # The file holds the transform of grey levels minus 128, which shifts only the mean
+        # coefficient, by 128 * 8 grey levels.
         shift = self.constant.to(region) * 128.0
         return torch.matmul(torch.matmul(basis, region), basis.T) - shift, shift
 
@@ -172,7 +177,7 @@ class Measurement:
 
         Rounding errors of neighbours are independent where the brightness changes by more than
         a grey level between them, by its gradient or by noise. In an empty block they are all
-        the same, and the block's mean is known to a grey level only. For a brightness spread of
+        equal, so the block's mean is uncertain by a grey level. For a brightness spread of
         variance v around a block's mean their correlation is exp(-4 pi^2 v) to first order in
         the Fourier series of the rounding error (Bennett 1948).
 
@@ -200,7 +205,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Evidence:
-    """How a prediction compares with an observation, coefficient by coefficient.
+    """Log likelihood and its derivatives, for each coefficient.
 
     Attributes
     ----------
@@ -209,9 +214,9 @@ class Evidence:
     information : Tensor
         Its expected variance, the Fisher information of the prediction.
     curvature : Tensor
-        Second derivative of minus the log likelihood for this very observation. Far from the
-        solution it is what keeps a step from overshooting, where the expected information of
-        rounded data is blind to how far off they are.
+        Second derivative of minus the log likelihood for this observation. Far from the solution
+        it prevents steps that are too long: the expected information of rounded data does not
+        depend on how far away they are.
     deviance : Tensor
         -2 ln likelihood, up to a constant of the noise.
     """
@@ -225,7 +230,7 @@ class Evidence:
 def compare(
     observed: Tensor, predicted: Tensor, sigma: Tensor, steps: Tensor | None = None
 ) -> Evidence:
-    """Compare prediction and observation.
+    """Compute the likelihood of observations and its derivatives.
 
     Parameters
     ----------
@@ -262,7 +267,7 @@ def compare(
 def deviance_of(
     observed: Tensor, predicted: Tensor, sigma: Tensor, steps: Tensor | None = None
 ) -> Tensor:
-    """The deviance of `compare` alone, at half its cost."""
+    """Compute only the deviance of `compare`, in half the time."""
     z = (observed - predicted) / sigma
     if steps is None:
         return z.square()
@@ -275,8 +280,8 @@ def expected_deviance(
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance of the deviance of each datum if the prediction is right.
 
-    Arguments as in `compare`. For rounded data the interval around the prediction and what lies
-    on either side are told apart, as in the information.
+    Arguments as in `compare`. For rounded data three cases are distinguished: the interval around
+    the prediction, and everything on either side of it.
     """
     if steps is None:
         return torch.ones_like(predicted), torch.full_like(predicted, 2.0)
@@ -291,7 +296,7 @@ def expected_deviance(
 def _interval_probabilities(
     predicted: Tensor, sigma: Tensor, steps: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a value below, inside and above the rounding interval around the prediction."""
+    """Probabilities of a value below, inside and above the rounding interval of the prediction."""
     low = (torch.round(predicted / steps) - 0.5) * steps
     root = math.sqrt(2)
     # erfc, since the textbook form (1 + erf) / 2 is zero in float32 five sigma out.
@@ -301,7 +306,7 @@ def _interval_probabilities(
 
 
 def _interval_mass(z: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Likelihood of an interval, times 2 exp(near^2 / 2), and what it is made of.
+    """Likelihood of an interval, times 2 exp(near^2 / 2), with its parts.
 
     Parameters
     ----------
@@ -311,7 +316,7 @@ def _interval_mass(z: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Ten
     Returns
     -------
     near, far, ratio, mass : Tensor
-        Distances of the two ends, the ratio of the densities there, and the likelihood.
+        Distances of the two ends, the ratio of the densities there, and the scaled likelihood.
     """
     near = (z.abs() - half).clamp_min(-6.0)  # at -6 the likelihood is 1 to float32
     far = z.abs() + half
@@ -325,11 +330,11 @@ def _scaled_tail(t: Tensor) -> Tensor:
 
 
 def _interval_information(predicted: Tensor, sigma: Tensor, steps: Tensor) -> Tensor:
-    """Fisher information of a Gaussian mean of which only the rounding interval is seen.
+    """Fisher information of a Gaussian mean of which only the rounding interval is known.
 
-    The interval around the prediction and everything on either side of it are told apart; what
-    lies two intervals away matters only where sigma passes half a step, and there the Gaussian
-    limit 1 / (sigma^2 + step^2 / 12) takes over.
+    The interval around the prediction and everything on either side of it are distinguished.
+    Intervals further away matter only if sigma exceeds half a step, and there the Gaussian limit
+    1 / (sigma^2 + step^2 / 12) is used.
     """
     low = (torch.round(predicted / steps) - 0.5) * steps
     t1, t2 = (low - predicted) / sigma, (low + steps - predicted) / sigma

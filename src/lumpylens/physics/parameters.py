@@ -1,8 +1,8 @@
-"""The numbers that describe a smooth lens, in coordinates without bounds.
+"""Parameters of a smooth lens, in coordinates without bounds.
 
-One vector of `COUNT` numbers per image. Lengths and indices stand as logarithms and
-ellipticities as ``eta = -ln(q) (cos 2 phi, sin 2 phi)``, so that every vector is a lens and no
-fit can leave the allowed region.
+Each image has one vector of `COUNT` numbers. Lengths and indices are logarithms, and ellipticities
+are ``eta = -ln(q) (cos 2 phi, sin 2 phi)``, so every vector is a valid lens and no fit can leave
+the allowed region.
 """
 
 from __future__ import annotations
@@ -38,14 +38,19 @@ INDEX = {name: position for position, name in enumerate(NAMES)}
 COUNT = len(NAMES)
 
 GEOMETRY = NAMES[:9]
-"""Always fitted image by image."""
+"""Parameters that are always fitted for each image."""
 
 SHAREABLE = NAMES[9:]
-"""One number for a whole population, unless its normal images show that it varies."""
+"""Parameters with one value for a whole population, unless its normal images show that they
+vary."""
 
-ORIENTED = (("shear_1", "shear_2"), ("source_eta_1", "source_eta_2"),
-            ("lens_light_eta_1", "lens_light_eta_2"), ("mass_eta_1", "mass_eta_2"))  # fmt: skip
-"""Pairs that turn by twice the angle when the image is turned."""
+ORIENTED = (
+    ("shear_1", "shear_2"),
+    ("source_eta_1", "source_eta_2"),
+    ("lens_light_eta_1", "lens_light_eta_2"),
+    ("mass_eta_1", "mass_eta_2"),
+)
+"""Pairs that rotate by twice the angle by which the image is rotated."""
 
 
 def pack(**values: Tensor | float) -> Tensor:
@@ -54,8 +59,8 @@ def pack(**values: Tensor | float) -> Tensor:
     Parameters
     ----------
     **values : Tensor of shape (n,) or float
-        Keys from `NAMES`. What is not given is a round, unsheared lens with a de Vaucouleurs-like
-        lens galaxy and an exponential source, both of 0.4 Einstein radii.
+        Keys from `NAMES`. By default the lens is round and without shear, the lens galaxy has a
+        Sersic index of e and the source of 1, and both have a radius of 0.4 Einstein radii.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def pack(**values: Tensor | float) -> Tensor:
 
 
 def rotate(parameters: Tensor, angle: Tensor) -> Tensor:
-    """Turn lenses about the centre of the image.
+    """Rotate lenses about the centre of the image.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""A test for small deflections that no smooth model makes, and a map of where they are.
+"""Test for small deflections beyond a smooth model, and a map of their positions.
 
 To first order a perturber at x with squared Einstein radius m changes the image by m D_x with
 D_x = -PSF * (grad S . alpha_x) (Koopmans 2005, equation 9), where alpha_x is the deflection of a
-unit point mass. All that the smooth model could absorb is projected out of data and D_x alike.
+unit point mass. Everything that the smooth model could absorb is projected out of data and D_x.
 """
 
 from __future__ import annotations
@@ -24,28 +24,35 @@ from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response
 
 __all__ = [
-    "Field", "Filter", "Perturbers", "Signals", "Spectrum", "learn_error", "misfit_columns",
-]  # fmt: skip
+    "Field",
+    "Filter",
+    "Perturbers",
+    "Signals",
+    "Spectrum",
+    "learn_error",
+    "misfit_columns",
+]
 
-MASS = INDEX["log_einstein_radius_px"]
+LOG_EINSTEIN_RADIUS = INDEX["log_einstein_radius_px"]
 
-FEW = 4
-"""Images whose responses are made at once: their arrays then stay in the cache."""
-SEEN = 0.02
-"""A position is masked where less than this part of a perturber's signal is left after the
-smooth model has taken its share: there the linear answer divides noise by nothing."""
+IMAGES_PER_CHUNK = 4
+"""Images whose responses are computed at once, so that their arrays stay in the cache."""
+
+LEAST_VISIBLE = 0.02
+"""A position is masked where less than this fraction of a perturber's signal is left when the
+smooth model is projected out: the linear estimate would divide noise by almost zero."""
 
 SCALE = 1e-3
-"""Squared Einstein radius of a perturber that the weights are made for, in units of the
-halo's: a thousandth of the lens's mass. A convention, tuned on nothing."""
+"""Squared Einstein radius of the perturbers that the weights are optimal for, in units of the
+halo's: a thousandth of the lens's mass. It is a convention and was not tuned."""
 
 FAINT_GREY = 4.0
-"""Grey levels below which neighbouring rounding errors are alike."""
+"""Brightness in grey levels below which rounding errors of neighbouring pixels are alike."""
 
 
 @dataclass(frozen=True)
 class Perturbers:
-    """Positions at which a perturber is looked for.
+    """Positions at which a perturber is searched for.
 
     Attributes
     ----------
@@ -61,7 +68,7 @@ class Perturbers:
 
     @classmethod
     def disc(cls, radius: float, spacing: float) -> Perturbers:
-        """A square grid of positions inside a circle about the centre."""
+        """Make a square grid of positions inside a circle about the centre."""
         half = math.ceil(radius / spacing)
         line = (torch.arange(2 * half) - half + 0.5) * spacing
         x, y = (grid.flatten() for grid in torch.meshgrid(line, line, indexing="xy"))
@@ -75,18 +82,19 @@ class Perturbers:
 
 @dataclass(frozen=True)
 class Field:
-    """What the data say of small deflections.
+    """Estimates of small deflections at many positions, from the data.
 
     Attributes
     ----------
     projected : Tensor, shape (n, m)
-        D' P r for each position: data weighted by what the smooth model leaves of D.
+        D' P r for each position: the data weighted by the part of D that the smooth model does
+        not absorb.
     covariance : Tensor, shape (n, m, m)
         D' P D, its covariance under noise.
     visible : Tensor of bool, shape (n, m)
-        Where enough of D is left.
+        Positions at which enough of D is left.
     mass_scale : Tensor, shape (n,)
-        Squared Einstein radius that the weights are made for, px^2.
+        Squared Einstein radius that the weights are optimal for, px^2.
     misfit : Tensor, shape (n,)
         Deviance that a last linear step of the smooth model, with its misfit columns, removes.
     information : Tensor, shape (n, k, k)
@@ -111,7 +119,7 @@ class Field:
         return ratio.masked_fill(~self.visible, 0)
 
     def sensitivity(self) -> Tensor:
-        """Squared Einstein radius, px^2, that would be seen at 5 sigma; infinite where masked."""
+        """Squared Einstein radius, px^2, that is detectable at 5 sigma; infinite where masked."""
         least = 5 * self.variance.clamp_min(1e-20).rsqrt()
         return least.masked_fill(~self.visible, math.inf)
 
@@ -121,7 +129,7 @@ class Field:
         return estimate.masked_fill(~self.visible, 0)
 
     def spectrum(self) -> Spectrum:
-        """The same in independent directions."""
+        """Transform the field to independent directions."""
         values, vectors = torch.linalg.eigh(self.covariance.double())
         along = torch.matmul(vectors.mT, self.projected.double()[..., None])[..., 0]
         return Spectrum(values.clamp_min(1e-9), along, self.mass_scale.double())
@@ -145,13 +153,13 @@ class Spectrum:
     mass_scale: Tensor
 
     def score(self, error: float) -> Tensor:
-        """How far the deflections exceed those of normal images, in standard deviations; (n,).
+        """Excess of the deflections over those of normal images, in standard deviations; (n,).
 
         The weighted mean of snr_k^2 - 1 over directions k, divided by its standard deviation.
-        The weight is the part that a deflection field of scale s has in the variance of direction
-        k: s^2 l_k / (1 + (e^2 + s^2) l_k), with l_k the information and e the error of the
-        instrument model, which a bright ring shows and a faint arc does not. For small s and no
-        such error this is the locally most powerful test of a random field of perturbers.
+        The weight is the fraction that a deflection field of scale s contributes to the variance of
+        direction k: s^2 l_k / (1 + (e^2 + s^2) l_k), with l_k the information and e the error of
+        the instrument model, which matters for bright rings but not for faint arcs. For small s
+        and e = 0 this is the locally most powerful test of a random field of perturbers.
 
         Parameters
         ----------
@@ -166,7 +174,7 @@ class Spectrum:
 
 
 def learn_error(spectra: Sequence[Spectrum]) -> float:
-    """Scale of the deflections, px^2, that errors of the model mimic in normal images.
+    """Learn the scale of the deflections, px^2, that errors of the model imitate in normal images.
 
     Maximum likelihood on a grid, with components along ~ N(0, l (1 + e^2 l)).
     """
@@ -174,9 +182,9 @@ def learn_error(spectra: Sequence[Spectrum]) -> float:
 
     def energy(error: Tensor) -> float:
         total = 0.0
-        for one in spectra:
-            noise = 1 + error.square() * one.information
-            surprise = one.along.square() / (one.information * noise) + torch.log(noise)
+        for spectrum in spectra:
+            noise = 1 + error.square() * spectrum.information
+            surprise = spectrum.along.square() / (spectrum.information * noise) + torch.log(noise)
             total += float(surprise.sum())
         return total
 
@@ -184,10 +192,10 @@ def learn_error(spectra: Sequence[Spectrum]) -> float:
 
 
 def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tensor:
-    """Directions, shape (n, j, a), in which a simple instrument model errs.
+    """Directions, shape (n, j, a), in which a simple instrument model is wrong.
 
-    They are projected out like the parameters, so that neither they nor anything alike passes
-    for a perturber: the blur's wings (the lens light under a blur twice as wide), a departure
+    They are projected out like the parameters, so that they are not mistaken for a perturber: the
+    blur's wings (the lens light under a blur twice as wide), a departure
     from linear brightness (the square root of the image), and for 8-bit images the staircase
     of rounding where the image is faint (sine and cosine of 2 pi times the brightness).
 
@@ -212,33 +220,33 @@ def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tenso
         blur = kernel_response(eye, psf.to(full))
         wider = kernel_response(eye, twice_as_wide(psf.to(full)))
     grey = blur((lens + source)[:, None]) + amplitudes[:, 2:]
-    made = [wider(lens[:, None]), grey.clamp_min(0).sqrt()]
+    columns = [wider(lens[:, None]), grey.clamp_min(0).sqrt()]
     if model.measurement.steps is not None:
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
-        made += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
+        columns += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
     basis = model.basis.to(full)
     both = Response(basis[None, None], basis[None, None])
-    return model.measurement.select(both(torch.cat(made, dim=1)))
+    return model.measurement.select(both(torch.cat(columns, dim=1)))
 
 
 def twice_as_wide(psf: Tensor) -> Tensor:
-    """Point-spread functions (n, p, p) stretched to shape (n, 2 p - 1, 2 p - 1)."""
+    """Stretch point-spread functions (n, p, p) to shape (n, 2 p - 1, 2 p - 1)."""
     side = [2 * length - 1 for length in psf.shape[1:]]
     return interpolate(psf[:, None], size=side, mode="bicubic", align_corners=True)[:, 0]
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What perturbers would do to images, and how far the smooth model could do the same.
+    """Changes of images by perturbers, and the part of them that the smooth model can imitate.
 
     Attributes
     ----------
     responses : Tensor, shape (n, m, a)
         D of every position.
     power : Tensor of float64, shape (n, m)
-        D' W D of every position, before the smooth model takes its share.
+        D' W D of every position, before the smooth model is projected out.
     cross : Tensor of float64, shape (n, t, m)
-        T W D', with T the tangents of the smooth model and its misfits.
+        T W D', with T the tangents of the smooth model and the misfit columns.
     absorbed : Tensor of float64, shape (n, t, m)
         (T W T')^-1 T W D': the tangents' coefficients in the best imitation.
     """
@@ -250,7 +258,7 @@ class Signals:
 
 
 class Filter:
-    """Looks for perturbers in fitted images.
+    """Filter that searches for perturbers in fitted images.
 
     Parameters
     ----------
@@ -258,9 +266,9 @@ class Filter:
     data : Data
         n images.
     solved : Solution
-        Fits of `model` under a weak prior: a strong one would leave its own pull in the residual.
+        Fits of `model` under a weak prior: a strong one would bias the residual.
     binning : int
-        Pixels over which deflections are averaged along each axis; the blur hides the rest.
+        Pixels over which deflections are averaged along each axis; finer detail is blurred away.
     """
 
     def __init__(
@@ -271,21 +279,29 @@ class Filter:
         self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
         self.weight, self.score = solved.seen.information[:, None], solved.seen.score
         self.weighted = self.tangents * self.weight
-        self.own = torch.matmul(self.weighted, self.tangents.mT).double()
+        self.tangent_information = torch.matmul(self.weighted, self.tangents.mT).double()
         self.gradient = along(self.tangents, self.score).double()[..., None]
-        # A unit diagonal and a small ridge: columns differ by orders of magnitude, and two of
-        # them may coincide in an image.
-        self.scale = torch.diagonal(self.own, dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
-        eye = torch.eye(self.own.shape[1], dtype=self.own.dtype, device=self.own.device)
-        self.unit = self.own * self.scale[:, :, None] * self.scale[:, None] + 1e-6 * eye
+        # Scaled to a unit diagonal, with a small ridge: columns differ by orders of magnitude, and
+        # two of them may coincide in an image.
+        self.scale = (
+            torch.diagonal(self.tangent_information, dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
+        )
+        eye = torch.eye(
+            self.tangent_information.shape[1],
+            dtype=self.tangent_information.dtype,
+            device=self.tangent_information.device,
+        )
+        self.scaled_information = (
+            self.tangent_information * self.scale[:, :, None] * self.scale[:, None] + 1e-6 * eye
+        )
 
     def _absorb(self, right: Tensor) -> Tensor:
         """(T W T')^-1 times columns (n, t, c)."""
-        solved: Tensor = torch.linalg.solve(self.unit, right * self.scale[..., None])
+        solved: Tensor = torch.linalg.solve(self.scaled_information, right * self.scale[..., None])
         return solved * self.scale[..., None]
 
     def signals(self, perturbers: Perturbers) -> Signals:
-        """What each perturber does to each image."""
+        """Compute the change of each image by each perturber."""
         responses = perturber_responses(
             self.model, self.solved.fitted, self.data, self.solved.line, perturbers, self.binning
         )
@@ -295,8 +311,8 @@ class Filter:
 
     def projected(self, signals: Signals) -> Tensor:
         """D' P r of every position, float64, shape (n, m)."""
-        own = along(signals.responses, self.score).double()
-        return own - (signals.absorbed.mT @ self.gradient)[..., 0]
+        along_responses = along(signals.responses, self.score).double()
+        return along_responses - (signals.absorbed.mT @ self.gradient)[..., 0]
 
     def covariance(self, first: Signals, second: Signals) -> Tensor:
         """D' P D between the positions of two sets, float64, shape (n, m, k)."""
@@ -309,17 +325,17 @@ class Filter:
         return signals.power - absorbed
 
     def visible(self, signals: Signals) -> Tensor:
-        """Where enough of D is left, bool, shape (n, m)."""
-        return self.variance(signals) > SEEN * signals.power
+        """Positions at which enough of D is left, bool, shape (n, m)."""
+        return self.variance(signals) > LEAST_VISIBLE * signals.power
 
     def field(self, signals: Signals) -> Field:
-        """What the data say of perturbers at many positions."""
+        """Estimate perturbers at many positions from the data."""
         like, count = self.score, len(self.model.free)
-        lights = self.own[:, count : count + 3]
-        information = self.own[:, :count, :count] - lights[:, :, :count].mT @ torch.linalg.solve(
-            lights[:, :, count : count + 3], lights[:, :, :count]
-        )
-        radius = self.model.expand(self.solved.fitted.values)[:, MASS]
+        lights = self.tangent_information[:, count : count + 3]
+        information = self.tangent_information[:, :count, :count] - lights[
+            :, :, :count
+        ].mT @ torch.linalg.solve(lights[:, :, count : count + 3], lights[:, :, :count])
+        radius = self.model.expand(self.solved.fitted.values)[:, LOG_EINSTEIN_RADIUS]
         return Field(
             projected=self.projected(signals).to(like),
             covariance=self.covariance(signals, signals).to(like),
@@ -352,8 +368,8 @@ def perturber_responses(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
     )
-    made = []
-    for few in torch.arange(len(gx), device=gx.device).split(FEW):
-        light = (gx[few] * -ax).addcmul_(gy[few], -ay)
-        made.append(model.measurement.select(coarse.select(few)(light)))
-    return torch.cat(made)
+    responses = []
+    for part in torch.arange(len(gx), device=gx.device).split(IMAGES_PER_CHUNK):
+        light = (gx[part] * -ax).addcmul_(gy[part], -ay)
+        responses.append(model.measurement.select(coarse.select(part)(light)))
+    return torch.cat(responses)

@@ -1,7 +1,7 @@
-"""What normal images have in common: shared numbers, noise and the spread of the rest.
+"""Population of normal images: shared numbers, noise, and the distribution of the other numbers.
 
 Empirical Bayes: all normal images are fitted, the population is learned from the fits, and the
-fits are repeated under it until it stands.
+fits are repeated with it until it no longer changes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,24 @@ from lumpylens.physics.noise import deviance_of
 from lumpylens.physics.parameters import INDEX
 
 __all__ = [
-    "Population", "SharedTest", "central", "learn_noise", "learn_population",
-    "lens_light_significance", "robust_gaussian", "shared_step", "sharing_tests",
-]  # fmt: skip
+    "GaussianPopulation",
+    "SharedTest",
+    "central",
+    "learn_noise",
+    "learn_population",
+    "lens_light_significance",
+    "robust_gaussian",
+    "shared_step",
+    "sharing_tests",
+]
 
 LONGEST_STEP = 0.2
-"""Largest change of a shared number in one step, in its logarithm or in pixels."""
+"""Largest change of a shared number in one step, in its logarithm or in pixels, so that a step does
+not leave the range in which the fits are linear."""
 
 
 @dataclass(frozen=True)
-class Profile:
+class SharedInformation:
     """Information about shared numbers, per image, with the image's own numbers projected out.
 
     Attributes
@@ -43,44 +51,48 @@ class Profile:
     information: Tensor
 
 
-def profile(
+def shared_information(
     model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str], *, newton: bool
-) -> Profile:
-    """Profile the likelihood over each image's own numbers.
+) -> SharedInformation:
+    """Compute the information about shared numbers, profiled over each image's own numbers.
 
     Parameters
     ----------
     names : sequence of str
         Shared parameters.
     newton : bool
-        Use the curvature that keeps a step from overshooting instead of the expected
-        information that a test needs.
+        Whether to use the observed curvature, which prevents steps that are too long, instead of
+        the expected information, which a test needs.
     """
     count, extra = len(model.free), len(names)
-    own = [*range(count), *range(count + extra, count + extra + 3)]
+    image_index = [*range(count), *range(count + extra, count + extra + 3)]
     shared = list(range(count, count + extra))
 
-    def one(index: Tensor) -> Profile:
+    def of_chunk(index: Tensor) -> SharedInformation:
         part, fit_part = data.select(index), fitted.select(index)
         line = model.linearise(
             fit_part.values, fit_part.amplitudes, part.psf, part.noise, also=names
         )
-        seen = evidence(model, part, line)
-        weight = torch.maximum(seen.information, seen.curvature) if newton else seen.information
+        comparison = evidence(model, part, line)
+        weight = (
+            torch.maximum(comparison.information, comparison.curvature)
+            if newton
+            else comparison.information
+        )
         hessian = normal_matrix(line, weight).double()
-        gradient = torch.matmul(line.tangents, seen.score[..., None])[..., 0].double()
+        gradient = torch.matmul(line.tangents, comparison.score[..., None])[..., 0].double()
         hessian[:, :count, :count] += prior.precision.double()
         gradient[:, :count] -= ((fit_part.values - prior.mean) @ prior.precision).double()
-        cross = hessian[:, own][:, :, shared]
-        right = torch.cat([cross, gradient[:, own, None]], dim=2)
-        solved = torch.linalg.solve(hessian[:, own][:, :, own], right)
-        return Profile(
+        cross = hessian[:, image_index][:, :, shared]
+        right = torch.cat([cross, gradient[:, image_index, None]], dim=2)
+        solved = torch.linalg.solve(hessian[:, image_index][:, :, image_index], right)
+        return SharedInformation(
             gradient[:, shared] - (cross.mT @ solved[:, :, -1:])[..., 0],
             hessian[:, shared][:, :, shared] - cross.mT @ solved[:, :, :-1],
         )
 
-    parts = map_chunks(one, len(data))
-    return Profile(
+    parts = map_chunks(of_chunk, len(data))
+    return SharedInformation(
         torch.cat([part.gradient for part in parts]),
         torch.cat([part.information for part in parts]),
     )
@@ -93,7 +105,7 @@ def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: 
     """
     count = len(model.free)
 
-    def one(index: Tensor) -> Tensor:
+    def of_chunk(index: Tensor) -> Tensor:
         part, fit_part = data.select(index), fitted.select(index)
         line = model.linearise(fit_part.values, fit_part.amplitudes, part.psf, part.noise)
         hessian = normal_matrix(line, evidence(model, part, line).information).double()
@@ -105,13 +117,13 @@ def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: 
         ratio: Tensor = fit_part.amplitudes[:, 0].double() * inverse.rsqrt()
         return ratio
 
-    return torch.cat(map_chunks(one, len(data)))
+    return torch.cat(map_chunks(of_chunk, len(data)))
 
 
 def shared_step(
     model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str]
 ) -> tuple[SmoothModel, float]:
-    """One Newton step of the shared numbers `names`, given the fits of many images.
+    """Make one Newton step of the shared numbers `names`, given the fits of many images.
 
     Returns
     -------
@@ -121,8 +133,8 @@ def shared_step(
     """
     if not names:
         return model, 0.0
-    seen = profile(model, data, fitted, prior, names, newton=True)
-    hessian, gradient = seen.information.sum(dim=0), seen.gradient.sum(dim=0)
+    profiled = shared_information(model, data, fitted, prior, names, newton=True)
+    hessian, gradient = profiled.information.sum(dim=0), profiled.gradient.sum(dim=0)
     ridge = 1e-8 * torch.diag(hessian.diagonal())
     step = torch.linalg.solve(hessian + ridge, gradient).clamp(-LONGEST_STEP, LONGEST_STEP)
     shared = model.shared.clone()
@@ -132,14 +144,14 @@ def shared_step(
 
 @dataclass(frozen=True)
 class SharedTest:
-    """Whether a number is common to all normal images.
+    """Test of whether a number is common to all normal images.
 
     Attributes
     ----------
     spread : float
         Estimated standard deviation between images, beyond the errors of the fits.
     significance : float
-        How many standard errors the variance between images lies above zero.
+        Variance between images over its standard error.
     """
 
     spread: float
@@ -149,29 +161,29 @@ class SharedTest:
 def sharing_tests(
     model: SmoothModel, data: Data, fitted: Fit, prior: Prior, names: Sequence[str]
 ) -> dict[str, SharedTest]:
-    """Score test of each shared number for a spread between images.
+    """Test each shared number for a spread between images, by a score test.
 
     With gradient g and information h of one image, g / h is that image's departure from the
     shared value and 1 / h its error; under a common value the departures have mean square 1 / h.
     The comparison is weighted by h^2, the locally most powerful choice.
     """
-    seen = profile(model, data, fitted, prior, names, newton=False)
-    found = {}
+    profiled = shared_information(model, data, fitted, prior, names, newton=False)
+    tests = {}
     for k, name in enumerate(names):
-        g, h = seen.gradient[:, k], seen.information[:, k, k].clamp_min(1e-9)
-        # Trimmed: a few misfits are no evidence of a spread.
+        g, h = profiled.gradient[:, k], profiled.information[:, k, k].clamp_min(1e-9)
+        # Trimmed, since a few failed fits are no evidence of a spread.
         keep = g.square() / h < torch.quantile(g.square() / h, 0.98)
         excess, scale = (g.square() - h)[keep].sum(), h.square()[keep].sum()
         error = (2 * h.square()[keep].sum()).sqrt()
         spread = float((excess / scale).clamp_min(0).sqrt())
-        found[name] = SharedTest(spread, float(excess / error))
-    return found
+        tests[name] = SharedTest(spread, float(excess / error))
+    return tests
 
 
 def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
-    """Maximum-likelihood noise level of fitted normal images.
+    """Learn the noise level of fitted normal images by maximum likelihood.
 
-    The sum over images is trimmed of the worst tenth: a misfit is not noise.
+    The worst tenth of the images is left out, since a failed fit is not noise.
     """
 
     def predict(index: Tensor) -> Tensor:
@@ -189,46 +201,44 @@ def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
             some = deviance_of(data.observed[index], compared[index], sigma, steps).sum(dim=1)
             return some if steps is not None else some + 2 * torch.log(sigma).sum(dim=1)
 
-        each = torch.cat(map_chunks(deviances, len(data)))
-        return float(each.sort().values[: max(1, 9 * len(each) // 10)].mean())
+        per_image = torch.cat(map_chunks(deviances, len(data)))
+        return float(per_image.sort().values[: max(1, 9 * len(per_image) // 10)].mean())
 
-    # From the brightness of the images: a start within a few steps of the answer on any scale.
+    # The start scales with the brightness of the images, so that few steps are needed in any unit.
     peak = float(predicted.amax(dim=(1, 2)).median()) / (1 if steps is None else 8)
     start = np.log(np.array([1e-6, 1e-4, 1.0, 1e-6]) * [peak**2, peak, 1.0, 1.0])
     now = np.array([model.noise.floor, model.noise.gain, model.noise.offset, model.noise.roughness])
     start = np.where(now > 1e-9 * max(peak, 1), np.log(np.maximum(now, 1e-300)), start)
-    best = minimize(
-        energy, start, method="Nelder-Mead",
-        options={"maxfev": 120, "xatol": 0.05, "fatol": 0.5,
-                 "initial_simplex": start + np.vstack([np.zeros(4), np.eye(4)])},
-    )  # fmt: skip
+    simplex = start + np.vstack([np.zeros(4), np.eye(4)])
+    options = {"maxfev": 120, "xatol": 0.05, "fatol": 0.5, "initial_simplex": simplex}
+    best = minimize(energy, start, method="Nelder-Mead", options=options)
     return NoiseLevel(*(float(v) for v in np.exp(best.x)))
 
 
 @dataclass(frozen=True)
-class Population:
+class GaussianPopulation:
     """Gaussian distribution of the free parameters of normal images.
 
     Attributes
     ----------
     mean : Tensor of float64, shape (k,)
     covariance : Tensor of float64, shape (k, k)
-        Intrinsic: the errors of the fits are taken out.
+        Intrinsic, that is, without the errors of the fits.
     """
 
     mean: Tensor
     covariance: Tensor
 
     def prior(self, inflation: float = 1.0) -> Prior:
-        """As a prior for fits, its covariance inflated."""
+        """Make a prior for fits, with the covariance times `inflation`."""
         precision = torch.linalg.inv(self.covariance * inflation)
         return Prior(self.mean.float(), precision.float())
 
 
 def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:
-    """Which rows (n,) of values (n, k) lie within 6 robust standard deviations in every column.
+    """Find the rows (n,) of values (n, k) within 6 robust standard deviations in every column.
 
-    Outliers would widen the population they are to be judged by.
+    Outliers would widen the population that they are compared with.
     """
     off = (values - values.median(dim=0).values).abs()
     width = 1.4826 * off.median(dim=0).values + floor
@@ -236,15 +246,15 @@ def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:
 
 
 def robust_gaussian(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (k,) and covariance (k, k) of values (n, k), outliers left out."""
+    """Mean (k,) and covariance (k, k) of values (n, k), without outliers."""
     kept = values[central(values)]
     return kept.mean(dim=0), torch.cov(kept.T)
 
 
 def learn_population(
     values: Tensor, errors: Tensor, floor: Tensor, iterations: int = 200
-) -> Population:
-    """Mean and intrinsic covariance of parameters known with errors.
+) -> GaussianPopulation:
+    """Learn mean and intrinsic covariance of parameters that are known with errors.
 
     Expectation-maximisation for ``values_i ~ N(mean, covariance + errors_i)`` (Bovy, Hogg &
     Roweis 2011, equations 17 to 21, with one component).
@@ -272,4 +282,4 @@ def learn_population(
         covariance = (left + off[:, :, None] * off[:, None, :]).mean(dim=0) + 1e-12 * least
     raised = covariance.diagonal().clamp_min(0)
     short = (floor.double().square() - raised).clamp_min(0)
-    return Population(mean, covariance + torch.diag(short))
+    return GaussianPopulation(mean, covariance + torch.diag(short))

@@ -1,4 +1,4 @@
-"""Deflection by an elliptical power law, and by its departures from an ellipse.
+"""Deflection by an elliptical power law, and by multipoles of its mass.
 
 Positions are relative to the mass, in any unit; deflections are in units of the Einstein radius
 for positions in units of the Einstein radius.
@@ -41,7 +41,7 @@ def power_law(
     -----
     Tessore & Metcalf 2015 (arXiv:1507.01819), equations 13 and 23. Written with
     ``w = z - epsilon conj(z)`` and ``epsilon = tanh(eta / 2) exp(2 i phi)``, no axes have to be
-    turned, and the round halo is no special case.
+    rotated, and the round halo is not a special case.
     """
     t = slope - 1
     square = eta_1.square() + eta_2.square()
@@ -71,7 +71,7 @@ def multipole(
     """Deflection of an isothermal multipole.
 
     Its convergence is ``(cosine cos(m theta) + sine sin(m theta)) / (2 r)`` for Einstein radius 1,
-    that is `cosine` and `sine` are fractions of the halo's own.
+    that is, `cosine` and `sine` are fractions of the convergence of the halo.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The instrument's blur, and the change of basis to the coefficients that are compared.
+"""Blur of the instrument, and the change of basis to the coefficients that are compared.
 
 A blur that is a sum of separable terms is a sum of matrix products ``rows @ image @ columns^T``,
 and so is a block cosine transform after it. Both are folded into one pair of matrices.
@@ -49,14 +49,14 @@ class Response:
         return back(coefficients)
 
     def select(self, index: Tensor) -> Response:
-        """Rows of a batch."""
+        """Select some images of a batch."""
         if self.rows.shape[0] == 1:
             return self
         return Response(self.rows[index], self.columns[index])
 
 
 def gaussian_matrix(size: int, sigma: Tensor, radius: int) -> Tensor:
-    """Banded matrices that blur `size` samples with a sampled, truncated, normalised Gaussian.
+    """Make banded matrices that blur `size` samples with a truncated, normalised Gaussian.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def gaussian_matrix(size: int, sigma: Tensor, radius: int) -> Tensor:
     sigma : Tensor, shape (n,)
         In samples.
     radius : int
-        Samples beyond which the kernel is cut.
+        Half-width at which the kernel is cut, in samples.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def gaussian_matrix(size: int, sigma: Tensor, radius: int) -> Tensor:
 
 
 def gaussian_response(basis: Tensor, sigma: Tensor, radius: int) -> Response:
-    """A Gaussian point-spread function, then a change of basis.
+    """Make the map of a Gaussian point-spread function, followed by a change of basis.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def gaussian_response(basis: Tensor, sigma: Tensor, radius: int) -> Response:
 
 
 def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> Response:
-    """A point-spread function given as pixels, then a change of basis.
+    """Make the map of a point-spread function given as pixels, followed by a change of basis.
 
     The kernel is replaced by the fewest separable terms (its singular vectors) that keep the
     root-mean-square error below `tolerance` of its norm.
@@ -114,7 +114,7 @@ def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> R
     left, values, right = torch.linalg.svd(kernel, full_matrices=False)
     lost = values.square().flip(-1).cumsum(-1).flip(-1).sqrt() / values.norm(dim=-1, keepdim=True)
     terms = int((lost > tolerance).sum(dim=-1).max())
-    # Each kernel has its own terms, whatever others stand beside it.
+    # The terms of a kernel do not depend on the other kernels of the batch.
     scale = (values * (lost > tolerance))[:, None, :terms].sqrt()
     size = basis.shape[1]
 

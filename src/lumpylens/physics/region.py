@@ -1,4 +1,4 @@
-"""Which part of an image is compared, found from normal images."""
+"""Choice of the part of an image that is compared, from normal images."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from lumpylens.physics.render import Scene
 __all__ = ["choose_region", "scene_of"]
 
 ENCLOSED = 0.99
-"""Part of the variance between normal images that the compared square holds."""
-
+"""Fraction of the variance between normal images that lies inside the compared square. A larger
+square takes longer and adds pixels that hardly differ between lenses."""
 
 MARGIN = 8
-"""Pixels rendered around the compared square: a bright arc at its edge is blurred into it."""
+"""Pixels that are rendered around the compared square, since light is blurred into it from
+there."""
 
 
 def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
-    """The centred square in which normal images differ from each other.
+    """Find the centred square in which normal images differ from each other.
 
     Parameters
     ----------
     images : Tensor, shape (n, H, W)
     jpeg_table : Tensor, shape (8, 8), or None
-        Quantisation table of compressed images; the square then consists of whole blocks.
+        Quantisation table of compressed images, for which the square consists of whole blocks.
     """
     height, width = images.shape[1:]
     grid = BLOCK if jpeg_table is not None else 2
@@ -48,7 +49,7 @@ def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
 
 
 def _first(side: int, size: int, grid: int) -> int:
-    """First pixel of the square, on the grid, as nearly centred as that allows."""
+    """First pixel of a square on the grid that is as close to the centre as possible."""
     centred = round((side - size) / 2 / grid) * grid
     return min(max(centred, 0), side // grid * grid - size)
 
@@ -56,7 +57,7 @@ def _first(side: int, size: int, grid: int) -> int:
 def scene_of(
     measurement: Measurement, shape: tuple[int, int], *, pixel: int = 1, cusp_samples: int = 4
 ) -> Scene:
-    """The grid on which the compared square is rendered.
+    """Make the grid on which the compared square is rendered.
 
     Parameters
     ----------

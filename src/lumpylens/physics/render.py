@@ -1,4 +1,4 @@
-"""From the numbers of a smooth lens to its image and the image's derivatives."""
+"""Rendering: from the parameters of a smooth lens to its image and the image's derivatives."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Tangents:
     ----------
     light : Light
     names : tuple of str
-        The parameters, in the order of the arrays below.
+        Names of the parameters.
     lens, source : dict of str to Tensor, shape (n, h, w)
-        Derivative of each component with respect to each parameter that moves it.
+        Derivatives of the light with respect to each parameter that it depends on.
     source_gradient : tuple of Tensor, shape (n, h, w)
         Gradient of the source's brightness at the point each ray comes from.
     """
@@ -61,7 +61,7 @@ class Scene:
     pixel : float
         Side of a rendered pixel in pixels of the image.
     cusp_samples : int
-        The lens light is averaged over this many sub-pixels squared, near its centre.
+        Sub-pixels per axis over which the lens light is averaged near its centre.
     cusp_radius : int
         Half-width of the patch that is sub-sampled, in rendered pixels.
     cusp_pitch : float, optional
@@ -106,13 +106,13 @@ class Scene:
     def rays(
         self, parameters: Tensor, extra: Deflection | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Source-plane positions relative to the source, and the halo's deflection.
+        """Trace rays: source-plane positions relative to the source, and the halo's deflection.
 
         Parameters
         ----------
         parameters : Tensor, shape (n, COUNT)
         extra : pair of Tensor, shape (n, h, w), optional
-            Deflection of whatever else is there.
+            Deflection of other masses.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class Scene:
         return radius * ax, radius * ay
 
     def light(self, parameters: Tensor, extra: Deflection | None = None) -> Light:
-        """Light of unit amplitude.
+        """Render light of unit amplitude.
 
         Parameters
         ----------
@@ -150,10 +150,7 @@ class Scene:
         """
         p = columns(parameters)
         u, v, _, _ = self.rays(parameters, extra)
-        source = sersic(
-            u, v, p["source_eta_1"], p["source_eta_2"],
-            p["log_source_radius_px"], p["log_source_index"],
-        )  # fmt: skip
+        source = sersic(u, v, *_source_shape(p))
         x, y = self.grid(parameters)
         lens = sersic(x - p["centre_x_px"], y - p["centre_y_px"], *_lens_shape(p))
         if self.cusp_samples > 1:
@@ -163,18 +160,16 @@ class Scene:
         return Light(lens, source)
 
     def tangents(self, parameters: Tensor, names: Sequence[str]) -> Tangents:
-        """Light and its derivatives with respect to the parameters called `names`.
+        """Render light and its derivatives with respect to the parameters called `names`.
 
-        ``log_psf_sigma_px`` acts after the light and is left to the caller.
+        The derivative with respect to ``log_psf_sigma_px`` is left to the caller.
         """
         wanted = set(names)
         p = columns(parameters)
         radius = per_lens(torch.exp, p["log_einstein_radius_px"])
         u, v, ax, ay = self.rays(parameters)
-        shape = sersic_with_derivatives(
-            u, v, p["source_eta_1"], p["source_eta_2"], p["log_source_radius_px"],
-            p["log_source_index"], index_too="log_source_index" in wanted,
-        )  # fmt: skip
+        index_too = "log_source_index" in wanted
+        shape = sersic_with_derivatives(u, v, *_source_shape(p), index_too=index_too)
         sx, sy = shape.gradient_x, shape.gradient_y
         x, y = self.grid(parameters)
         x, y = x - p["centre_x_px"], y - p["centre_y_px"]
@@ -201,15 +196,15 @@ class Scene:
         self, parameters: Tensor, wanted: set[str], sx: Tensor, sy: Tensor
     ) -> dict[str, Tensor]:
         """Derivatives through the halo's shape and centre, by forward-mode differentiation."""
-        found: dict[str, Tensor] = {}
+        tangents: dict[str, Tensor] = {}
         for name in ("mass_eta_1", "mass_eta_2", "centre_x_px", "centre_y_px"):
             if name not in wanted:
                 continue
             direction = torch.zeros_like(parameters)
             direction[:, INDEX[name]] = 1
             _, (du, dv, *_) = derivative_along(self._elliptical_rays, parameters, direction)
-            found[name] = sx * du + sy * dv
-        return found
+            tangents[name] = sx * du + sy * dv
+        return tangents
 
     def _elliptical_rays(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, y = self.grid(parameters)
@@ -238,10 +233,8 @@ class Scene:
             parts["log_lens_light_index"] = coarse.d_log_index
         if self.cusp_samples > 1:
             rows, cols, sub_x, sub_y = self._cusp(parameters)
-            fine = sersic_with_derivatives(
-                sub_x - p["centre_x_px"], sub_y - p["centre_y_px"], *_lens_shape(p),
-                index_too=index_too,
-            )  # fmt: skip
+            sub_x, sub_y = sub_x - p["centre_x_px"], sub_y - p["centre_y_px"]
+            fine = sersic_with_derivatives(sub_x, sub_y, *_lens_shape(p), index_too=index_too)
             patches = {
                 "value": fine.value,
                 "lens_light_eta_1": fine.d_eta_1,
@@ -268,7 +261,7 @@ class Scene:
         )
 
     def _cusp(self, like: Tensor) -> tuple[slice, slice, Tensor, Tensor]:
-        """The patch around the image's centre, and its sub-pixel positions."""
+        """Rows and columns of the patch around the image's centre, and its sub-pixel positions."""
         s = self.cusp_samples
         rows, cols = self.cusp_patch()
         x, y = self.grid(like)
@@ -289,6 +282,15 @@ class Scene:
 def columns(parameters: Tensor) -> dict[str, Tensor]:
     """Named parameters, each of shape (n, 1, 1) to broadcast over images."""
     return {name: parameters[:, i, None, None] for i, name in enumerate(NAMES)}
+
+
+def _source_shape(p: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        p["source_eta_1"],
+        p["source_eta_2"],
+        p["log_source_radius_px"],
+        p["log_source_index"],
+    )
 
 
 def _lens_shape(p: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

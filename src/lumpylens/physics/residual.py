@@ -1,4 +1,4 @@
-"""The residual of a fit as a picture in which noise has unit variance."""
+"""Residual of a fit as an image in which noise has unit variance."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from lumpylens.physics.psf import gaussian_matrix
 __all__ = ["whitened_residual"]
 
 KNOWN = 1e-3
-"""A pixel is left out where a spot of light on it is known less well than this part of the best
-known: there the picture would be a few rounded coefficients, drawn large."""
+"""A pixel is left out if the information on a spot of light there is below this fraction of the
+largest: the image would show only a few rounded coefficients there."""
 
 
-def whitened_residual(model: SmoothModel, seen: Evidence) -> Tensor:
-    """Excess of light over the model at every compared pixel, in standard deviations.
+def whitened_residual(model: SmoothModel, evidence: Evidence) -> Tensor:
+    """Compute the excess of light over the model at every compared pixel, in standard deviations.
 
     With s the derivative of the log likelihood with respect to the prediction, W its variance
     and g a spot of light of unit flux on that pixel, this is g's / sqrt(g'Wg): the score test of
     the spot, whose variance under noise is 1. For linear data the spot is the pixel, and this is
-    data minus model over noise. In a compressed image no single pixel is known, so there the spot
-    has the width of the blur. That the fit has taken a dozen directions out is not accounted for.
+    data minus model over noise. In a compressed image no single pixel is known, so the spot has
+    the width of the blur. The dozen directions that the fit absorbs are not corrected for.
 
     Parameters
     ----------
     model : SmoothModel
-    seen : Evidence
+    evidence : Evidence
         Of n images, where `model` was fitted.
 
     Returns
@@ -40,7 +40,7 @@ def whitened_residual(model: SmoothModel, seen: Evidence) -> Tensor:
         NaN where nothing is known.
     """
     measurement = model.measurement
-    spot = measurement.basis.to(seen.score)
+    spot = measurement.basis.to(evidence.score)
     if measurement.steps is not None:
         width = torch.exp(model.shared[INDEX["log_psf_sigma_px"]]).to(spot)
         spot = spot @ gaussian_matrix(measurement.size, width[None], model.psf_radius)[0]
@@ -53,7 +53,7 @@ def whitened_residual(model: SmoothModel, seen: Evidence) -> Tensor:
         full[:, measurement.active.to(compared.device)] = compared
         return full.reshape(-1, side, side)
 
-    excess = spot.T @ laid_out(seen.score) @ spot
-    variance = spot.T.square() @ laid_out(seen.information) @ spot.square()
+    excess = spot.T @ laid_out(evidence.score) @ spot
+    variance = spot.T.square() @ laid_out(evidence.information) @ spot.square()
     known = variance > KNOWN * variance.amax(dim=(1, 2), keepdim=True)
     return (excess * variance.clamp_min(1e-30).rsqrt()).masked_fill(~known, math.nan)

@@ -1,4 +1,4 @@
-"""From fits to scores: the surprise in a lens's numbers, its residual, its deflections."""
+"""Scores from fits: how unusual the parameters of a lens and its residual are."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from torch import Tensor
 
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, expected_deviance
-from lumpylens.physics.population import Population
+from lumpylens.physics.population import GaussianPopulation
 
 __all__ = [
-    "ResidualLaw", "Tail", "lit_deviance", "parameter_distance", "parameter_surprise",
+    "ResidualLaw",
+    "Tail",
+    "lit_deviance",
+    "parameter_distance",
+    "parameter_surprise",
     "squared_distance",
-]  # fmt: skip
+]
 
-LIT = 2.0
-"""A coefficient counts half in the residual where the light is this many times its noise, and
-fully or not at all half a time above or below. The empty sky is rounded to exact constants, whose
-likelihood says nothing of the lens."""
+LIT_RATIO = 2.0
+"""Ratio of light to noise at which a coefficient gets half weight in the residual; the weight rises
+from 0 to 1 between 0.5 below and 0.5 above. The empty sky is rounded to exact constants, whose
+likelihood holds no information on the lens."""
 
 TAIL_BEGINS = 0.9
 KNOTS = 60
+"""Quantile of normal images at which the exponential tail begins, and knots below it. A later start
+leaves fewer images to learn the tail from; an earlier one follows the bulk less closely."""
 
 
 def parameter_surprise(
-    population: Population, values: Tensor, information: Tensor
+    population: GaussianPopulation, values: Tensor, information: Tensor
 ) -> NDArray[np.float64]:
     """Departure of each parameter from the population in standard deviations, shape (n, k).
 
@@ -47,14 +53,14 @@ def parameter_surprise(
 
 
 def parameter_distance(
-    population: Population, values: Tensor, information: Tensor, without: int | None = None
+    population: GaussianPopulation, values: Tensor, information: Tensor, without: int | None = None
 ) -> NDArray[np.float64]:
     """Squared Mahalanobis distance of each lens from the population, shape (n,).
 
     Parameters
     ----------
     without : int, optional
-        A parameter whose row and column are left out: the others' marginal distribution.
+        Parameter that is marginalised: its row and column are left out.
     """
     off = values.double() - population.mean
     distance: NDArray[np.float64] = squared_distance(
@@ -71,7 +77,7 @@ def squared_distance(off: Tensor, covariance: Tensor, without: int | None = None
     off : Tensor, shape (n, k)
     covariance : Tensor, shape (k, k) or (n, k, k)
     without : int, optional
-        A coordinate whose row and column are left out: the others' marginal distribution.
+        Coordinate that is marginalised: its row and column are left out.
     """
     if without is not None:
         keep = [k for k in range(off.shape[1]) if k != without]
@@ -81,42 +87,44 @@ def squared_distance(off: Tensor, covariance: Tensor, without: int | None = None
     return distance
 
 
-def _total(population: Population, information: Tensor) -> Tensor:
+def _total(population: GaussianPopulation, information: Tensor) -> Tensor:
     weak = 1e-9 * torch.diag_embed(torch.diagonal(information, dim1=1, dim2=2))
     errors: Tensor = torch.linalg.inv(information.double() + weak)
     return population.covariance + errors
 
 
-def lit_deviance(model: SmoothModel, line: Linearisation, seen: Evidence) -> tuple[Tensor, Tensor]:
-    """Deviance of the lit part of each image, and what noise alone would give.
+def lit_deviance(
+    model: SmoothModel, line: Linearisation, evidence: Evidence
+) -> tuple[Tensor, Tensor]:
+    """Compute the deviance of the lit part of each image, and its expectation for noise alone.
 
     Parameters
     ----------
     model : SmoothModel
     line : Linearisation
         Of `model`, for n images.
-    seen : Evidence
+    evidence : Evidence
         Of the images, at `line`.
 
     Returns
     -------
     observed, expected : Tensor of float64, shape (n,)
     """
-    # A step would make the score jump where a coefficient crosses it; this rises from 0 to 1.
-    lit = (line.light / line.sigma - LIT + 0.5).clamp(0, 1)
+    # A ramp from 0 to 1: with a step, the score would jump when a coefficient crosses it.
+    lit = (line.light / line.sigma - LIT_RATIO + 0.5).clamp(0, 1)
     expected, _ = expected_deviance(line.predicted, line.sigma, model.measurement.active_steps)
     return (
-        (seen.deviance * lit).sum(dim=1, dtype=torch.float64),
+        (evidence.deviance * lit).sum(dim=1, dtype=torch.float64),
         (expected * lit).sum(dim=1, dtype=torch.float64),
     )
 
 
 @dataclass(frozen=True)
 class ResidualLaw:
-    """What the deviance of normal images is at their noise level and brightness.
+    """Distribution of the deviance of normal images, at given noise level and brightness.
 
-    The logarithm of deviance over expectation is normal about a line in the logarithm of the
-    expectation, which follows both.
+    The logarithm of deviance over expectation is normally distributed around a line in the
+    logarithm of the expectation, which depends on noise level and brightness.
 
     Attributes
     ----------
@@ -159,7 +167,7 @@ class Tail:
     Attributes
     ----------
     scores, levels : ndarray, shape (60,)
-        Knots: a score, and minus the logarithm of the part of normal images above it.
+        Knots: a score, and minus the logarithm of the fraction of normal images above it.
     scale : float
         Mean excess over the last knot.
     """
@@ -181,17 +189,17 @@ class Tail:
         """Evaluate at scores of shape (n,); strictly increasing."""
         inside = np.interp(scores, self.scores, self.levels)
         beyond = np.maximum(scores - self.scores[-1], 0) / self.scale
-        # A trace of slope keeps the order below the lowest normal score.
+        # A tiny slope keeps the order of scores below the lowest normal one.
         below = 1e-6 * np.minimum(scores - self.scores[0], 0) / self.scale
         result: NDArray[np.float64] = inside + beyond + below
         return result
 
     def arrays(self) -> NDArray[np.float64]:
-        """As one array, shape (61, 2)."""
+        """Convert to one array, shape (61, 2)."""
         knots = np.stack([self.scores, self.levels], axis=1)
         return np.vstack([knots, [[self.scale, math.nan]]])
 
     @classmethod
     def from_arrays(cls, stored: NDArray[np.float64]) -> Tail:
-        """From what `arrays` gave."""
+        """Make a tail from what `arrays` returned."""
         return cls(stored[:-1, 0], stored[:-1, 1], float(stored[-1, 0]))

@@ -1,4 +1,4 @@
-"""Light of a source as shapelets: Gauss-Hermite functions, which any smooth image is a sum of."""
+"""Light of a source as a sum of shapelets: Gauss-Hermite functions, complete for smooth images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shapelets:
     Attributes
     ----------
     along_x, along_y : Tensor, shape (order + 2, h, w)
-        One-dimensional functions, one order more than is used: derivatives need it.
+        One-dimensional functions, up to one order more than `largest`, for the derivatives.
     largest : int
     scale : float
         Width of the Gaussian.
@@ -37,7 +37,7 @@ class Shapelets:
     Notes
     -----
     Refregier 2003 (astro-ph/0105178), equations 1 to 3, for unit integral of the square, so that
-    one prior variance serves for all coefficients.
+    all coefficients can have one prior variance.
     """
 
     along_x: Tensor
@@ -89,9 +89,11 @@ class Shapelets:
 
 
 def _functions(u: Tensor, largest: int) -> Tensor:
-    """Gauss-Hermite functions of orders 0 to `largest` + 1, by their recurrence."""
-    made = [math.pi**-0.25 * torch.exp(-u.square() / 2)]
-    made.append(math.sqrt(2) * u * made[0])
+    """Compute Gauss-Hermite functions of orders 0 to `largest` + 1, by their recurrence."""
+    functions = [math.pi**-0.25 * torch.exp(-u.square() / 2)]
+    functions.append(math.sqrt(2) * u * functions[0])
     for n in range(2, largest + 2):
-        made.append(math.sqrt(2 / n) * u * made[-1] - math.sqrt((n - 1) / n) * made[-2])
-    return torch.stack(made)
+        functions.append(
+            math.sqrt(2 / n) * u * functions[-1] - math.sqrt((n - 1) / n) * functions[-2]
+        )
+    return torch.stack(functions)

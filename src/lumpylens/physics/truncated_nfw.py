@@ -1,4 +1,4 @@
-"""Projected mass of a truncated NFW halo: exact, and as a table that is quick to look up."""
+"""Projected mass of a truncated NFW halo: exact, and as a table for fast interpolation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "LEAST_TRUNCATION", "MOST_TRUNCATION", "TABLE_BITS", "TABLE_FIRST", "enclosed_mass",
+    "LEAST_TRUNCATION",
+    "MOST_TRUNCATION",
+    "TABLE_BITS",
+    "TABLE_FIRST",
+    "enclosed_mass",
     "mass_table",
-]  # fmt: skip
+]
 
 LEAST_TRUNCATION, MOST_TRUNCATION = 0.25, 64.0
-"""Truncation radii over scale radii that the table holds."""
+"""Smallest and largest truncation radius over scale radius in the table."""
 
 INNER = 3e-3
 """Projected radius over scale radius below which the mass is expanded."""
 
 ROWS_PER_OCTAVE = 32
 TABLE_BITS = 5
-"""Each doubling of the squared radius is cut into ``2**TABLE_BITS`` equal pieces."""
+"""Rows per doubling of the truncation, and ``2**TABLE_BITS`` equal pieces per doubling of the
+squared radius: deflections are then right to 2e-4. A finer table needs more memory and cache."""
 
 OCTAVES = (-40, 28)
 """Powers of two of the squared radius over scale radius: 1e-6 to 2e4 scale radii."""
@@ -30,7 +35,7 @@ TABLE_FIRST = (OCTAVES[0] + 127) << TABLE_BITS
 
 
 def enclosed_mass(x: ArrayLike, truncation: ArrayLike) -> NDArray[np.float64]:
-    """Mass in a cylinder, as a part of the halo's total mass.
+    """Compute the mass in a cylinder, as a fraction of the halo's total mass.
 
     Parameters
     ----------
@@ -50,7 +55,7 @@ def enclosed_mass(x: ArrayLike, truncation: ArrayLike) -> NDArray[np.float64]:
     total = (square - 1) * np.log(tau) + np.pi * tau - (square + 1)
     at = np.maximum(x, INNER)
     root = np.sqrt(square + at**2)
-    found = (
+    mass = (
         (square + 2 * at**2 - 1) * _arc(at)
         + np.pi * tau
         + (square - 1) * np.log(tau)
@@ -58,8 +63,8 @@ def enclosed_mass(x: ArrayLike, truncation: ArrayLike) -> NDArray[np.float64]:
     )
     slope = (square + 1) ** 2 / (2 * square)
     steeper = slope * x**2 * np.log(at / np.maximum(x, 1e-300))
-    found = found * (x / at) ** 2 + steeper
-    enclosed: NDArray[np.float64] = found / total
+    mass = mass * (x / at) ** 2 + steeper
+    enclosed: NDArray[np.float64] = mass / total
     return enclosed
 
 
@@ -75,7 +80,7 @@ def _arc(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def mass_table() -> tuple[NDArray[np.float32], float]:
-    """Enclosed mass over squared radii and truncations.
+    """Tabulate the enclosed mass over squared radii and truncations.
 
     Returns
     -------

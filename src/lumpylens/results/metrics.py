@@ -1,4 +1,4 @@
-"""How well scores separate two classes, with intervals that are valid for an AUC near 1, too.
+"""Measures of how well scores separate two classes, with intervals that hold for an AUC near 1.
 
 Every function takes the scores of the normal and of the anomalous images, two arrays of
 finite numbers, higher = more anomalous. Images without a score are left out by the caller, who

@@ -1,4 +1,4 @@
-"""From a lens to its image: blur, noise, and the rounding and compression of the file format."""
+"""Camera: blur, noise, and the rounding and compression of the file format."""
 
 from __future__ import annotations
 

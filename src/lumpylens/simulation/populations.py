@@ -215,9 +215,22 @@ class Population:
 PSF_SIGMAS = 6
 """Half-width of the kernel in standard deviations: 2e-9 of a Gaussian lies outside on each axis."""
 
-POSITIVE = ("size_px", "lens_redshift", "source_redshift", "velocity_dispersion_kms",
-            "einstein_radius_px", "halo_mass_msun", "lens_light_radius_px", "source_radius_px",
-            "lens_light_index", "source_index", "source_brightness", "clump_radius",
-            "psf_sigma_px", "samples", "pixel_scale_arcsec")  # fmt: skip
-NOT_NEGATIVE = ("shear", "source_offset", "lens_light_brightness", "source_clumps",
-                "clump_light")  # fmt: skip
+POSITIVE = (
+    "size_px",
+    "lens_redshift",
+    "source_redshift",
+    "velocity_dispersion_kms",
+    "einstein_radius_px",
+    "halo_mass_msun",
+    "lens_light_radius_px",
+    "source_radius_px",
+    "lens_light_index",
+    "source_index",
+    "source_brightness",
+    "clump_radius",
+    "psf_sigma_px",
+    "samples",
+    "pixel_scale_arcsec",
+)
+NOT_NEGATIVE = ("shear", "source_offset", "lens_light_brightness", "source_clumps", "clump_light")
+"""Numbers of a population that must be above zero, and those that may also be zero."""

@@ -16,7 +16,7 @@ from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import NAMES
 from lumpylens.physics.perturbation import learn_error
-from lumpylens.physics.population import Population
+from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.region import scene_of
 from lumpylens.physics.scores import ResidualLaw, Tail, parameter_distance, parameter_surprise
 
@@ -48,14 +48,14 @@ class Learned:
 
     unit: Unit
     model: SmoothModel
-    population: Population
+    population: GaussianPopulation
     residual_law: ResidualLaw
     error: float
     tails: Mapping[str, Tail]
     normals: int
 
     @classmethod
-    def of(cls, examiner: Examiner, exam: Examination, population: Population) -> Learned:
+    def of(cls, examiner: Examiner, exam: Examination, population: GaussianPopulation) -> Learned:
         """Learn laws and tails from the examination of normal images."""
         law = ResidualLaw.learn(exam.observed.numpy(), exam.expected.numpy())
         error = learn_error([exam.spectrum])
@@ -134,7 +134,7 @@ class Learned:
                 *(bool(given) for given in arrays["given"]),
             ),
             model=model,
-            population=Population(
+            population=GaussianPopulation(
                 torch.tensor(arrays["population.mean"]),
                 torch.tensor(arrays["population.covariance"]),
             ),
