@@ -33,7 +33,7 @@ ROOMS = {
     "simulation": "populations, substructure and cameras; every image has its own seed",
     "data": "`LensImages`, one reader per format, splits, the challenge's download",
     "physics": "deflections, light, PSF, noise, inference, filter: functions on tensors",
-    "files": "tables, files written completely or not at all, digests, receipts, processes, progress",
+    "files": "tables, writing whole files, digests, receipts, processes, progress",
     "errors": "exceptions and warnings",
 }
 """Room -> what it holds, from the top to the bottom layer; imports point downwards."""
