@@ -5,7 +5,7 @@ import torch
 
 from lumpylens.physics.noise import KEPT, Measurement
 from lumpylens.physics.parameters import pack
-from lumpylens.physics.region import MARGIN, choose_region, scene_of
+from lumpylens.physics.region import RENDERED_MARGIN_PX, choose_region, scene_of
 
 TABLE = torch.arange(64).reshape(8, 8) + 1
 
@@ -54,11 +54,11 @@ def test_pixels_are_rendered_where_the_image_has_them():
     measurement, shape = Measurement(row=16, column=40, size=24), (60, 80)
     scene = scene_of(measurement, shape)
     x, y = scene.grid(pack())
-    assert x.shape == (1, 24 + 2 * MARGIN, 24 + 2 * MARGIN)
+    assert x.shape == (1, 24 + 2 * RENDERED_MARGIN_PX, 24 + 2 * RENDERED_MARGIN_PX)
     expected_x = torch.arange(80.0) - 79 / 2
     expected_y = torch.arange(60.0) - 59 / 2
-    assert torch.equal(x[0, 0], expected_x[40 - MARGIN : 64 + MARGIN])
-    assert torch.equal(y[0, :, 0], expected_y[16 - MARGIN : 40 + MARGIN])
+    assert torch.equal(x[0, 0], expected_x[40 - RENDERED_MARGIN_PX : 64 + RENDERED_MARGIN_PX])
+    assert torch.equal(y[0, :, 0], expected_y[16 - RENDERED_MARGIN_PX : 40 + RENDERED_MARGIN_PX])
 
 
 def test_binned_pixels_are_rendered_at_their_middle():

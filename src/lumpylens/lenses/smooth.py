@@ -50,7 +50,8 @@ it twice, could imitate light of the lens galaxy that the Gaussians do not descr
 
 FIRST_ORDER, MIDDLE_ORDER = 5, 8
 LARGER_ORDERS = (12, 17, 23)
-"""Highest total order of the source's shapelets, stage by stage."""
+"""Highest total order of the source's shapelets in each stage. Low orders are fast and let a fit
+move far; high ones are needed to describe detailed sources to within the noise."""
 
 WORTH = 20.0
 """Gain in -2 ln evidence that a source of more detail must bring."""

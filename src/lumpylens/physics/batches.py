@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["CHUNK", "derivative_along", "map_chunks", "per_lens", "unsplit"]
+__all__ = ["IMAGES_PER_CHUNK", "derivative_along", "map_chunks", "per_lens", "unsplit"]
 
-CHUNK = 32
+IMAGES_PER_CHUNK = 32
 """Images per chunk. Their tangents are about 10 MB; larger chunks are slower, not faster."""
 
 Result = TypeVar("Result")
@@ -29,12 +29,12 @@ def map_chunks(
     Parameters
     ----------
     function : callable
-        Takes positions, shape (at most CHUNK,).
+        Takes positions, shape (at most IMAGES_PER_CHUNK,).
     count : int
     threads : int, optional
         Number of chunks computed at once. Default: torch's number of threads, see `unsplit`.
     """
-    parts = list(torch.arange(count).split(CHUNK))
+    parts = list(torch.arange(count).split(IMAGES_PER_CHUNK))
     workers = min(threads or _threads(), len(parts))
     with unsplit():
         if workers <= 1:

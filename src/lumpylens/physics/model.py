@@ -24,7 +24,7 @@ __all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
 
 AMPLITUDES = ("lens_light", "source", "background")
 PSF_NAME = "log_psf_sigma_px"
-PSF = INDEX[PSF_NAME]
+PSF_COLUMN = INDEX[PSF_NAME]
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class SmoothModel:
     def blur_sigma(self, full: Tensor) -> Tensor:
         """Width of the Gaussian blur, rendered pixels, (n,), or (1,) where all images share it."""
         shared = PSF_NAME not in self.free
-        return per_lens(torch.exp, full[: 1 if shared else None, PSF]) / self.scene.pixel
+        return per_lens(torch.exp, full[: 1 if shared else None, PSF_COLUMN]) / self.scene.pixel
 
     @property
     def source_variance(self) -> float:
@@ -309,7 +309,7 @@ class SmoothModel:
     ) -> Tensor:
         """Derivative with respect to the logarithm of a Gaussian blur's width."""
         basis = self.basis.to(full)
-        sigma = per_lens(torch.exp, full[:, PSF]) / self.scene.pixel
+        sigma = per_lens(torch.exp, full[:, PSF_COLUMN]) / self.scene.pixel
 
         def blurred(variance: float) -> Callable[[Tensor], Tensor]:
             def matrix(log_sigma: Tensor) -> Tensor:

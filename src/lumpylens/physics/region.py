@@ -16,7 +16,7 @@ ENCLOSED = 0.99
 """Fraction of the variance between normal images that lies inside the compared square. A larger
 square takes longer and adds pixels that hardly differ between lenses."""
 
-MARGIN = 8
+RENDERED_MARGIN_PX = 8
 """Pixels that are rendered around the compared square, since light is blurred into it from
 there."""
 
@@ -68,7 +68,7 @@ def scene_of(
     cusp_samples : int
     """
     middle = (measurement.size - 1) / 2
-    side = (measurement.size + 2 * MARGIN) // pixel
+    side = (measurement.size + 2 * RENDERED_MARGIN_PX) // pixel
     return Scene(
         side,
         side,

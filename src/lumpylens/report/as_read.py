@@ -23,7 +23,7 @@ MARKED = 1e4
 """Multiple of the median of absolute values above which a value only marks a masked pixel. Masks
 in noise maps lie a factor of 1e6 and more above the noise, real noise within a factor of 20."""
 
-ENDINGS = (".png", ".pdf", ".svg")
+FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 PANEL_INCHES = 2.6
 SOFTENING = 0.2
 """Brightness on [0, 1] up to which the display is linear, so that faint arcs show. By eye."""
@@ -36,8 +36,8 @@ def check_figure_place(path: Path) -> None:
     ------
     DataError
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise DataError(f"a figure ends in {', '.join(ENDINGS)}; got {path}")
+    if path.suffix.lower() not in FIGURE_ENDINGS:
+        raise DataError(f"a figure ends in {', '.join(FIGURE_ENDINGS)}; got {path}")
     check_writable(path)
 
 

@@ -28,7 +28,9 @@ TITLE_INCHES, FOOT_INCHES = 0.3, 0.24
 COLUMNS = 3
 GROUND = {"light": "white", "dark": "#1b1f25"}
 LINE_CHARACTERS = 116
-DOTS_PER_INCH = 130
+EXPLANATION_DPI = 130
+"""Dots per inch: text stays readable, and a page of many figures stays small."""
+
 CONTOURS = (0.15, 0.35, 0.55, 0.75)
 """Brightness of the model's outlines, on the scale of the pictures."""
 
@@ -44,7 +46,7 @@ def figure_png(explanation: Explanation, theme: Theme = LIGHT) -> bytes:
     """Draw an explanation and return the content of a PNG file, on a white or a dark background."""
     png = io.BytesIO()
     draw_explanation(theme, explanation).savefig(
-        png, dpi=DOTS_PER_INCH, facecolor=GROUND[theme.name], metadata={"Software": None}
+        png, dpi=EXPLANATION_DPI, facecolor=GROUND[theme.name], metadata={"Software": None}
     )
     return png.getvalue()
 

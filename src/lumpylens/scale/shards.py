@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreReceipt", "ScoreTask", "score_shard"]
 
-MOST_IMAGES = 2**20
+MOST_IMAGES_PER_SHARD = 2**20
 """Most images in one shard: it limits the memory of a worker to about 0.5 GB, besides its model and
 one batch."""
 
@@ -175,10 +175,10 @@ class ScoreTask:
             detector_class(self.detector)
         model = _model(self.model, self.model_digest, self.fast)
         images = LensImages.open(Path(self.shard))
-        if len(images) > MOST_IMAGES:
+        if len(images) > MOST_IMAGES_PER_SHARD:
             raise DataError(
-                f"{self.shard} holds {len(images)} images, and a shard at most {MOST_IMAGES}; "
-                "split it"
+                f"{self.shard} holds {len(images)} images, and a shard at most "
+                f"{MOST_IMAGES_PER_SHARD}; split it"
             )
         with one_thread():
             table = model.score(images, device=self.device)
