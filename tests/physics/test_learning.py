@@ -57,7 +57,7 @@ def test_it_begins_with_the_median_of_what_the_encoder_reads():
 
 def test_the_worst_twentieth_of_the_fits_teaches_nothing():
     _, data, values = lenses(40)
-    deviance = torch.arange(40.0).roll(7)
+    deviance = torch.arange(40, dtype=torch.float64).roll(7)
     fitted = Fit(values, torch.ones(40, 3), deviance, deviance, torch.ones(40, dtype=torch.bool))
     part, kept = learning.well_fitted(data, fitted)
     stay = [k for k in range(40) if deviance[k] < 38]

@@ -35,7 +35,7 @@ def fitted() -> Fit:
     values = model((*GEOMETRY, "log_psf_sigma_px")).reduce(values)
     values[:, -1] = torch.tensor(SIGMAS).log()
     amplitudes = torch.tensor([[20.0, 30.0, 1.0]]).repeat(2, 1)
-    none = torch.zeros(2)
+    none = torch.zeros(2, dtype=torch.float64)
     return Fit(values, amplitudes, none, none, none.bool())
 
 
