@@ -26,9 +26,7 @@ shape = {"R_sersic": 1.0, "n_sersic": 1.0, "e1": e1, "e2": e2, "center_x": 0, "c
 drawn = galsim.Exponential(half_light_radius=1.0).shear(q=q, beta=0 * galsim.degrees)
 images = {
     "astropy": Sersic2D(amplitude=1.0, r_eff=1.0, n=1.0, ellip=1 - q)(x, y),
-    "lenstronomy": LightModel(["SERSIC_ELLIPSE"]).surface_brightness(
-        x, y, [{"amp": 1.0, **shape}]
-    ),
+    "lenstronomy": LightModel(["SERSIC_ELLIPSE"]).surface_brightness(x, y, [{"amp": 1.0, **shape}]),
     "GalSim": drawn.drawImage(nx=1201, ny=1201, scale=step, method="no_pixel").array,
 }
 for name in images:
