@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # FITS: GalSim writes the pixel scale in arcsec without saying so, and not always the keyword.
-# GalSim 2.8.5, Image.write: CTYPE = LINEAR and CD without CUNIT; GS_SCALE for a PixelScale only.
-# Lengths on the sky are arcsec in GalSim, "or whatever units you are using" (BaseWCS.pixelArea).
+# GalSim 2.8.5, Image.write: CTYPE = LINEAR and CD without CUNIT; no GS_SCALE for a JacobianWCS.
+# The scale is "typically in units of arcsec/pixel" (documentation of galsim.PixelScale).
 set -euo pipefail
 
 folder=$(mktemp -d)
