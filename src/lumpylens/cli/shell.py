@@ -8,7 +8,8 @@ import sys
 import tomllib
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from lumpylens.errors import DataWarning, LumpylensError, ModelError
 
 __all__ = [
     "SOME_FAILED", "Band", "Data", "Debug", "Device", "Json", "Model", "Out", "Quiet", "Seed",
-    "app", "look_here", "run", "say", "settings_of",
+    "app", "going_on", "look_here", "run", "say", "settings_of",
 ]  # fmt: skip
 
 SOME_FAILED, USER_ERROR, DEFECT, INTERRUPTED = 1, 2, 70, 130
@@ -80,6 +81,19 @@ def look_here() -> None:
     sys.path.append(str(Path.cwd()))
 
 
+class Stopped(Exception):
+    """A Ctrl-C, in the words of the verb that was stopped."""
+
+
+@contextmanager
+def going_on(how: Callable[[], str]) -> Iterator[None]:
+    """After a Ctrl-C, say what `how` gives: how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(how()) from None
+
+
 def say(found: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
     """The result, on standard output: for a program or for a person."""
     text = json.dumps(_plain(found), allow_nan=False) if as_json else "\n".join(lines)
@@ -133,10 +147,12 @@ def run() -> None:
             warnings.simplefilter("default", DataWarning)
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
-        if status == INTERRUPTED:
-            _complain(
-                "stopped; no half-made result is left; train --resume or score --cluster go on"
-            )
+        if status == INTERRUPTED and "--quiet" not in arguments:
+            _complain("stopped; no half-made result is left; score --cluster goes on")
+    except Stopped as stop:
+        if "--quiet" not in arguments:
+            _complain(f"stopped; {stop}")
+        status = INTERRUPTED
     except typer.TyperException as problem:
         context = getattr(problem, "ctx", None)
         place = context.command_path if context else "lumpylens"
