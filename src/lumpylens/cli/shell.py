@@ -147,7 +147,7 @@ def run() -> None:
             warnings.simplefilter("default", DataWarning)
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
-        if status == INTERRUPTED and "--quiet" not in arguments:
+        if status == INTERRUPTED:
             _complain("stopped; no half-made result is left; score --cluster goes on")
     except Stopped as stop:
         if "--quiet" not in arguments:
