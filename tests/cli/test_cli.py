@@ -291,12 +291,44 @@ def stand_in(monkeypatch, problem: BaseException | Warning) -> None:
     monkeypatch.setattr(importlib.import_module("lumpylens.verbs.train"), "train", train)
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def test_ctrl_c_is_one_line_and_status_130(call, monkeypatch):
-    stand_in(monkeypatch, KeyboardInterrupt())
-    status, _, err = call("train", "x")
+    module = importlib.import_module("lumpylens.verbs.info")
+    monkeypatch.setattr(module, "info", lambda *_, **__: interrupt())
+    status, _, err = call("info", "x")
     assert status == 130
     assert is_one_line(err)
-    assert "stopped" in err
+    assert "stopped; no half-made result is left" in err
+
+
+def test_training_that_is_stopped_says_how_to_go_on(call, monkeypatch, tmp_path):
+    stand_in(monkeypatch, KeyboardInterrupt())
+    out = tmp_path / "m"
+    status, _, err = call("train", "x", "--out", out)
+    assert status == 130
+    assert is_one_line(err)
+    assert f"no epoch was finished and no model is in {out}; the same command begins again" in err
+    (tmp_path / "m.run" / "near").mkdir(parents=True)
+    (tmp_path / "m.run" / "near" / "last.ckpt").write_bytes(b"")
+    status, _, err = call("train", "x", "--out", out)
+    assert is_one_line(err)
+    assert f"its finished epochs are in {out}.run: the same command with --resume goes on" in err
+    assert call("train", "x", "--out", out, "--quiet") == (130, "", "")
+
+
+def test_fits_that_are_stopped_say_how_to_go_on(call, monkeypatch, tmp_path):
+    module = importlib.import_module("lumpylens.verbs.fit")
+    monkeypatch.setattr(module, "fit", lambda *_, **__: interrupt())
+    out = tmp_path / "fits.csv"
+    status, _, err = call("fit", "x", "--out", out)
+    assert status == 130
+    assert is_one_line(err)
+    assert "no lens was fitted yet; the same command begins again" in err
+    out.write_text("id\n")
+    assert f"fitted are in {out}; the same command goes on" in call("fit", "x", "--out", out)[2]
 
 
 def test_a_defect_is_not_taken_for_failed_images(call, monkeypatch):
@@ -381,6 +413,7 @@ def test_ctrl_c_in_the_middle_of_training_leaves_checkpoints_and_no_model(lenses
         process.kill()
     assert process.returncode == 130, err
     assert "lumpylens: stopped" in err
+    assert "--resume" in err
     assert "Traceback" not in err
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m.run"]
 

@@ -101,9 +101,15 @@ def test_absent_lens_light_is_told_from_present():
 
 def test_shapes_of_lens_light_that_is_not_there_are_not_learned():
     model, data, values = lenses(12, seed=1, lens_light=0.0)
-    found, _ = learn_instrument(
-        model, (SIZE, SIZE), lambda _: data, model.expand(values), lambda text: None
+    said: list[str] = []
+    found, rounds = learn_instrument(
+        model, (SIZE, SIZE), lambda _: data, model.expand(values), said.append
     )
+    assert said[0] == "first fits: the lens galaxy is not seen"
+    assert [text.partition(":")[0] for text in said[1:]] == [
+        f"round {k + 1} of at most 5" for k in range(len(rounds))
+    ]
+    assert said[-1].endswith(f"blur {math.exp(rounds[-1]['log_psf_sigma_px']):.2f} px")
     names = [name for name in NAMES if "lens_light" in name]
     assert not set(names) & set(found.free)
     for name in names[2:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 
 import numpy as np
@@ -63,9 +64,24 @@ def test_history_says_what_happened(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_is_shown_if_asked_for(capfd):
+def test_progress_is_lines_now_and_then_where_no_bar_can_move(capfd, monkeypatch):
     train(Line(rate=0.1), run=Run(device="cpu", progress=True))
-    assert "epoch 3/3" in capfd.readouterr().err
+    first, last = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"lumpylens: epoch 1/3  loss \S+  held out \S+, at most [\d.]+ s to go", first
+    )
+    assert re.fullmatch(r"lumpylens: epoch 3/3  loss \S+  held out \S+", last)
+    monkeypatch.setattr("lumpylens.training.lightning.EVERY_SECONDS", 0)
+    train(Line(rate=0.1), run=Run(device="cpu", progress=True))
+    assert capfd.readouterr().err.count("\n") == 3
+
+
+def test_a_terminal_keeps_its_bar(capfd, monkeypatch):
+    monkeypatch.setattr("lumpylens.training.lightning.has_bars", lambda: True)
+    train(Line(rate=0.1), run=Run(device="cpu", progress=True))
+    shown = capfd.readouterr().err
+    assert "epoch 3/3" in shown
+    assert "lumpylens:" not in shown
 
 
 def test_it_stops_early_and_keeps_the_best_weights():

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Band, Debug, Json, Quiet, Seed, app, say
+from lumpylens.cli.shell import SOME_FAILED, Band, Debug, Json, Quiet, Seed, app, going_on, say
 
 
 @app.command()
@@ -38,17 +38,18 @@ def fit(
     """Fit real lenses that have noise map and PSF; look for a perturber in each."""
     from lumpylens.verbs.fit import fit
 
-    lenses = fit(
-        data,
-        band=band,
-        out=out,
-        pixel_scale_arcsec=pixel_scale_arcsec,
-        redshifts=redshifts,
-        figures=figures,
-        workers=workers,
-        seed=seed,
-        progress=not quiet,
-    )
+    with going_on(lambda: _how_to_go_on(out)):
+        lenses = fit(
+            data,
+            band=band,
+            out=out,
+            pixel_scale_arcsec=pixel_scale_arcsec,
+            redshifts=redshifts,
+            figures=figures,
+            workers=workers,
+            seed=seed,
+            progress=not quiet,
+        )
     shown = {
         "file": str(out),
         "lenses": len(lenses),
@@ -58,3 +59,9 @@ def fit(
     }
     say(shown, as_json, [repr(lenses), f"all rows are in {out}"])
     return SOME_FAILED if lenses.failed else 0
+
+
+def _how_to_go_on(out: Path) -> str:
+    if not out.is_file():
+        return "no lens was fitted yet; the same command begins again"
+    return f"the lenses that were fitted are in {out}; the same command goes on with the others"

@@ -18,6 +18,7 @@ from lumpylens.cli.shell import (
     Quiet,
     Seed,
     app,
+    going_on,
     look_here,
     say,
     settings_of,
@@ -62,21 +63,22 @@ def train(
 
     if ":" in detector:
         look_here()
-    model = train(
-        data,
-        detector,
-        band=band,
-        out=out,
-        seed=seed,
-        settings=settings_of(settings),
-        config=config,
-        resume=resume,
-        device=device,
-        devices=devices,
-        nodes=nodes,
-        precision=precision,
-        progress=not quiet,
-    )
+    with going_on(lambda: _how_to_go_on(out)):
+        model = train(
+            data,
+            detector,
+            band=band,
+            out=out,
+            seed=seed,
+            settings=settings_of(settings),
+            config=config,
+            resume=resume,
+            device=device,
+            devices=devices,
+            nodes=nodes,
+            precision=precision,
+            progress=not quiet,
+        )
     if not is_first_process(devices * nodes):
         return 0
     images, normal = model.info["images"], model.info["normal"]
@@ -93,6 +95,16 @@ def train(
         )
     say({"model": str(out), **model.info}, as_json, lines)
     return 0
+
+
+def _how_to_go_on(out: Path) -> str:
+    run = out.with_name(f"{out.name}.run")
+    if not any(run.rglob("*.ckpt")):
+        return f"no epoch was finished and no model is in {out}; the same command begins again"
+    return (
+        f"no model is in {out} yet, but its finished epochs are in {run}: the same command with "
+        "--resume goes on after the last one"
+    )
 
 
 @app.command()

@@ -8,7 +8,8 @@ import sys
 import tomllib
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ __all__ = [
     "Quiet",
     "Seed",
     "app",
+    "going_on",
     "look_here",
     "run",
     "say",
@@ -95,6 +97,19 @@ def look_here() -> None:
     sys.path.append(str(Path.cwd()))
 
 
+class Stopped(Exception):
+    """A Ctrl-C, in the words of the verb that was stopped."""
+
+
+@contextmanager
+def going_on(how: Callable[[], str]) -> Iterator[None]:
+    """After a Ctrl-C, say what `how` gives: how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(how()) from None
+
+
 def say(result: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
     """Print a result on standard output: as JSON for a program, or as lines for a person."""
     text = json.dumps(_plain(result), allow_nan=False) if as_json else "\n".join(lines)
@@ -149,9 +164,11 @@ def run() -> None:
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
         if status == INTERRUPTED:
-            _print_error(
-                "stopped; no half-made result is left; train --resume or score --cluster go on"
-            )
+            _print_error("stopped; no half-made result is left; score --cluster goes on")
+    except Stopped as stop:
+        if "--quiet" not in arguments:
+            _print_error(f"stopped; {stop}")
+        status = INTERRUPTED
     except typer.TyperException as problem:
         context = getattr(problem, "ctx", None)
         place = context.command_path if context else "lumpylens"

@@ -154,6 +154,8 @@ def learn_instrument(
         never |= set(LENS_LIGHT)
         model = replace(model, free=tuple(n for n in model.free if n not in never))
         fitted = fit_all(model, shape, data, estimates, None)
+    lit = never.isdisjoint(LENS_LIGHT)
+    report(f"first fits: the lens galaxy is {'seen' if lit else 'not seen'}")
     for turn in range(ROUNDS):
         data = observe(model)
         fixed = {*model.free, *never}
@@ -168,7 +170,11 @@ def learn_instrument(
             model = replace(model, noise=learn_noise(model, good, kept))
             fitted = refit(model, data, fitted)
         rounds.append(_record(turn, model, fitted, change))
-        report(f"round {turn + 1}: shared numbers moved by {change:.4f}")
+        blur = math.exp(rounds[-1]["log_psf_sigma_px"])
+        report(
+            f"round {turn + 1} of at most {ROUNDS}: shared numbers moved by {change:.4f}"
+            + ("" if given_psf else f", blur {blur:.2f} px")
+        )
         if turn == 1:
             model, fitted = _free_what_varies(model, data, fitted, estimates, shared)
         if turn >= 2 and change < SETTLED:

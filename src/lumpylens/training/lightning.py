@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import threading
@@ -23,11 +24,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from lumpylens.errors import ModelError
+from lumpylens.files.progress import duration, has_bars, note
 from lumpylens.training.batches import Batches, loader
 from lumpylens.training.network import CHECKPOINT, TrainableNetwork
 
 if TYPE_CHECKING:
     from lumpylens.training.run import Run
+
+
+EVERY_SECONDS = 10.0
+"""Least time between two lines about epochs, where there is no bar."""
 
 
 class Loop(pl.LightningModule):
@@ -104,6 +110,7 @@ class EpochRecord(pl.Callback):
         self.interrupted = False
         self.asked_to_stop = False
         self.bar: Progress | None = None
+        self.spoken = -math.inf
 
     @property
     def state_key(self) -> str:
@@ -130,7 +137,7 @@ class EpochRecord(pl.Callback):
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         self.started = time.perf_counter()
         self.sums = torch.zeros(2, 2, dtype=torch.float64, device=loop.device)
-        if self.progress and trainer.is_global_zero and self.bar is None:
+        if self.progress and trainer.is_global_zero and self.bar is None and has_bars():
             self._open_bar(int(trainer.num_training_batches))
 
     def on_train_batch_end(
@@ -182,13 +189,24 @@ class EpochRecord(pl.Callback):
         stale = epoch - 1 - int(np.argmin(losses))
         self.finished = epoch >= self.max_epochs or stale >= self.patience
         trainer.should_stop = self.finished
-        if self.bar is not None:
-            text = (
+        if self.progress and trainer.is_global_zero:
+            self._tell(
                 f"epoch {epoch}/{self.max_epochs}  loss {train_loss:.4g}  held out {val_loss:.4g}"
             )
-            self.bar.update(self.bar.task_ids[0], description=text)
         if self.folder is not None:
             self._save(trainer, self.folder)
+
+    def _tell(self, text: str) -> None:
+        """Put a text beside the bar; where there is none, it is a line now and then."""
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], description=text)
+            return
+        now = time.monotonic()
+        if self.finished or now - self.spoken >= EVERY_SECONDS:
+            self.spoken = now
+            per_epoch = sum(row["seconds"] for row in self.history) / len(self.history)
+            left = duration(per_epoch * (self.max_epochs - len(self.history)))
+            note(text if self.finished else f"{text}, at most {left} to go")
 
     def _save(self, trainer: pl.Trainer, folder: Path) -> None:
         """Replace the last checkpoint and the metrics, each in one step."""

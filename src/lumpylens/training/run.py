@@ -19,7 +19,7 @@ class Run:
     resume : bool
         Go on from the last finished epoch found in `folder`.
     progress : bool
-        Show a progress bar.
+        Say on standard error how far it is and what was learned.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     devices, nodes : int

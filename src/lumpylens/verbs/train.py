@@ -108,6 +108,8 @@ def train(
     learner.device = device
     images = refuse_anomalies(LensImages.open(data, band=band))
     command = _command(images, band, learner, out)
+    first = is_first_process(devices * nodes)
+    progress = progress and first
     run = Run(
         folder=None if out is None else _run_folder(Path(out)),
         resume=resume,
@@ -122,8 +124,7 @@ def train(
         with counted("reading", len(decoded), show=progress) as step:
             parts = split(decoded, progress=step)
         _check_enough(decoded, parts)
-        first = is_first_process(devices * nodes)
-        note(_prospect(len(parts.calibration)), show=progress and first)
+        note(_prospect(len(parts.calibration)), show=progress)
 
         if run.folder is not None:
             _open_run(run.folder, command)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
+from lumpylens.files.progress import counted
 from lumpylens.physics.encoder import (
     BroadPrior,
     Encoder,
@@ -56,16 +57,19 @@ class Reading(TrainableNetwork):
 
 
 def examples(
-    count: int, eyepiece: Eyepiece, prior: BroadPrior | NearPrior, seed: int
+    count: int, eyepiece: Eyepiece, prior: BroadPrior | NearPrior, seed: int, *, show: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Rendered images (count, h, w) and the numbers to be read off them."""
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = [], []
-    for start in range(0, count, CHUNK):
-        drawn = prior.draw(min(CHUNK, count - start), generator)
-        seen, true = render_examples(drawn, eyepiece, generator)
-        inputs.append(seen)
-        targets.append(true)
+    with counted("rendering lenses to learn from", count, show=show) as step:
+        for start in range(0, count, CHUNK):
+            drawn = prior.draw(min(CHUNK, count - start), generator)
+            seen, true = render_examples(drawn, eyepiece, generator)
+            inputs.append(seen)
+            targets.append(true)
+            for _ in drawn:
+                step()
     return torch.cat(inputs), torch.cat(targets)
 
 
@@ -107,7 +111,7 @@ def train_encoder(
     """
     eyepiece = Eyepiece.for_shape(image_shape)
     prior = BroadPrior(min(image_shape) / 2, elliptical_mass)
-    train = examples(renders, eyepiece, prior, seed)
+    train = examples(renders, eyepiece, prior, seed, show=run.progress)
     check = examples(max(renders // 20, CHUNK), eyepiece, prior, seed + 1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -158,7 +162,7 @@ def specialise_encoder(
         One per epoch, see `lumpylens.training.loop.train_network`.
     """
     eyepiece = Eyepiece.for_shape(image_shape)
-    rendered = examples(renders, eyepiece, prior, seed + 2)
+    rendered = examples(renders, eyepiece, prior, seed + 2, show=run.progress)
     check = examples(max(renders // 20, CHUNK), eyepiece, prior, seed + 3)
     train = (torch.cat([rendered[k], *[normals[k]] * REPEATED]) for k in range(2))
     near = copy.deepcopy(encoder).requires_grad_(True)

@@ -7,6 +7,7 @@ deflections hide in it? All of it is learned from normal images; `lumpylens.phys
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -31,6 +32,7 @@ from lumpylens.detectors.physics.examination import (
 from lumpylens.detectors.physics.explain import explain_one
 from lumpylens.detectors.physics.state import Learned
 from lumpylens.detectors.settings import DetectorConfig
+from lumpylens.files.progress import Stages, counted
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece, NearPrior
 from lumpylens.physics.inference import MOST_STEPS
@@ -92,6 +94,7 @@ class PhysicsDetector(Detector):
         assert self.image_shape is not None
         # Not from the validation images, which set the threshold of `predict`.
         normal = images.stack(shape=self.image_shape)
+        stages = Stages(show=run.progress)
         table = common_jpeg_table(images)
         peak = float(np.median(normal.pixels.max(axis=(1, 2))))
         unit = Unit(
@@ -103,20 +106,35 @@ class PhysicsDetector(Detector):
         quick = EncoderDetector.beside(self)
         quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
         self.history = of_encoder(rounds)
+        stages.done("encoder: " + ("trained on renders" if rounds else "the one that ships"))
         with unsplit():
-            model = self._learn_model(normal, unit, table, quick.encoder)
+            model = self._learn_model(normal, unit, table, quick.encoder, stages)
         examiner = Examiner(self.image_shape, unit, quick.encoder, model)
         if self.config.near_epochs:
-            examiner = self._specialise(examiner, normal, run)
+            examiner = self._specialise(examiner, normal, run, stages)
             quick.encoder = examiner.encoder
+            stages.done("encoder: trained further on lenses like these")
         quick.learn(normal.pixels)
-        with unsplit():
-            exam = examiner.examine(normal)
+        exam = self._examine(examiner, normal, stages)
         population = learn_spread(model, exam.fitted.values, exam.information)
+        radius = math.exp(float(population.mean[model.free.index(GEOMETRY[0])]))
+        stages.done(f"population of {len(normal)} lenses: mean Einstein radius {radius:.2f} px")
         self.learned, self.quick = Learned.of(examiner, exam, population), quick
 
+    def _examine(self, examiner: Examiner, normal: ImageBatch, stages: Stages) -> Examination:
+        """Fit and filter all normal images."""
+        with unsplit(), counted("fitting normal lenses", len(normal), show=stages.show) as step:
+            exam = examiner.examine(normal, on_image=step)
+        stages.begin()
+        return exam
+
     def _learn_model(
-        self, normal: ImageBatch, unit: Unit, table: Tensor | None, encoder: Encoder
+        self,
+        normal: ImageBatch,
+        unit: Unit,
+        table: Tensor | None,
+        encoder: Encoder,
+        stages: Stages,
     ) -> SmoothModel:
         """Learn what all images share, and their noise, from some of them."""
         assert self.image_shape is not None
@@ -130,18 +148,19 @@ class PhysicsDetector(Detector):
             self.image_shape,
             lambda tried: unit.observe(tried, sample),
             estimates,
-            lambda text: None,
+            lambda text: stages.done(f"instrument and noise from {len(sample)} lenses, {text}"),
         )
         self.history = [*self.history, *rounds]
         return model
 
-    def _specialise(self, examiner: Examiner, normal: ImageBatch, run: Run) -> Examiner:
+    def _specialise(
+        self, examiner: Examiner, normal: ImageBatch, run: Run, stages: Stages
+    ) -> Examiner:
         """Train the encoder further, on lenses like these and on these."""
         from lumpylens.detectors.encoder.training import specialise_encoder
 
         model, shape = examiner.model, examiner.shape
-        with unsplit():
-            exam = examiner.examine(normal)
+        exam = self._examine(examiner, normal, stages)
         fitted = exam.fitted.values
         near = learn_spread(model, fitted, exam.information)
         eyepiece = Eyepiece.for_shape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -170,12 +171,16 @@ class Examiner:
         return Filter(self.model, data, solved)
 
     @torch.no_grad()
-    def examine(self, batch: ImageBatch) -> Examination:
-        """Fit and filter every image."""
+    def examine(self, batch: ImageBatch, on_image: Callable[[], None] | None = None) -> Examination:
+        """Fit and filter every image; `on_image` is called once for each."""
 
         def chunk(part: Tensor) -> Examination:
             seen = self.look(take(batch, part.numpy()))
-            return self.judge(seen, seen.signals(self.positions))
+            judged = self.judge(seen, seen.signals(self.positions))
+            if on_image is not None:
+                for _ in part:
+                    on_image()
+            return judged
 
         return join(map_chunks(chunk, len(batch)))
 
