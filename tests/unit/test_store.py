@@ -228,3 +228,9 @@ def test_list_models_are_found_by_name_alone(model, tmp_path, monkeypatch):
         load_model("slc-meen")
     with pytest.raises(ModelError, match="no model folder"):
         load_model("../models/slc-mean/../slc-men")
+
+
+def test_a_model_says_what_it_is_in_one_line(model):
+    assert "\n" not in repr(model)
+    assert f"calibrated on {len(model.calibration)}" in repr(model)
+    assert len(repr(model)) < 120
