@@ -25,6 +25,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_from_the_class_to_the_table_in_twenty_lines(tmp_path):
     code = blocks("python")[0]
     command = blocks("text")[0].split("\n")[0]

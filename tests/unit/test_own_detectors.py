@@ -303,6 +303,7 @@ def test_a_class_that_was_defined_again_is_the_last_one(module, tmp_path):
     assert type(load_model(tmp_path / "model").detector) is second
 
 
+@pytest.mark.slow
 def test_the_command_line_imports_what_its_user_names(module, folder, tmp_path):
     images = tmp_path / "images.npy"
     np.save(images, blobs(120, seed=0))
@@ -334,6 +335,7 @@ def test_the_working_folder_is_searched_last_and_only_for_a_user_s_module(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_imports_what_the_user_s_process_did(module, folder, tmp_path):
     trained(f"{module}:Halo", tmp_path / "model")
     np.save(tmp_path / "shard.npy", blobs(5, seed=1))

@@ -59,6 +59,7 @@ def test_its_fast_score_is_calibrated_apart(physics: TrainedModel) -> None:
     assert np.median(loud.p_value) < 0.02
 
 
+@pytest.mark.slow
 def test_it_separates_the_challenge_images(physics: TrainedModel, real_data: Path) -> None:
     """Ranks 40 real lumpy lenses above all but one of 40 real smooth ones."""
     root = real_data / "slc" / "lenses"
