@@ -71,6 +71,7 @@ def test_train_decodes_each_image_once():
     assert decodes == Counter(range(160))
 
 
+@pytest.mark.slow
 def test_evaluate_decodes_each_image_once_with_report_and_explanations(tmp_path):
     model = train(blobs(160, seed=0), "mean-image", progress=False)
     normal, decodes = collection(60, seed=1)

@@ -293,6 +293,7 @@ def test_repr_says_the_headline(evaluation: Evaluation) -> None:
     assert "mean-image" in text
 
 
+@pytest.mark.slow
 def test_real_images_pass_and_their_files_are_audited(real_data: Path) -> None:
     folders = {name: real_data / "slc" / "lenses" / name for name in ("no_sub", "sub")}
     normal, anomalous = (LensImages.open(folder)[:150] for folder in folders.values())

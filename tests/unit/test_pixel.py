@@ -134,6 +134,7 @@ def test_a_shift_of_the_ring_counts_for_nothing_in_free_outward(monkeypatch):
     np.testing.assert_allclose(here.components["outward_px"], 0.75)
 
 
+@pytest.mark.slow
 def test_it_knows_no_lens_equation():
     code = "import sys, lumpylens.detectors.pixel.detector; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

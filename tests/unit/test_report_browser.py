@@ -278,6 +278,7 @@ def test_it_fits_a_phone_in_light_and_dark(opened: Any, dark: bool) -> None:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_the_same_list_with_classes(
     browser: Any, model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

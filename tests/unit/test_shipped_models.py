@@ -39,6 +39,7 @@ def test_those_that_the_documentation_names_are_there() -> None:
     assert list_models() == ["slc-physics", "slc-pixel"]
 
 
+@pytest.mark.slow
 def test_it_separates_simulated_lenses(physics: TrainedModel) -> None:
     normal = simulate("slc", 12, seed=71)
     lumpy = simulate("slc", 12, seed=72, substructure="points")
@@ -94,6 +95,7 @@ def test_pixel_separates_simulated_lenses(pixel: TrainedModel) -> None:
     assert abs(normal.components["outward_px"].mean()) < 0.2
 
 
+@pytest.mark.slow
 def test_pixel_separates_the_challenge_images(pixel: TrainedModel, real_data: Path) -> None:
     root = real_data / "slc" / "lenses"
     normal = pixel.detector.anomaly_score(LensImages.open(root / "no_sub")[:100])
