@@ -25,6 +25,7 @@ from lumpylens.report.evaluation import Evaluation
 from lumpylens.report.figures import power_of_ten
 from lumpylens.report.page import write_report
 from lumpylens.report.strips import residual_range, write_strip
+from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.examples import Example
 from lumpylens.store.trained import TrainedModel
@@ -198,7 +199,6 @@ def test_what_a_detector_lacks_is_said(
 
 def test_figures_of_a_perfect_and_of_a_useless_score_are_drawn(tmp_path: Path) -> None:
     from lumpylens.report import figures
-    from lumpylens.report.style import LIGHT
     from lumpylens.results.metrics import roc_curve
 
     for shift in (0.0, 1e6):
@@ -272,3 +272,25 @@ def test_numbers_are_written_as_a_person_writes_them() -> None:
     assert page.number(12.3456) == "12.35"
     assert page.number(None) == page.number(float("nan")) == "&ndash;"
     assert power_of_ten(5e-05) == r"$5{\times}10^{-5}$"
+
+
+def test_a_power_of_ten_stands_in_the_label_of_the_axis() -> None:
+    from lumpylens.report import figures
+
+    losses = np.random.default_rng(0).uniform(1e-5, 3e-5, (2, 50))
+    values = dict(zip(("normal", "anomalous"), losses, strict=True))
+    axes = figures.distribution(LIGHT, values, "loss", None).axes[0]
+    assert axes.get_xlabel() == "loss / $10^{-5}$"
+    assert axes.xaxis.get_major_formatter()(2e-5, 0) == "2"
+    large = {name: 1e5 * column for name, column in values.items()}
+    assert figures.distribution(LIGHT, large, "loss", None).axes[0].get_xlabel() == "loss"
+
+
+def test_no_rate_is_written_over_the_ticks_of_the_axis() -> None:
+    from lumpylens.report import figures
+    from lumpylens.results.metrics import roc_curve
+
+    curve = roc_curve(np.arange(20.0), np.arange(100.0, 120.0))
+    assert curve.tpr_at(0.01).low < 0.1
+    axes = figures.roc_low(LIGHT, curve).axes[0]
+    assert min(text.xy[1] for text in axes.texts) > 0.5

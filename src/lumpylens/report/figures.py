@@ -38,6 +38,10 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
+LEAST_WITHOUT_POWER = 0.01
+"""Largest value of a linear axis below which the power of ten stands in the axis's label."""
+
+
 def distribution(
     theme: Theme, values: Mapping[str, Array], label: str, threshold: tuple[str, float] | None
 ) -> Figure:
@@ -66,6 +70,10 @@ def distribution(
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.16)
         axes.stairs(share, edges, color=colour, linewidth=1.8, label=text)
     axes.set_xscale(bins.scale, **({"linear_width": bins.width} if bins.scale == "asinh" else {}))
+    if bins.scale == "linear" and 0 < abs(edges).max() < LEAST_WITHOUT_POWER:
+        power = int(np.floor(np.log10(abs(edges).max())))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 10.0**power:g}"))
+        axes.set_xlabel(f"{label} / $10^{{{power}}}$")
     if bins.scale == "log":
         powers = np.floor(np.log10(edges[-1])) - np.ceil(np.log10(edges[0]))
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if powers >= 2 else (1, 2, 5)))
@@ -149,9 +157,13 @@ def roc_low(theme: Theme, curve: RocCurve) -> Figure:
         rate = curve.tpr_at(fpr)
         errors = [[rate.value - rate.low], [rate.high - rate.value]]
         axes.errorbar(fpr, rate.value, errors, fmt="o", ms=5, lw=1.3, capsize=3, color=theme.ink)
-        end, offset, side = (rate.high, 4, "bottom") if rate.high <= 0.9 else (rate.low, -4, "top")
-        text = f"{rate.value:.3f}"
-        write_near(axes, (fpr, end), text, (0, offset), color=theme.ink, va=side, ha="center")
+        text, style = f"{rate.value:.3f}", {"color": theme.ink, "va": "top", "ha": "center"}
+        if rate.high <= 0.9:
+            write_near(axes, (fpr, rate.high), text, (0, 4), **style | {"va": "bottom"})
+        elif rate.low >= 0.1:
+            write_near(axes, (fpr, rate.low), text, (0, -4), **style)
+        else:  # neither end leaves room between itself and the axis
+            write_near(axes, (fpr, rate.value), text, (5, -4), **style | {"ha": "left"})
     axes.set_xscale("log")
     axes.set_xlim(first, 1)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
