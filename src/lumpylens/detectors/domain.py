@@ -80,12 +80,12 @@ class Domain:
 
     def warnings(self, images: ImageBatch) -> list[str]:
         """Per image: what is foreign about it, or an empty string; the plainest reason alone."""
-        unit = to_unit_range(images.pixels)
+        unit, ascending = to_unit_range(images.pixels), sorted_pixels(images.pixels)
         nothing = [""] * len(images)
         reasons = [
             self._other_tables(images.jpeg_tables) or nothing,
-            self._flat(images.pixels),
-            self._brightness(images.pixels),
+            self._flat(images.pixels, ascending),
+            self._brightness(ascending),
             self.texture.oddities(unit) if self.texture else nothing,
             self.layout.oddities(unit) if self.layout else nothing,
         ]
@@ -104,8 +104,8 @@ class Domain:
             for table in tables
         ]
 
-    def _flat(self, pixels: NDArray[np.float32]) -> list[str]:
-        shares = one_value_shares(sorted_pixels(pixels))
+    def _flat(self, pixels: NDArray[np.float32], ascending: NDArray[np.float32]) -> list[str]:
+        shares = one_value_shares(ascending)
         said = []
         for share, lines in zip(shares, flat_line_shares(pixels), strict=True):
             if share > self.one_value + FLAT_MARGIN:
@@ -122,8 +122,8 @@ class Domain:
                 said.append("")
         return said
 
-    def _brightness(self, pixels: NDArray[np.float32]) -> list[str]:
-        values = brightness_quantiles(sorted_pixels(pixels))
+    def _brightness(self, ascending: NDArray[np.float32]) -> list[str]:
+        values = brightness_quantiles(ascending)
         slack = MARGIN * (self.high - self.low) + 0.01
         outside = (values < self.low - slack) | (values > self.high + slack)
         said = []

@@ -303,8 +303,8 @@ class ScoreTable:
     def _repr_html_(self) -> str:
         if reason := why_none(self.error, self.warning):
             return f"<p>{html.escape(self._summary())}</p><p>{html.escape(reason)}</p>"
-        columns = self.top(ROWS_IN_VIEW).columns()
-        notes = [row.note for row in self.top(ROWS_IN_VIEW)]
+        top = self.top(ROWS_IN_VIEW)
+        columns, notes = top.columns(), [row.note for row in top]
         kept = {k: v for k, v in columns.items() if k not in ("error", "warning", "flag")}
         return html_table({**kept, "note": notes}, self._summary())
 
