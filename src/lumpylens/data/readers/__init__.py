@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumpylens.data.readers import lenstronomy
 from lumpylens.data.readers.asdf import open_asdf
+from lumpylens.data.readers.band_files import one_band_of
 from lumpylens.data.readers.files import (
     DataFiles,
     find_files,
@@ -183,20 +185,25 @@ def _open_files(
         )
     remarks = _passed_over(set(found) - set(images))
     images, left_out = _best_format(images)
-    remarks += left_out
+    named = [path for path in images if not lenstronomy.is_of_dolphin(path)]
+    choice = one_band_of(named, band, str(folder))
+    remarks += left_out + choice.remarks
+    rest = [path for path in images if path not in choice.chosen | choice.left_out]
     parts: list[ImageSource] = []
-    for reader in READERS:
-        own = [path for path in images if reader.reads(path)]
-        if own:
-            parts.append(
-                reader.open(DataFiles(root, own, str(root), False, pixel_scale_arcsec, band))
-            )
-    if unreadable:
+    # What was chosen by its name is in that band, whatever its header calls it.
+    for paths, band_inside in (([p for p in images if p in choice.chosen], None), (rest, band)):
+        for reader in READERS:
+            own = [path for path in paths if reader.reads(path)]
+            if own:
+                files = DataFiles(root, own, str(root), False, pixel_scale_arcsec, band_inside)
+                parts.append(reader.open(files))
+    failed = {**choice.missing, **unreadable}
+    if failed:
         parts.append(
             FailedSource(
-                [printable(path.relative_to(root).as_posix()) for path in unreadable],
-                [label_of(path.relative_to(root).parts) for path in unreadable],
-                list(unreadable.values()),
+                [printable(path.relative_to(root).as_posix()) for path in failed],
+                [label_of(path.relative_to(root).parts) for path in failed],
+                list(failed.values()),
                 str(root),
             )
         )

@@ -22,10 +22,11 @@ from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.stacks import DAMAGE, plain
 from lumpylens.errors import DataError
 
-__all__ = ["IMAGE", "PSF", "bands_of_lenses", "stack_of"]
+__all__ = ["IMAGE", "PSF", "bands_of_lenses", "is_of_dolphin", "psf_beside", "stack_of"]
 
 IMAGE, PSF = "image_data", "kernel_point_source"
 DOLPHIN = re.compile(r"image_(?P<lens>.+)_(?P<band>[^_]*[A-Za-z][^_]*)")
+ENDINGS = (".h5", ".hdf5", ".hdf")
 NAMES_OF_PSF = ("psf_{rest}{ending}", "{stem}_psf{ending}", "psf{ending}")
 """Where the PSF of ``image_REST`` is looked for."""
 
@@ -64,6 +65,13 @@ def psf_beside(path: Path) -> Path | None:
     names = (n.format(rest=rest, stem=path.stem, ending=path.suffix) for n in NAMES_OF_PSF)
     candidates = (path.with_name(name) for name in names)
     return next((file for file in candidates if file != path and file.is_file()), None)
+
+
+def is_of_dolphin(path: Path) -> bool:
+    """Tell by its name whether a file is the image, or the PSF, of a lens in one band."""
+    return path.suffix.lower() in ENDINGS and bool(
+        DOLPHIN.fullmatch(re.sub("^psf_", "image_", path.stem))
+    )
 
 
 def bands_of_lenses(paths: Sequence[Path], band: str | None) -> tuple[list[Path], dict[Path, str]]:
