@@ -103,3 +103,17 @@ def test_lenses_with_numbers_and_no_bands_are_lenses(image, tmp_path):
     for k in range(3):
         write_image(tmp_path / f"image_lens_{k}.h5", image + k)
     assert len(LensImages.open(tmp_path)) == 3
+
+
+def test_oblong_pixels_are_told(image, tmp_path):
+    for x, y, said in ((0.05, 0.05, ""), (0.05, 0.0505, "is taken for both"), (0.05, 0.1, "")):
+        path = write_image(tmp_path / f"image_{y}.h5", image)
+        with h5py.File(path, "a") as file:
+            file["transform_pix2angle"][...] = [[-x, 0], [0, y]]
+        if y == 0.1:
+            with pytest.raises(DataError, match="the pixels are not square but 0.1 by 0.05 arcsec"):
+                LensImages.open(path)
+        else:
+            (item,) = LensImages.open(path)
+            assert (said in " ".join(item.remarks)) and bool(item.remarks) is bool(said)
+            assert item.pixel_scale_arcsec == pytest.approx((x * y) ** 0.5)

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from lumpylens.data.image import LensImage
 from lumpylens.data.kinds import NOISE_KINDS, Kind
 from lumpylens.data.noise import noise_from
+from lumpylens.data.pixel_sides import about_sides
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.companions import ENDINGS, Companion, Cutout, group_cutouts
 from lumpylens.data.readers.coolest import observations
 from lumpylens.data.readers.files import DataFiles
 from lumpylens.data.readers.fits_file import read_file, reading
 from lumpylens.data.readers.fits_planes import BandError, Plane, PlaneSet, choose_planes, planes_in
-from lumpylens.data.readers.fits_scale import pixel_scale_of
+from lumpylens.data.readers.fits_scale import pixel_scale_of, pixel_sides_of
 from lumpylens.errors import DataError
 
 __all__ = ["FitsSource", "open_fits"]
@@ -65,10 +66,12 @@ class FitsSource:
         file = read_file(cutout.path)
         chosen = choose_planes(planes_in(file.hdus), self.band)
         image, header = chosen.image.values(), chosen.image.header
-        stated = scale_in(header, file.hdus[0].header)
+        stating = next(filter(pixel_scale_of, (header, file.hdus[0].header)), header)
+        stated = pixel_scale_of(stating)
         scale = stated or cutout.pixel_scale_arcsec or self.pixel_scale_arcsec
         noise = noise_of(cutout.noise, chosen, image, self.band)
         psf = psf_of(cutout.psf, chosen, scale, self.band)
+        oblong = about_sides(pixel_sides_of(stating))
         unused = chosen.about_unused([*noise.planes, *psf.planes])
         origins = {
             "image": chosen.image.title,
@@ -86,7 +89,7 @@ class FitsSource:
             "file_bytes": file.size,
             "origins": {part: origin for part, origin in origins.items() if origin},
             "remarks": tuple(
-                filter(None, [chosen.remark, *noise.remarks, *psf.remarks, unused])
+                filter(None, [chosen.remark, oblong, *noise.remarks, *psf.remarks, unused])
             ),
         }  # fmt: skip
 
@@ -270,8 +273,3 @@ def scale_origin(stated: float | None, cutout: Cutout, scale: float | None) -> s
     if cutout.pixel_scale_arcsec:
         return "COOLEST template"
     return "as given" if scale else ""
-
-
-def scale_in(*headers: Any) -> float | None:
-    """Pixel scale of the first header that states one."""
-    return next((scale for scale in map(pixel_scale_of, headers) if scale), None)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.pixel_sides import about_sides, sides_of
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.stacks import DAMAGE, plain
@@ -41,11 +42,13 @@ def stack_of(path: Path, datasets: Mapping[str, Any]) -> Stack:
         With ``image_data``.
     """
     image = datasets[IMAGE]
-    scale = None
+    sides = scale = None
     if "transform_pix2angle" in datasets:
-        # From pixels to arcsec; the area of a pixel is its determinant.
-        matrix = np.asarray(datasets["transform_pix2angle"][()], float)
-        scale = math.sqrt(abs(float(np.linalg.det(matrix)))) or None
+        matrix = np.asarray(datasets["transform_pix2angle"][()], float)  # from pixels to arcsec
+        if np.isfinite(matrix).all() and np.linalg.det(matrix):
+            sides = sides_of(matrix)
+            scale = math.sqrt(sides[0] * sides[1])
+    oblong = about_sides(sides)
     noise = datasets.get("noise_map")
     if noise is None and "background_rms" in datasets:
         noise = NoiseModel(image, datasets["background_rms"], datasets.get("exposure_time"))
@@ -54,7 +57,14 @@ def stack_of(path: Path, datasets: Mapping[str, Any]) -> Stack:
         psf = PsfOnGrid(datasets[PSF], datasets, scale)
     elif (beside := psf_beside(path)) is not None:
         psf = PsfFile(beside, scale)
-    return Stack(image, noise=noise, psf=psf, pixel_scale_arcsec=scale, of_band=True)
+    return Stack(
+        image,
+        noise=noise,
+        psf=psf,
+        pixel_scale_arcsec=scale,
+        of_band=True,
+        remarks=(oblong,) if oblong else (),
+    )
 
 
 def psf_beside(path: Path) -> Path | None:
