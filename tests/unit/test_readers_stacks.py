@@ -410,7 +410,8 @@ def test_noise_maps_and_masks_by_their_names_are_no_images(ending, pixels, tmp_p
 
 
 def test_companions_are_known_by_the_names_that_the_field_gives_them(write, pixels):
-    path = write(data=pixels, noise_map=pixels + 1, mask=np.ones((12, 15)), psf_kernel=np.eye(3))
+    kernel = np.ones((3, 3))
+    path = write(data=pixels, noise_map=pixels + 1, mask=np.ones((12, 15)), psf_kernel=kernel)
     item = LensImages.open(path)[1]
     np.testing.assert_array_equal(item.image, pixels[1])
     np.testing.assert_array_equal(item.noise, pixels[1] + 1)

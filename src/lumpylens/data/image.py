@@ -16,7 +16,7 @@ from lumpylens.data.checks import (
     noise_defect,
     psf_defect,
 )
-from lumpylens.data.psf import width_remark
+from lumpylens.data.psf import narrow_remark, wide_remark
 
 __all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
 
@@ -108,10 +108,10 @@ class LensImage:
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
         if not error:
-            found = [flat_remark(image, noise_map)]
+            of_pixels = [flat_remark(image, noise_map)]
             if psf_image is not None:
-                found.append(width_remark(image, noise_map, psf_image))
-            remarks = (*remarks, *filter(None, found))
+                of_pixels += [narrow_remark(psf_image), wide_remark(image, noise_map, psf_image)]
+            remarks = (*remarks, *filter(None, of_pixels))
         return cls(
             id=id,
             image=image if image.size else None,
