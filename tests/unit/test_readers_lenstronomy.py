@@ -50,6 +50,10 @@ def test_image_noise_psf_and_scale_are_those_of_lenstronomy(image, kernel, tmp_p
     np.testing.assert_allclose(item.noise, np.sqrt(variance), rtol=1e-6)
     np.testing.assert_allclose(item.psf, kernel / kernel.sum(), rtol=1e-6)
     assert item.pixel_scale_arcsec == pytest.approx(0.05)
+    assert item.origins == {
+        "image": "image_data", "noise map": "background_rms and exposure_time",
+        "PSF": "kernel_point_source in a file of its own", "pixel scale": "transform_pix2angle",
+    }  # fmt: skip
     alone = LensImages.open(tmp_path / "image_l0_VIS.h5")[0]
     np.testing.assert_array_equal(alone.psf, item.psf)
 

@@ -54,8 +54,9 @@ class LensImage:
     remarks : tuple of str
         What its file holds that is not used, and why; what was assumed.
     origins : mapping of str to str
-        What in the files became the image, the noise map and so on, for people; empty where the
-        format leaves no choice.
+        What in the files became the image, the noise map and so on, for people: the names of
+        arrays, extensions or files, alike for all images of one layout. Empty where the format
+        leaves no choice.
     """
 
     id: str

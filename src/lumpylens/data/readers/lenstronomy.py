@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from lumpylens.data.pixel_sides import about_sides, sides_of
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.bands import Stack
-from lumpylens.data.readers.stacks import DAMAGE, plain
+from lumpylens.data.readers.stacks import DAMAGE, origins_of, plain
 from lumpylens.errors import DataError
 
 __all__ = ["IMAGE", "PSF", "bands_of_lenses", "is_of_dolphin", "psf_beside", "stack_of"]
 
-IMAGE, PSF = "image_data", "kernel_point_source"
+IMAGE, PSF, MATRIX = "image_data", "kernel_point_source", "transform_pix2angle"
 DOLPHIN = re.compile(r"image_(?P<lens>.+)_(?P<band>[^_]*[A-Za-z][^_]*)")
 ENDINGS = (".h5", ".hdf5", ".hdf")
 NAMES_OF_PSF = ("psf_{rest}{ending}", "{stem}_psf{ending}", "psf{ending}")
@@ -42,21 +42,27 @@ def stack_of(path: Path, datasets: Mapping[str, Any]) -> Stack:
         With ``image_data``.
     """
     image = datasets[IMAGE]
+    names: dict[str, str] = {}
     sides = scale = None
-    if "transform_pix2angle" in datasets:
-        matrix = np.asarray(datasets["transform_pix2angle"][()], float)  # from pixels to arcsec
+    if MATRIX in datasets:
+        matrix = np.asarray(datasets[MATRIX][()], float)  # from pixels to arcsec
         if np.isfinite(matrix).all() and np.linalg.det(matrix):
             sides = sides_of(matrix)
             scale = math.sqrt(sides[0] * sides[1])
     oblong = about_sides(sides)
-    noise = datasets.get("noise_map")
-    if noise is None and "background_rms" in datasets:
+    noise: Any = None
+    if "noise_map" in datasets:
+        noise, names["noise"] = datasets["noise_map"], "noise_map"
+    elif "background_rms" in datasets:
         noise = NoiseModel(image, datasets["background_rms"], datasets.get("exposure_time"))
+        names["noise"] = "background_rms"
+        if noise.exposure_time is not None:
+            names["noise"] += " and exposure_time"
     psf: PsfOnGrid | PsfFile | None = None
     if PSF in datasets:
-        psf = PsfOnGrid(datasets[PSF], datasets, scale)
+        psf, names["psf"] = PsfOnGrid(datasets[PSF], datasets, scale), PSF
     elif (beside := psf_beside(path)) is not None:
-        psf = PsfFile(beside, scale)
+        psf, names["psf"] = PsfFile(beside, scale), f"{PSF} in a file of its own"
     return Stack(
         image,
         noise=noise,
@@ -64,6 +70,7 @@ def stack_of(path: Path, datasets: Mapping[str, Any]) -> Stack:
         pixel_scale_arcsec=scale,
         of_band=True,
         remarks=(oblong,) if oblong else (),
+        origins=origins_of(IMAGE, names, "" if scale is None else MATRIX),
     )
 
 

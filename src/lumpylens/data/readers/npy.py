@@ -21,6 +21,7 @@ from lumpylens.data.readers.stacks import (
     choose_images,
     companions_of,
     open_stacks,
+    origins_of,
 )
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
@@ -88,6 +89,7 @@ def read_npz(path: Path, band: str | None) -> Stack:
         jpeg_table=checked_table(None if table is None else table.values),
         of_band=chosen == band,
         remarks=remarks,
+        origins=origins_of(chosen, beside, "" if scale is None else "pixel_scale_arcsec"),
     )
 
 

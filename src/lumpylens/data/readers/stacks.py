@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ __all__ = [
     "choose_images",
     "companions_of",
     "open_stacks",
+    "origins_of",
 ]
 
 COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec", "jpeg_table")
@@ -94,6 +95,8 @@ class StackSource:
     ----------
     planes : int
         Number of images where nothing tells them from the bands of one lens, else 0.
+    has_ids : bool
+        True if the file has ids of its own, so that they do not say where an image lies in it.
     """
 
     path: Path
@@ -103,6 +106,7 @@ class StackSource:
     location: str
     pixel_scale_arcsec: float | None = None
     planes: int = 0
+    has_ids: bool = False
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -115,32 +119,41 @@ class StackSource:
         ]
 
     def load(self, position: int) -> LensImage:
-        """Read one image."""
-        label = self.labels[position]
+        """Read one image; the reason why it cannot be used says where it lies in the file."""
+        name, label = self.ids[position], self.labels[position]
         try:
-            stack = self.opened(self.path)
-            if stack.complete is not None and position >= stack.complete:
-                raise DataError("the file is cut off before the end of this image")
-            pixels = stack.images[np.unravel_index(position, stack.leading)]
-            noise = _one_of(stack.noise, position, stack.count)
-            psf = _one_of(stack.psf, position, stack.count)
+            image = LensImage.checked(name, label=label, **self._known(position))
         except DAMAGE as problem:
             reason = f"the file cannot be read: {plain(problem)}"
-            return LensImage(self.ids[position], None, label=label, error=reason)
+            image = LensImage(name, None, label=label, error=reason)
         except DataError as problem:
-            return LensImage(self.ids[position], None, label=label, error=str(problem))
-        scale = stack.pixel_scale_arcsec
-        return LensImage.checked(
-            self.ids[position],
-            pixels,
-            noise=noise,
-            psf=psf,
-            label=label,
-            stretched=stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
-            pixel_scale_arcsec=self.pixel_scale_arcsec if scale is None else scale,
-            jpeg_table=stack.jpeg_table,
-            remarks=stack.remarks,
-        )
+            image = LensImage(name, None, label=label, error=str(problem))
+        if image.error and self.has_ids:
+            place = f"image {position} of {self.path.name}, counted from 0"
+            image = replace(image, error=f"{image.error} ({place})")
+        return image
+
+    def _known(self, position: int) -> dict[str, Any]:
+        """What `LensImage.checked` takes of one image."""
+        stack = self.opened(self.path)
+        if stack.complete is not None and position >= stack.complete:
+            raise DataError("the file is cut off before the end of this image")
+        stated = stack.pixel_scale_arcsec
+        origins = dict(stack.origins)
+        if stated is None and self.pixel_scale_arcsec is not None:
+            origins["pixel scale"] = "as given"
+        if self.opened.band is not None:
+            origins["band"] = self.opened.band
+        return {
+            "pixels": stack.images[np.unravel_index(position, stack.leading)],
+            "noise": _one_of(stack.noise, position, stack.count),
+            "psf": _one_of(stack.psf, position, stack.count),
+            "stretched": stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
+            "pixel_scale_arcsec": self.pixel_scale_arcsec if stated is None else stated,
+            "jpeg_table": stack.jpeg_table,
+            "remarks": stack.remarks,
+            "origins": origins,
+        }
 
 
 def _one_of(array: Any, position: int, count: int) -> Any:
@@ -223,6 +236,7 @@ def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource
         files.location,
         files.pixel_scale_arcsec,
         0 if named else plane_count(tuple(stack.images.shape)),
+        stack.ids is not None,
     )
 
 
@@ -340,6 +354,27 @@ def companions_of(
         elif kind is not None:
             unused.append(f"{name} ({kind})")
     return beside, (f"not used: {listed(unused)}",) if unused else ()
+
+
+def origins_of(images: str, beside: Mapping[str, str], pixel_scale: str = "") -> dict[str, str]:
+    """What became image, noise map, PSF and pixel scale, by the names in the file.
+
+    Parameters
+    ----------
+    images : str
+        The array that was chosen.
+    beside : mapping
+        What `companions_of` gives.
+    pixel_scale : str
+        Where the scale comes from; empty if the file does not say it.
+    """
+    names = {
+        "image": images,
+        "noise map": beside.get("noise", ""),
+        "PSF": beside.get("psf", ""),
+        "pixel scale": pixel_scale,
+    }
+    return {part: name for part, name in names.items() if name}
 
 
 def listed(parts: Iterable[str]) -> str:

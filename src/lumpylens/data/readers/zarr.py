@@ -15,6 +15,7 @@ from lumpylens.data.readers.stacks import (
     choose_images,
     companions_of,
     open_stacks,
+    origins_of,
 )
 from lumpylens.data.source import ImageSource
 from lumpylens.errors import DataError
@@ -66,6 +67,7 @@ def read_zarr(path: Path, band: str | None) -> Stack:
         jpeg_table=checked_table(values("jpeg_table")),
         of_band=name.rpartition("/")[2] == band,
         remarks=(*remarks, *about_missing_chunks(images)),
+        origins=origins_of(name, beside, "" if scale is None else "pixel_scale_arcsec"),
     )
 
 
