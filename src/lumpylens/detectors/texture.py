@@ -115,9 +115,9 @@ def _measured(unit: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _halved(finer: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Means of squares of two by two values, and the sum of the squared differences from them."""
+    half, quarter = np.float32(0.5), np.float32(0.25)
     rows, steps = finer[:, ::2] + finer[:, 1::2], finer[:, ::2] - finer[:, 1::2]
     left, right = rows[:, :, ::2], rows[:, :, 1::2]
-    detail: NDArray[np.float32] = np.square(left - right) / 4
-    detail += (np.square(steps[:, :, ::2]) + np.square(steps[:, :, 1::2])) / 2
-    mean: NDArray[np.float32] = (left + right) / 4
-    return mean, detail
+    detail = quarter * np.square(left - right)
+    detail += half * (np.square(steps[:, :, ::2]) + np.square(steps[:, :, 1::2]))
+    return quarter * (left + right), detail
