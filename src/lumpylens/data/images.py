@@ -15,7 +15,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, same_scales, stack_defect
+from lumpylens.data.batch import ImageBatch, stacked
+from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.data.source import (
     ArraySource,
@@ -38,34 +39,6 @@ __all__ = [
 
 DECODED_SHARE = 0.125
 """Of the memory, for images that are kept decoded: half of what one stack of them may take."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageBatch:
-    """Readable cutouts of one shape, stacked.
-
-    Attributes
-    ----------
-    positions : ndarray of int, shape (n,)
-        Where each image stands in the collection it came from.
-    pixels : ndarray of float32, shape (n, H, W)
-    noise, psf : ndarray of float32 or None
-        Stacked like `pixels`; None unless every image of the batch has one.
-    pixel_scale_arcsec : float or None
-        Common to the batch; None where unknown or mixed.
-    jpeg_tables : tuple of ndarray of int, shape (8, 8), or None
-        Of each image: see `LensImage`.
-    """
-
-    positions: NDArray[np.int_]
-    pixels: NDArray[np.float32]
-    noise: NDArray[np.float32] | None = None
-    psf: NDArray[np.float32] | None = None
-    pixel_scale_arcsec: float | None = None
-    jpeg_tables: tuple[NDArray[np.int_] | None, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.positions)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -342,8 +315,8 @@ class LensImages(Sequence[LensImage]):
             given = (item.noise is not None, None if item.psf is None else item.psf.shape)
             held.setdefault(given, []).append((position, item))
             if sum(map(len, held.values())) == size:
-                yield _stack(held.pop(max(held, key=lambda kind: len(held[kind]))))
-        yield from map(_stack, held.values())
+                yield stacked(held.pop(max(held, key=lambda kind: len(held[kind]))))
+        yield from map(stacked, held.values())
 
     def _readable(
         self,
@@ -392,7 +365,7 @@ class LensImages(Sequence[LensImage]):
             )
         if not held:
             raise DataError(f"no images in {self.location}")
-        return _stack(held)
+        return stacked(held)
 
 
 def paths_of(data: Any) -> list[Path] | None:
@@ -427,22 +400,3 @@ def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:
     if reason:
         raise DataError(f"{what} must have shape (..., height, width): {reason}")
     return array.reshape(-1, *array.shape[-2:])
-
-
-def _stack(held: list[tuple[int, LensImage]]) -> ImageBatch:
-    """Stack images; a noise map or PSF that some of them lack is left out."""
-    items = [item for _, item in held]
-    pixels = np.stack([item.image for item in items if item.image is not None])
-    noise = [item.noise for item in items if item.noise is not None]
-    psf = [item.psf for item in items if item.psf is not None]
-    scales = [item.pixel_scale_arcsec for item in items if item.pixel_scale_arcsec is not None]
-    same_scale = len(scales) == len(items) and same_scales(min(scales), max(scales))
-    same_psf = len(psf) == len(items) and len({p.shape for p in psf}) == 1
-    return ImageBatch(
-        positions=np.array([position for position, _ in held]),
-        pixels=pixels,
-        noise=np.stack(noise) if len(noise) == len(items) else None,
-        psf=np.stack(psf) if same_psf else None,
-        pixel_scale_arcsec=scales[0] if same_scale else None,
-        jpeg_tables=tuple(item.jpeg_table for item in items),
-    )
