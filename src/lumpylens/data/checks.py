@@ -234,6 +234,6 @@ def psf_defect(psf: NDArray[np.float32]) -> str:
     return ""
 
 
-def same_scales(one: float, other: float) -> bool:
+def same_scales(scale: float, other: float) -> bool:
     """Whether two pixel scales differ by no more than rounding does."""
-    return math.isclose(one, other, rel_tol=SCALES_ALIKE)
+    return math.isclose(scale, other, rel_tol=SCALES_ALIKE)

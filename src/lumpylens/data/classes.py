@@ -39,22 +39,22 @@ def refuse_anomalies(images: LensImages) -> LensImages:
     if not anomalous.any() and (normal.all() or not (folders or normal.any())):
         return images
     if anomalous.any():
-        what = (
+        finding = (
             f"{np.count_nonzero(anomalous)} of {len(images)} images of {images.location} are "
             f"labelled anomalous (the first is {images.ids[int(np.argmax(anomalous))]})"
         )
     elif folders:
         listed = [f"{name} {count}" for name, count in list(folders.items())[:SHOWN]]
         more = ", ..." if len(folders) > SHOWN else ""
-        what = f"{images.location} holds images of several folders ({', '.join(listed)}{more})"
+        finding = f"{images.location} holds images of several folders ({', '.join(listed)}{more})"
     else:
-        what = (
+        finding = (
             f"{np.count_nonzero(~normal)} of {len(images)} images of {images.location} are "
             "unlabelled and the others normal "
             f"(the first unlabelled one is {images.ids[int(np.argmin(normal))]})"
         )
     raise DataError(
-        f"{what}, and a detector learns from normal images alone; {_advice(images, folders)}"
+        f"{finding}, and a detector learns from normal images alone; {_advice(images, folders)}"
     )
 
 

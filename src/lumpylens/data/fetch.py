@@ -63,10 +63,10 @@ class DataSet:
         files = image_files(self, folder)
         if len({path.parent.parent for path in files.values()}) > 1:
             return "the class folders do not lie beside each other"
-        found = Counter(name.split("/")[0] for name in files)
+        counts = Counter(name.split("/")[0] for name in files)
         for kind, count in self.counts.items():
-            if found[kind] != count:
-                return f"{found[kind]} images in {kind} where {count} are expected"
+            if counts[kind] != count:
+                return f"{counts[kind]} images in {kind} where {count} are expected"
         if content_digest(files) != self.digest:
             return "the number of images is right but their content differs"
         return ""

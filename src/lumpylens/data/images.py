@@ -310,13 +310,13 @@ class LensImages(Sequence[LensImage]):
         on_image : callable, optional
             Called once for each image, for progress bars.
         """
-        held: dict[Hashable, list[tuple[int, LensImage]]] = {}
+        waiting: dict[Hashable, list[tuple[int, LensImage]]] = {}
         for position, item in self._readable(shape, {} if failed is None else failed, on_image):
-            given = (item.noise is not None, None if item.psf is None else item.psf.shape)
-            held.setdefault(given, []).append((position, item))
-            if sum(map(len, held.values())) == size:
-                yield stacked(held.pop(max(held, key=lambda kind: len(held[kind]))))
-        yield from map(stacked, held.values())
+            parts = (item.noise is not None, None if item.psf is None else item.psf.shape)
+            waiting.setdefault(parts, []).append((position, item))
+            if sum(map(len, waiting.values())) == size:
+                yield stacked(waiting.pop(max(waiting, key=lambda kind: len(waiting[kind]))))
+        yield from map(stacked, waiting.values())
 
     def _readable(
         self,
@@ -350,22 +350,22 @@ class LensImages(Sequence[LensImage]):
             If one cannot be read or has another shape, or they need too much memory.
         """
         failed: dict[int, str] = {}
-        held: list[tuple[int, LensImage]] = []
+        readable: list[tuple[int, LensImage]] = []
         for position, item in self._readable(shape, failed):
-            if not held and item.image is not None:
+            if not readable and item.image is not None:
                 height, width = item.image.shape
                 if reason := memory_defect(len(self), height, width):
                     raise DataError(f"{self.location}: {reason}")
-            held.append((position, item))
+            readable.append((position, item))
         if failed:
             first = min(failed)
             raise DataError(
                 f"{len(failed)} of {len(self)} images of {self.location} cannot be used; "
                 f"the first is {self.ids[first]}: {failed[first]}"
             )
-        if not held:
+        if not readable:
             raise DataError(f"no images in {self.location}")
-        return stacked(held)
+        return stacked(readable)
 
 
 def paths_of(data: Any) -> list[Path] | None:
@@ -390,13 +390,13 @@ def paths_of(data: Any) -> list[Path] | None:
     return None
 
 
-def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:
+def _flat_stack(values: ArrayLike, contents: str) -> NDArray[np.float32]:
     """Flatten (..., H, W) to float32 (n, H, W), or say why these are no `what`."""
     try:
         array, reason = as_float32(values)
     except (TypeError, ValueError) as problem:
-        raise DataError(f"{what} must be an array of numbers: {problem}") from None
+        raise DataError(f"{contents} must be an array of numbers: {problem}") from None
     reason = reason or stack_defect(array.shape)
     if reason:
-        raise DataError(f"{what} must have shape (..., height, width): {reason}")
+        raise DataError(f"{contents} must have shape (..., height, width): {reason}")
     return array.reshape(-1, *array.shape[-2:])

@@ -83,12 +83,12 @@ def split_title(title: str) -> tuple[str, Kind | None]:
             chosen = words[-count:] if last_first else words[:count]
             kind = KINDS.get("_".join(word.group().lower() for word in chosen))
             if kind is not None and (last_first or kind is not Kind.OTHER):
-                rest = title[: chosen[0].start()] if last_first else title[chosen[-1].end() :]
-                return rest.strip("_-. "), kind
-    band = next((found for found in BAND.finditer(title) if found.end() == len(title)), None)
+                base = title[: chosen[0].start()] if last_first else title[chosen[-1].end() :]
+                return base.strip("_-. "), kind
+    band = next((word for word in BAND.finditer(title) if word.end() == len(title)), None)
     if band is not None and band.start() > 0:
         separator = title[band.start() - 1]
-        rest, kind = split_title(title[: band.start() - 1])
+        base, kind = split_title(title[: band.start() - 1])
         if kind is not None:
-            return f"{rest}{separator}{band.group()}", kind
+            return f"{base}{separator}{band.group()}", kind
     return title, None

@@ -98,17 +98,17 @@ def kernel_on_grid(
     # An even number of pixels has none in the middle; binning a finer kernel makes one.
     finer_ones = [pair for pair in fitting if pair[1] > 1]
     kernel, factor = (ready or finer_ones or fitting)[-1]
-    own = kernel.pixel_scale_arcsec
+    kernel_scale = kernel.pixel_scale_arcsec
     if factor == 1:
-        if pixel_scale_arcsec is None and own is not None:
+        if pixel_scale_arcsec is None and kernel_scale is not None:
             return kernel.values, (
-                f"the pixel scale is not known; the PSF, of {own:.6g} arcsec per pixel, is taken "
-                "to be sampled like the image"
+                f"the pixel scale is not known; the PSF, of {kernel_scale:.6g} arcsec per pixel, "
+                "is taken to be sampled like the image"
             )
         if abs(_factor(kernel, pixel_scale_arcsec) - 1) > NO_DIFFERENCE:
             return kernel.values, (
-                f"the PSF, of {own:.6g} arcsec per pixel, is taken as it is for an image of "
-                f"{pixel_scale_arcsec:.6g}"
+                f"the PSF, of {kernel_scale:.6g} arcsec per pixel, is taken as it is for an image "
+                f"of {pixel_scale_arcsec:.6g}"
             )
         return kernel.values, ""
     finer = f"the PSF is sampled {factor} times finer than the image"

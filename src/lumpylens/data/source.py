@@ -138,10 +138,10 @@ class DecodedSource:
         if image is None:
             image = self.source.load(position)
             arrays = {"image": image.image, "noise": image.noise, "psf": image.psf}
-            held = {name: array for name, array in arrays.items() if array is not None}
-            if self.budget.spend(sum(array.nbytes for array in held.values())):
+            present = {name: array for name, array in arrays.items() if array is not None}
+            if self.budget.spend(sum(array.nbytes for array in present.values())):
                 # A copy: a reader may give a view, which would hold the array of a whole file.
-                copies: dict[str, Any] = {name: array.copy() for name, array in held.items()}
+                copies: dict[str, Any] = {name: array.copy() for name, array in present.items()}
                 image = self._decoded[position] = replace(image, **copies)
         return image
 

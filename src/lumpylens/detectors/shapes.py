@@ -100,19 +100,21 @@ class Shapes:
             return ""
         mean = values.mean(axis=0)
         angle, size = self.distances(mean) > self.limits(len(values))
-        said = []
+        sentences = []
         if angle:
-            said.append(
+            sentences.append(
                 f"not oriented as the training images are (on average {_orientation(mean)}, theirs "
                 f"{_orientation(self.mean)}): were they turned or mirrored?"
             )
         if size:
             percent = 100 * math.expm1(mean[SIZE] - self.mean[SIZE])
             word = "larger" if percent > 0 else "smaller"
-            said.append(
+            sentences.append(
                 f"{abs(percent):.0f} % {word} than the training images: have they another scale?"
             )
-        return f"these images, taken together, are {' They are '.join(said)}" if said else ""
+        return (
+            f"these images, taken together, are {' They are '.join(sentences)}" if sentences else ""
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it, as named arrays."""

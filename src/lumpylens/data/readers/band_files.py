@@ -73,18 +73,18 @@ def one_band_of(paths: Sequence[Path], band: str | None, location: str) -> OneBa
         If no band is asked for and none is the default, or no file is of the one asked for.
     """
     in_bands = files_in_bands(paths)
-    images = {path: found for path, found in in_bands.items() if is_image(path)}
+    images = {path: in_band for path, in_band in in_bands.items() if is_image(path)}
     if not images:
         return OneBand()
-    there = sorted({found.band for found in images.values()})
-    shown = ", ".join(there)
-    wanted = matching(there, EUCLID if band is None else band)
+    bands = sorted({in_band.band for in_band in images.values()})
+    shown = ", ".join(bands)
+    wanted = matching(bands, EUCLID if band is None else band)
     if not wanted:
         raise DataError(refusal(images, band, shown, location))
-    left_out = {path for path, found in in_bands.items() if found.band != wanted}
+    left_out = {path for path, in_band in in_bands.items() if in_band.band != wanted}
     lenses: dict[Path, list[Path]] = defaultdict(list)
-    for path, found in images.items():
-        lenses[found.lens].append(path)
+    for path, in_band in images.items():
+        lenses[in_band.lens].append(path)
     missing = {
         files[0]: f"no bands to choose {wanted!r} from: it holds "
         + ", ".join(sorted({images[path].band for path in files}))
@@ -104,9 +104,9 @@ def one_band_of(paths: Sequence[Path], band: str | None, location: str) -> OneBa
     )
 
 
-def matching(there: Iterable[str], band: str) -> str:
+def matching(bands: Iterable[str], band: str) -> str:
     """The band of this name; only where none is written alike, one in other letters."""
-    alike = [name for name in there if name.casefold() == band.casefold()]
+    alike = [name for name in bands if name.casefold() == band.casefold()]
     return band if band in alike else next(iter(alike), "")
 
 
@@ -133,12 +133,12 @@ def files_in_bands(paths: Sequence[Path]) -> dict[Path, InBand]:
     for path in paths:
         by_folder[path.parent].append(path)
         by_folder_above[path.parent.parent].append(path)
-    found: dict[Path, InBand] = {}
+    in_bands: dict[Path, InBand] = {}
     for files in by_folder.values():
-        found |= told_apart(files, last_band_of) or told_apart(files, first_band_of)
+        in_bands |= told_apart(files, last_band_of) or told_apart(files, first_band_of)
     for files in by_folder_above.values():
-        found |= told_apart(files, band_of_folder)
-    return found
+        in_bands |= told_apart(files, band_of_folder)
+    return in_bands
 
 
 def told_apart(
@@ -148,13 +148,13 @@ def told_apart(
     in_bands: dict[Path, InBand] = {}
     bands: dict[Path, set[str]] = defaultdict(set)
     for path in files:
-        found = band_of(path)
-        if found is not None:
-            in_bands[path] = found
+        in_band = band_of(path)
+        if in_band is not None:
+            in_bands[path] = in_band
         if is_image(path):
-            if found is None:
+            if in_band is None:
                 return {}
-            bands[found.lens].add(found.band)
+            bands[in_band.lens].add(in_band.band)
     return in_bands if any(len(of_lens) > 1 for of_lens in bands.values()) else {}
 
 

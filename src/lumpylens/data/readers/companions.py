@@ -129,7 +129,7 @@ def group_cutouts(paths: Sequence[Path], root: Path) -> tuple[list[Cutout], list
     ]
     used = {companion.path for cutout in cutouts for companion in (cutout.noise, cutout.psf)
             if companion is not None}  # fmt: skip
-    left_over += [own for own in companions.values() if own.path not in used]
+    left_over += [companion for companion in companions.values() if companion.path not in used]
     return cutouts, left_over
 
 

@@ -73,7 +73,7 @@ class DataFiles:
     def _root_name(self) -> str:
         return self.root.resolve().name
 
-    def refuse_band(self, there: str) -> None:
+    def refuse_band(self, contents: str) -> None:
         """Refuse `band` for a format that has none.
 
         Parameters
@@ -88,7 +88,7 @@ class DataFiles:
         """
         if self.band is not None:
             raise DataError(
-                f"{self.location} has no bands to choose {self.band!r} from: it holds {there}"
+                f"{self.location} has no bands to choose {self.band!r} from: it holds {contents}"
             )
 
     def name(self, path: Path) -> str:

@@ -148,8 +148,8 @@ def about_left_over(left_over: Sequence[Companion], files: DataFiles) -> list[st
     remarks = []
     for kind in dict.fromkeys(companion.kind for companion in left_over):
         paths = [companion.path for companion in left_over if companion.kind is kind]
-        what = f"{len(paths)} files such as" if len(paths) > 1 else "1 file,"
-        remarks.append(f"not used: {what} {files.name(paths[0])} ({kind})")
+        number = f"{len(paths)} files such as" if len(paths) > 1 else "1 file,"
+        remarks.append(f"not used: {number} {files.name(paths[0])} ({kind})")
     return remarks
 
 
@@ -200,10 +200,10 @@ def noise_of(
         kind: Kind | None = plane.kind if plane.kind in NOISE_KINDS else beside.kind
         words = f"{beside.stem} {plane.title}"
     else:
-        held = [plane for kind in NOISE_KINDS for plane in chosen.companions.get(kind, [])]
-        if not held:
+        noise_planes = [plane for kind in NOISE_KINDS for plane in chosen.companions.get(kind, [])]
+        if not noise_planes:
             return Part()
-        plane = held[0]
+        plane = noise_planes[0]
         kind, values, words = plane.kind, plane.values(), plane.title
     stated = str(plane.header.get("UTYPE") or "")
     if stated == "UnknownUncertainty":
@@ -251,11 +251,11 @@ def companion_planes(
     planes = planes_in(read_file(companion.path).hdus)
     for kind in kinds:
         called = [plane for plane in planes if plane.kind is kind]
-        own = [plane for plane in called if band and plane.band.casefold() == band.casefold()]
-        if own or called:
-            if kind is not Kind.PSF and len(own or called) > 1:
+        in_band = [plane for plane in called if band and plane.band.casefold() == band.casefold()]
+        if in_band or called:
+            if kind is not Kind.PSF and len(in_band or called) > 1:
                 break
-            return own or called
+            return in_band or called
     return [choose_planes(planes, band if len(planes) > 1 else None).image]
 
 

@@ -78,8 +78,8 @@ def psf_beside(path: Path) -> Path | None:
     """The file that holds the PSF of a file called ``image_...``."""
     if not path.stem.startswith("image_"):
         return None
-    rest = path.stem.removeprefix("image_")
-    names = (n.format(rest=rest, stem=path.stem, ending=path.suffix) for n in NAMES_OF_PSF)
+    lens_and_band = path.stem.removeprefix("image_")
+    names = (n.format(rest=lens_and_band, stem=path.stem, ending=path.suffix) for n in NAMES_OF_PSF)
     candidates = (path.with_name(name) for name in names)
     return next((file for file in candidates if file != path and file.is_file()), None)
 
@@ -116,13 +116,13 @@ def bands_of_lenses(paths: Sequence[Path], band: str | None) -> tuple[list[Path]
             chosen.append(path)
     for files in lenses.values():
         wanted = [p for name, p in files if band is None or name.casefold() == band.casefold()]
-        there = ", ".join(name for name, _ in files)
+        bands = ", ".join(name for name, _ in files)
         if len(wanted) == 1:
             chosen += wanted
         elif wanted:
-            refused[wanted[0]] = f"several bands of one lens: {there}; choose one with --band"
+            refused[wanted[0]] = f"several bands of one lens: {bands}; choose one with --band"
         else:
-            refused[files[0][1]] = f"no bands to choose {band!r} from: it holds {there}"
+            refused[files[0][1]] = f"no bands to choose {band!r} from: it holds {bands}"
     return sorted(chosen), refused
 
 

@@ -107,16 +107,16 @@ class ParquetSource:
         """The cells of one row that matter, with numbers in the type of their column."""
         group = bisect_right(self.group_starts, position) - 1
         # Threads may share this object: what is returned never comes from the attribute.
-        held = self._last
-        if held is None or held[:2] != (os.getpid(), group):
+        last = self._last
+        if last is None or last[:2] != (os.getpid(), group):
             from pyarrow.parquet import ParquetFile
 
             with ParquetFile(self.path) as file:
                 table = file.read_row_group(group, columns=[self.column, *self.beside])
-            held = (os.getpid(), group, table)
-            self._last = held
+            last = (os.getpid(), group, table)
+            self._last = last
         at = position - self.group_starts[group]
-        return {name: cell_of(held[2][name][at]) for name in held[2].column_names}
+        return {name: cell_of(last[2][name][at]) for name in last[2].column_names}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -177,12 +177,16 @@ def open_table(files: DataFiles, path: Path) -> ParquetSource:
     except DAMAGE as problem:
         raise DataError(f"not a whole Parquet file: {plain(problem)}") from None
     count = sum(groups)
-    given = next((known[name] for name in IDS if name in known), None)
+    stored_ids = next((known[name] for name in IDS if name in known), None)
     name = files.name(path)
     has_ids = False
     ids = [name] if count == 1 else [f"{name}[{k}]" for k in range(count)]
-    if given is not None and None not in given and len(set(map(str, given))) == count:
-        ids = [str(item) if files.alone else f"{name}[{item}]" for item in given]
+    if (
+        stored_ids is not None
+        and None not in stored_ids
+        and len(set(map(str, stored_ids))) == count
+    ):
+        ids = [str(item) if files.alone else f"{name}[{item}]" for item in stored_ids]
         has_ids = True
     source = ParquetSource(
         path,
@@ -203,15 +207,17 @@ def open_table(files: DataFiles, path: Path) -> ParquetSource:
 
 def choose_column(schema: Any, band: str | None) -> str:
     """Name of the column that holds the images."""
-    held = [item.name for item in schema if holds_images(item.type) and item.name not in COMPANIONS]
+    columns = [
+        item.name for item in schema if holds_images(item.type) and item.name not in COMPANIONS
+    ]
     for wanted in (band, "image", "images"):
-        if wanted in held:
+        if wanted in columns:
             return str(wanted)
-    if len(held) == 1:
-        return str(held[0])
-    if held:
+    if len(columns) == 1:
+        return str(columns[0])
+    if columns:
         raise NoImagesError(
-            f"has several columns of images: {listed(held)}; choose one by its name with --band"
+            f"has several columns of images: {listed(columns)}; choose one by its name with --band"
         )
     raise NoImagesError(f"has no column of images; it has {listed(schema.names)}")
 

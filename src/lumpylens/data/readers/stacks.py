@@ -74,14 +74,14 @@ class LastOpened:
     def __call__(self, path: Path) -> Stack:
         """The arrays of a file."""
         # Threads may share this object: what is returned never comes from the attribute.
-        held = self._last
-        if held is None or held[:2] != (os.getpid(), path):
+        last = self._last
+        if last is None or last[:2] != (os.getpid(), path):
             stack = self.opener(path, self.band)
             if self.band is not None and not stack.of_band:
                 stack = of_band(stack, self.band)
-            held = (os.getpid(), path, stack)
-            self._last = held
-        return held[2]
+            last = (os.getpid(), path, stack)
+            self._last = last
+        return last[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -160,11 +160,11 @@ def _one_of(array: Any, position: int, count: int) -> Any:
     """The entry that belongs to one image, from one for each or one for all."""
     if array is None:
         return None
-    own = tuple(array.shape[:-2])
-    entries = math.prod(own)
+    leading = tuple(array.shape[:-2])
+    entries = math.prod(leading)
     if entries not in (1, count):
         raise DataError(f"an array of shape {tuple(array.shape)} lies beside {count} images")
-    return array[np.unravel_index(position if entries > 1 else 0, own)]
+    return array[np.unravel_index(position if entries > 1 else 0, leading)]
 
 
 def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -> ImageSource:
@@ -242,30 +242,32 @@ def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource
 
 def _file_label(files: DataFiles, path: Path) -> int:
     """Label of the folder; a stack may itself be called ``no_sub.npy`` or ``sub.npy``."""
-    own = label_of([path.stem])
-    return files.label(path) if own == UNKNOWN else own
+    of_name = label_of([path.stem])
+    return files.label(path) if of_name == UNKNOWN else of_name
 
 
 def _ids(files: DataFiles, path: Path, stack: Stack) -> list[str]:
     name = files.name(path)
     if stack.ids is not None:
-        given = [item.decode() if isinstance(item, bytes) else str(item) for item in stack.ids.flat]
-        if len(given) != stack.count:
-            raise DataError(f"{stack.count} images but {len(given)} ids")
-        repeated = [item for item, times in Counter(given).items() if times > 1]
+        stored = [
+            item.decode() if isinstance(item, bytes) else str(item) for item in stack.ids.flat
+        ]
+        if len(stored) != stack.count:
+            raise DataError(f"{stack.count} images but {len(stored)} ids")
+        repeated = [item for item, times in Counter(stored).items() if times > 1]
         if repeated:
             raise DataError(f"ids are not unique: {listed(repeated)}")
-        return given if files.alone else [f"{name}[{item}]" for item in given]
+        return stored if files.alone else [f"{name}[{item}]" for item in stored]
     return [name] if not stack.leading else [f"{name}[{i}]" for i in range(stack.count)]
 
 
 def _labels(stack: Stack, otherwise: int) -> list[int]:
     if stack.labels is None:
         return [otherwise] * stack.count
-    given = stack.labels.ravel()
-    if len(given) != stack.count:
-        raise DataError(f"{stack.count} images but {len(given)} labels")
-    return [_label(item) for item in given.tolist()]
+    stored = stack.labels.ravel()
+    if len(stored) != stack.count:
+        raise DataError(f"{stack.count} images but {len(stored)} labels")
+    return [_label(item) for item in stored.tolist()]
 
 
 def _label(item: Any) -> int:
@@ -312,10 +314,10 @@ def choose_images(shapes: Mapping[str, Sequence[int]], band: str | None = None) 
     candidates = named or large
     if len(candidates) == 1:
         return candidates[0]
-    found = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    arrays = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
     advice = "; if they are bands, choose one by its name with --band" if len(large) > 1 else ""
     raise DataError(
-        f"needs one array called images with axes (..., height, width); found {found}{advice}"
+        f"needs one array called images with axes (..., height, width); found {arrays}{advice}"
     )
 
 

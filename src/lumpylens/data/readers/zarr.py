@@ -42,8 +42,8 @@ def read_zarr(path: Path, band: str | None) -> Stack:
         store = zarr.open(str(path), mode="r")
         arrays: dict[str, Any] = {"images": store}
         if isinstance(store, zarr.Group):
-            held = sorted(store.members(max_depth=None))
-            arrays = {name: item for name, item in held if isinstance(item, zarr.Array)}
+            members = sorted(store.members(max_depth=None))
+            arrays = {name: item for name, item in members if isinstance(item, zarr.Array)}
     except DAMAGE as problem:
         raise DataError(f"not a whole Zarr store: {one_line(problem)}") from None
     shapes = {name: item.shape for name, item in arrays.items()}
