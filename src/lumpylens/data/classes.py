@@ -16,6 +16,7 @@ NAMES_OF_NORMAL = ("no_sub", "no", "good", "normal", "smooth")
 """What folders of normal images are called, for advice alone: only ``no_sub`` is a label."""
 
 SHOWN = 6
+"""Folders that a message names."""
 
 
 def class_folders(images: LensImages) -> dict[str, int]:
@@ -59,7 +60,7 @@ def refuse_anomalies(images: LensImages) -> LensImages:
 
 
 def _advice(images: LensImages, folders: dict[str, int]) -> str:
-    """Which folder or file to learn from, if its name or labels tell."""
+    """Advice which folder or file to learn from, by names or labels if there are any."""
     labelled = [images.ids[k] for k in np.flatnonzero(images.labels == NORMAL)[:1]]
     # A folder above the image, or the stack that holds it.
     places = [name.rpartition("/")[0] or name.rpartition("[")[0] for name in labelled]

@@ -28,6 +28,7 @@ PICTURES = (".jpg", ".jpeg", ".png")
 TIMEOUT_S = 30.0
 """Longest silence of a server."""
 RETRIES = 2
+"""Further attempts at a download that failed."""
 CHUNK_BYTES = 2**16
 
 
@@ -134,7 +135,7 @@ def fetch_data_set(
     timeout_s: float = TIMEOUT_S,
     retries: int = RETRIES,
 ) -> Path:
-    """Do what `fetch` does, for any data set.
+    """Download any data set, check it and put it in place, as `fetch` does.
 
     Parameters
     ----------

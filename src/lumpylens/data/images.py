@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import operator
 import warnings
@@ -24,6 +23,7 @@ from lumpylens.data.source import (
     DecodedSource,
     ImageSource,
     MemoryBudget,
+    paths_of,
 )
 from lumpylens.errors import DataError, DataWarning
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 DECODED_SHARE = 0.125
-"""Of the memory, for images that are kept decoded: half of what one stack of them may take."""
+"""Share of the memory for images that are kept decoded: half of what one stack may take."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -366,28 +366,6 @@ class LensImages(Sequence[LensImage]):
         if not readable:
             raise DataError(f"no images in {self.location}")
         return stacked(readable)
-
-
-def paths_of(data: Any) -> list[Path] | None:
-    """The files and folders that are meant, a pattern opened up; None if `data` is no path.
-
-    Raises
-    ------
-    DataError
-        If a pattern matches nothing.
-    """
-    if isinstance(data, Path):
-        return [data]
-    if isinstance(data, str):
-        if not glob.has_magic(data) or Path(data).exists():
-            return [Path(data)]
-        matches = sorted(glob.glob(str(Path(data).expanduser()), recursive=True))
-        if not matches:
-            raise DataError(f"no file matches {data}")
-        return [Path(match) for match in matches]
-    if isinstance(data, (list, tuple)) and all(isinstance(part, (str, Path)) for part in data):
-        return [path for part in data for path in paths_of(part) or ()]
-    return None
 
 
 def _flat_stack(values: ArrayLike, contents: str) -> NDArray[np.float32]:

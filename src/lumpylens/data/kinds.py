@@ -15,7 +15,7 @@ __all__ = ["BAND", "NOISE_KINDS", "Kind", "split_title"]
 
 
 class Kind(StrEnum):
-    """What pixels are; the value is what messages call them."""
+    """Kind of a map of pixels; its value is the name that messages use."""
 
     IMAGE = "image"
     NOISE = "noise map"

@@ -154,13 +154,13 @@ def _is_odd(kernel: Kernel) -> bool:
 
 
 def _sampled(values: NDArray[np.floating], factor: int) -> NDArray[np.floating]:
-    """Every `factor`-th pixel, counted from the middle; binning would blur by the pixel twice."""
+    """Every `factor`-th pixel, counted from the middle: binning would blur by the pixel twice."""
     first = [(length // 2) % factor for length in values.shape]
     return values[first[0] :: factor, first[1] :: factor]
 
 
 def _binned(values: NDArray[np.floating], factor: int) -> NDArray[np.floating]:
-    """Sums over blocks, of which the middle one has the middle of the kernel in its middle.
+    """Sums over blocks; the middle of the kernel is in the middle of the central block.
 
     Pixels that lie in two blocks are shared between them, as is needed where an odd number of
     pixels is binned by an even factor or the other way round. Beyond the edge there is nothing.

@@ -16,6 +16,7 @@ from lumpylens.data.readers.companions import Companion, Cutout
 __all__ = ["observations"]
 
 LARGEST_TEMPLATE_BYTES = 2**24
+"""A larger JSON file is no template: those have numbers and names of files, and no pixels."""
 
 
 def observations(folders: Iterable[Path]) -> list[Cutout]:

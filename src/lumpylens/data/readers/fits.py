@@ -62,7 +62,7 @@ class FitsSource:
         return LensImage.checked(name, label=label, **parts)
 
     def _parts(self, cutout: Cutout) -> dict[str, Any]:
-        """What `LensImage.checked` takes."""
+        """Arguments of `LensImage.checked`."""
         file = read_file(cutout.path)
         chosen = choose_planes(planes_in(file.hdus), self.band)
         image, header = chosen.image.values(), chosen.image.header
@@ -172,7 +172,7 @@ def refuse_missing_band(cutouts: Sequence[Cutout], files: DataFiles) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """A noise map or PSF, what it was made of, and what is to be said of it."""
+    """A noise map or PSF, the planes that it was made of, and remarks on it."""
 
     values: NDArray[Any] | None = None
     planes: Sequence[Plane] = ()
@@ -236,7 +236,7 @@ def psf_of(
 
 @contextlib.contextmanager
 def named(companion: Companion) -> Iterator[None]:
-    """Let the defects of a companion name it."""
+    """Put the companion's name before what is wrong with it."""
     try:
         with reading():
             yield

@@ -29,7 +29,7 @@ EUCLID = "VIS"
 """Euclid's band of the lens: its cutouts hold up to eight more, most of them from the ground."""
 
 MOST_BANDS = 32
-"""Of one cube."""
+"""Images of one cube that may be bands; cubes with more are spectra or series."""
 
 
 class BandError(DataError):
@@ -257,7 +257,7 @@ def _of_band(planes: Iterable[Plane], kind: Kind, band: str, images: int) -> lis
 
 
 def _labels(sets: Sequence[Mapping[Kind, list[Plane]]]) -> list[str]:
-    """A name for each image that tells it from the others."""
+    """Names that tell the images from each other."""
     images = [parts[Kind.IMAGE][0] for parts in sets]
     if len(images) == 1:
         return [images[0].band or _filter_of(sets[0]) or images[0].title]

@@ -43,7 +43,8 @@ OBJECT = struct.Struct("<H6xQ")
 GZIP = 1
 """The library's number for this filter."""
 PLACE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
-"""Of a text. Files whose addresses have other than 8 bytes are refused by what this gives."""
+"""Place of a text in the file. Where addresses have other than 8 bytes, places read like this lie
+nowhere in the file, and it is refused."""
 
 
 def open_hdf5(files: DataFiles) -> ImageSource:

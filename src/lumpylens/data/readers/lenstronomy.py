@@ -140,7 +140,7 @@ class NoiseModel:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the image."""
+        """Shape of the image."""
         return tuple(self.image.shape)
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ class PsfOnGrid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As stored."""
+        """Shape of the kernel as it is stored."""
         return tuple(self.kernel.shape)
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[np.floating]:
@@ -180,7 +180,7 @@ class PsfFile:
     pixel_scale_arcsec: float | None
 
     shape = (1, 1)
-    """One, whatever its size."""
+    """That of one PSF for all images; its true size is known when it is read."""
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[np.floating]:
         import h5py

@@ -75,7 +75,7 @@ class ParquetSource:
         return image
 
     def known(self, position: int) -> dict[str, Any]:
-        """What `LensImage.checked` takes of a row."""
+        """Arguments of `LensImage.checked` from one row."""
         row = self._row(position)
         cell = row.pop(self.column)
         if isinstance(cell, dict):

@@ -110,7 +110,7 @@ class StackSource:
 
     @property
     def remarks(self) -> Sequence[str]:
-        """That a few planes may be bands."""
+        """A sentence on planes that may be bands; none if there are no such planes."""
         if not self.planes:
             return []
         return [
@@ -134,7 +134,7 @@ class StackSource:
         return image
 
     def _known(self, position: int) -> dict[str, Any]:
-        """What `LensImage.checked` takes of one image."""
+        """Arguments of `LensImage.checked` for one image."""
         stack = self.opened(self.path)
         if stack.complete is not None and position >= stack.complete:
             raise DataError("the file is cut off before the end of this image")
@@ -386,7 +386,7 @@ def listed(parts: Iterable[str]) -> str:
 
 
 def plain(problem: BaseException) -> str:
-    """What a library says, in a few words."""
+    """Text of an exception, in one line."""
     if isinstance(problem, MemoryError):
         return "not enough memory"
     return system_reason(problem) if isinstance(problem, OSError) else one_line(problem)
