@@ -208,6 +208,8 @@ def test_a_notebook_shows_figures_and_reasons(found: Explanations) -> None:
 def test_a_data_frame_has_every_score_and_its_p_value(found: Explanations) -> None:
     frame = found.to_pandas()
     assert frame["id"].tolist() == [one.id for one in found]
+    assert frame["where"].tolist() == [one.peak_words for one in found]
+    assert frame["where"][5].endswith("row 0 is at the bottom")
     assert frame["p_anomaly_score"][5] == found[5].scores[0].p_value
     assert np.isnan(frame["anomaly_score"][1])
     assert "constant" in frame["error"][1]
