@@ -14,14 +14,14 @@ from PIL import Image
 
 from lumpylens.report.explained import number_of, residual_span, scale_of
 from lumpylens.report.strips import display
-from lumpylens.results.explanation import Explanation, PositionMap
+from lumpylens.results.explanation import Explanation
 
 __all__ = ["PALETTES", "explanation_parts", "gradient", "write_picture"]
 
 LIGHT_PALETTE, RESIDUAL_PALETTE = "magma", "RdBu_r"
 PALETTES = (LIGHT_PALETTE, RESIDUAL_PALETTE, "PuOr_r", "viridis_r")
-FAINTEST = 0.04
-"""Share of the range of a diverging map below which its colour is left out. By eye."""
+OPAQUE_FROM = 0.3
+"""Share of a diverging map's range from which colours hide the light below. By eye."""
 COLOURS = 255
 """Colours of an image; of the 256 of a palette, one is kept for unknown pixels."""
 
@@ -31,14 +31,27 @@ def gradient(palette: str) -> list[str]:
     return [to_hex(matplotlib.colormaps[palette](part)) for part in np.linspace(0, 1, 9)]
 
 
-def write_picture(unit: NDArray[Any], palette: str, path: Path) -> None:
-    """Write values on [0, 1] as a PNG with a palette, row 0 at the bottom; NaN is transparent."""
+def write_picture(
+    unit: NDArray[Any], palette: str, path: Path, *, see_through: bool = False
+) -> None:
+    """Write values on [0, 1] as a PNG with a palette, row 0 at the bottom; NaN is transparent.
+
+    Parameters
+    ----------
+    unit : ndarray, shape (H, W)
+    palette : str
+    path : Path
+    see_through : bool
+        Colours near the middle of the palette are transparent, too, the middle itself wholly.
+    """
     values = np.asarray(unit, dtype=np.float64)[::-1]
     steps = np.clip(np.nan_to_num(values) * (COLOURS - 1), 0, COLOURS - 1).round() + 1
     picture = Image.fromarray(np.where(np.isfinite(values), steps, 0).astype(np.uint8))
-    shades = matplotlib.colormaps[palette](np.linspace(0, 1, COLOURS))[:, :3]
+    places = np.linspace(0, 1, COLOURS)
+    shades = matplotlib.colormaps[palette](places)[:, :3]
     picture.putpalette(b"\0\0\0" + (255 * shades).round().astype(np.uint8).tobytes())
-    picture.save(path, transparency=0)
+    opacity = np.clip(np.abs(2 * places - 1) / OPAQUE_FROM, 0, 1) if see_through else places**0
+    picture.save(path, transparency=b"\0" + (255 * opacity).round().astype(np.uint8).tobytes())
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Panel:
     ends: tuple[str, str] = ("", "")
     ring: bool = False
     peak: bool = False
+    see_through: bool = False
 
 
 def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict[str, Any]:
@@ -70,7 +84,7 @@ def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict
     panels = []
     for panel in panels_of(explanation):
         file = f"{stem}-{panel.name}.png"
-        write_picture(panel.values, panel.palette, folder / file)
+        write_picture(panel.values, panel.palette, folder / file, see_through=panel.see_through)
         panels.append(
             {
                 "file": f"{folder.name}/{file}",
@@ -163,23 +177,18 @@ def panels_of(explanation: Explanation) -> list[Panel]:
             Panel(
                 name=position_map.name,
                 title=position_map.title,
-                values=seen_through(position_map, unit_values(position_map.values, scale)),
+                values=unit_values(position_map.values, scale),
                 palette=palette,
                 extent=position_map.extent_px,
                 unit=position_map.unit,
                 ends=(f"{scale.vmin:.3g}".replace("-", "−"), f"{scale.vmax:.3g}"),
                 ring=True,
                 peak=place == 0,
+                # Where a map knows nothing, the light shows; one that is known everywhere hides it.
+                see_through=position_map.diverging and bool(np.isfinite(position_map.values).all()),
             )
         )
     return panels
-
-
-def seen_through(position_map: PositionMap, unit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of a diverging map with those near zero left out, so that the light below shows."""
-    if not position_map.diverging:
-        return unit
-    return np.where(np.abs(unit - 0.5) < FAINTEST / 2, np.nan, unit)
 
 
 def unit_values(values: NDArray[np.float32], scale: Normalize) -> NDArray[np.float64]:
