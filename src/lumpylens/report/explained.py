@@ -16,7 +16,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from lumpylens.report.strips import display
+from lumpylens.report.pictures import display
 from lumpylens.report.style import LIGHT, Theme
 from lumpylens.results.explanation import Explanation, Peak, PositionMap, Surprise
 

@@ -6,55 +6,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize, to_hex
+from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
-from PIL import Image
 
 from lumpylens.report.explained import number_of, residual_span, scale_of
-from lumpylens.report.strips import display
+from lumpylens.report.pictures import DIFFERENCE_PALETTE, scale_bar, write_light, write_picture
 from lumpylens.results.explanation import Explanation
 
-__all__ = ["PALETTES", "explanation_parts", "gradient", "write_picture"]
-
-LIGHT_PALETTE, RESIDUAL_PALETTE = "magma", "RdBu_r"
-PALETTES = (LIGHT_PALETTE, RESIDUAL_PALETTE, "PuOr_r", "viridis_r")
-COLOURS = 255
-"""Colours of an image; of the 256 of a palette, one is kept for unknown pixels."""
-
-
-def gradient(palette: str) -> list[str]:
-    """Nine colours of a palette, for the bar beside an image."""
-    return [to_hex(matplotlib.colormaps[palette](part)) for part in np.linspace(0, 1, 9)]
-
-
-def write_picture(unit: NDArray[Any], palette: str, path: Path) -> None:
-    """Write values on [0, 1] as a PNG with a palette; NaN is transparent."""
-    values = np.asarray(unit, dtype=np.float64)
-    steps = np.clip(np.nan_to_num(values) * (COLOURS - 1), 0, COLOURS - 1).round() + 1
-    picture = Image.fromarray(np.where(np.isfinite(values), steps, 0).astype(np.uint8))
-    shades = matplotlib.colormaps[palette](np.linspace(0, 1, COLOURS))[:, :3]
-    picture.putpalette(b"\0\0\0" + (255 * shades).round().astype(np.uint8).tobytes())
-    picture.save(path, transparency=0)
+__all__ = ["explanation_parts"]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Values of one image, and how they are shown; see `explanation_parts`."""
+    """Values of one image, and how they are shown; without a palette they are light."""
 
     name: str
     title: str
     values: NDArray[Any]
-    palette: str
     extent: tuple[float, float, float, float]
+    palette: str = ""
     unit: str = ""
     ends: tuple[str, str] = ("", "")
     ring: bool = False
     peak: bool = False
 
 
-def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict[str, Any]:
+def explanation_parts(
+    explanation: Explanation, folder: Path, stem: str, pixel_scale_arcsec: float | None
+) -> dict[str, Any]:
     """Write the images of an explanation; return everything that the page shows of it.
 
     Parameters
@@ -64,29 +44,37 @@ def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict
         For the images.
     stem : str
         Start of the names of the images.
+    pixel_scale_arcsec : float or None
+        For the scale bar.
     """
+    assert explanation.image is not None
     panels = []
     for panel in panels_of(explanation):
         file = f"{stem}-{panel.name}.png"
-        write_picture(panel.values, panel.palette, folder / file)
+        if panel.palette:
+            write_picture(panel.values, panel.palette, folder / file)
+        else:
+            write_light(panel.values, explanation.image, folder / file)
         left, right, lower, upper = panel.extent
         panels.append(
             {
+                "name": panel.name,
                 "file": f"{folder.name}/{file}",
                 "title": panel.title,
                 "unit": panel.unit,
-                "palette": panel.palette if panel.ends[0] else "",
+                "palette": panel.palette,
                 "ends": panel.ends,
                 "box": [left, upper, right - left, lower - upper],
                 "ring": panel.ring,
                 "peak": panel.peak,
             }
         )
-    peak = explanation.peak
+    peak, view = explanation.peak, view_of(explanation)
     return {
         "sentence": explanation.sentence,
         "panels": panels,
-        "view": view_of(explanation),
+        "view": view,
+        "scale": scale_bar(view[2], pixel_scale_arcsec),
         "ring": explanation.ring_px,
         "peak": None if peak is None else [peak.column_px, peak.row_px],
         "peak_text": "" if peak is None else peak.text,
@@ -110,16 +98,15 @@ def view_of(explanation: Explanation) -> list[float]:
 
 
 def panels_of(explanation: Explanation) -> list[Panel]:
-    """Panels of an explanation, with values on [0, 1]."""
+    """Panels of an explanation; values that are not light are on [0, 1]."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
     height, width = image.shape
     whole = (-0.5, width - 0.5, height - 0.5, -0.5)
-    panels = [Panel("image", "image", display(image, image), LIGHT_PALETTE, whole)]
+    panels = [Panel("image", "image", image, whole)]
     if model is not None:
         title = "smooth model" if explanation.ring_px else "reconstruction"
-        shown = display(model, image)
-        panels.append(Panel("model", title, shown, LIGHT_PALETTE, whole, ring=True))
+        panels.append(Panel("model", title, model, whole, ring=True))
     if residual is not None:
         span = residual_span(explanation)
         ends, unit = (f"−{span:.3g}", f"+{span:.3g}"), "in its noise"
@@ -130,7 +117,7 @@ def panels_of(explanation: Explanation) -> list[Panel]:
                 name="residual",
                 title="image − model",
                 values=0.5 + 0.5 * residual / span,
-                palette=RESIDUAL_PALETTE,
+                palette=DIFFERENCE_PALETTE,
                 extent=whole,
                 unit=unit,
                 ends=ends,
@@ -147,7 +134,7 @@ def panels_of(explanation: Explanation) -> list[Panel]:
                 palette=palette,
                 extent=position_map.extent_px,
                 unit=position_map.unit,
-                ends=(f"{scale.vmin:.2g}", f"{scale.vmax:.2g}"),
+                ends=(f"{scale.vmin:.2g}".replace("-", "−"), f"{scale.vmax:.2g}"),
                 ring=True,
                 peak=place == 0,
             )

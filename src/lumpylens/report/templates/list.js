@@ -1,5 +1,3 @@
-"use strict";
-{
 const data = JSON.parse(document.getElementById("list-data").textContent);
 const rows = data.rows, total = rows.id.length, PAGE = 50, THUMBS = 24, NOTE = 2;
 const by = (id) => document.getElementById(id);
@@ -101,23 +99,14 @@ function download() {
 
 // -- table ----------------------------------------------------------------------------------
 
-const compare = {
-  "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
-  "=": (a, b) => a === b,
-};
-function conditions(text) {
-  return text.trim().split(/\s+/).filter(Boolean).map((word) => {
-    const parts = word.match(/^(\w+)(<=|>=|<|>|=)([-+]?[\d.]+(?:e[-+]?\d+)?)$/i);
-    if (parts && parts[1] in rows) {
-      const [, key, sign, limit] = parts;
-      return (row) => rows[key][row] !== null && compare[sign](rows[key][row], Number(limit));
-    }
-    const part = word.toLowerCase();
-    return (row) => `${rows.id[row]} ${note(row)}`.toLowerCase().includes(part);
-  });
-}
+const searched = rows.id.map((id, row) => `${id} ${note(row)}`.toLowerCase());
 function shown() {
-  const tests = conditions(by("query").value), show = by("show").value;
+  const isName = (word) => searched.some((words) => words.includes(word.toLowerCase()));
+  const {tests: wanted, problems} = filterOf(by("query").value, data.columns, isName);
+  by("query-problem").textContent = problems.join(" ");
+  by("query").setAttribute("aria-invalid", String(problems.length > 0));
+  const tests = wanted.map((test) => (row) => test((key) => key === "words" ? searched[row] : rows[key][row]));
+  const show = by("show").value;
   if (show === "selected") tests.push((row) => selected[row]);
   else if (show === "explained") tests.push((row) => row in data.explained);
   else if (show === "noted") tests.push((row) => note(row) !== "");
@@ -183,7 +172,7 @@ function gallery() {
   const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
   for (let row = before; row < end; row++) {
     const picture = data.thumbs[row]
-      ? element("img", {src: thumbnail(row), loading: "lazy", alt: "", width: 150, height: 150})
+      ? element("img", {src: thumbnail(row), className: "light", loading: "lazy", alt: "", width: 150, height: 150})
       : element("span", {className: "none"});
     const kind = data.labelled
       ? element("span", {className: rows.class[row], textContent: rows.class[row]}) : null;
@@ -200,39 +189,6 @@ function gallery() {
 
 // -- one image ------------------------------------------------------------------------------
 
-function panel(found, one) {
-  const picture = drawing("svg", {viewBox: found.view.join(" "), role: "img"});
-  picture.setAttribute("aria-label", one.title);
-  const [x, y, width, height] = one.box;
-  picture.append(drawing("image", {href: one.file, x, y, width, height, preserveAspectRatio: "none"}));
-  const under = found.panels.find((other) => other.ring && !other.palette);
-  if (one.ring && one.palette && under) {
-    // The light of the lens, so that eyes find their way between the pictures.
-    const [left, top, across, down] = under.box;
-    picture.prepend(drawing("image", {href: under.file, x: left, y: top, width: across, height: down,
-      preserveAspectRatio: "none", class: "under"}));
-  }
-  const thin = found.view[2] / 150;
-  if (one.ring && found.ring) {
-    const [cx, cy, r] = found.ring;
-    picture.append(drawing("circle", {cx, cy, r, fill: "none", stroke: one.palette ? "#000" : "#fff",
-      "stroke-width": thin / 1.5, "stroke-dasharray": `${2 * thin} ${2 * thin}`}));
-  }
-  if (one.peak && found.peak) {
-    const [cx, cy] = found.peak, arm = 5 * thin;
-    picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
-      stroke: "#000", "stroke-width": 1.5 * thin, fill: "none"}));
-  }
-  const figure = element("figure", {}, element("figcaption", {textContent: one.title}), picture);
-  if (one.palette) {
-    const ramp = element("div", {className: "ramp"});
-    ramp.style.background = `linear-gradient(to right, ${data.palettes[one.palette].join(",")})`;
-    figure.append(ramp, element("div", {className: "ends"},
-      element("span", {textContent: one.ends[0]}), element("span", {textContent: one.unit}),
-      element("span", {textContent: one.ends[1]})));
-  }
-  return figure;
-}
 function surprises(list) {
   const reach = 1.05 * Math.max(4, ...list.map(([, , sigma]) => Math.abs(sigma)));
   const at = (sigma) => `${50 + 50 * sigma / reach}%`, wide = (sigma) => `${50 * Math.abs(sigma) / reach}%`;
@@ -245,6 +201,11 @@ function surprises(list) {
       element("span", {className: "track"}, usual, bar),
       element("span", {className: "sigma", textContent: `${sigma > 0 ? "+" : ""}${sigma.toFixed(1)}σ`}));
   });
+}
+function plainPicture(row) {
+  if (!data.thumbs[row]) return {panels: []};
+  const {box, scale} = data.thumbs[row];
+  return {view: box, scale, panels: [{name: "image", title: "image", file: thumbnail(row), box}]};
 }
 function open(row) {
   const found = data.explained[row];
@@ -262,9 +223,8 @@ function open(row) {
   by("opened-scores").replaceChildren(...scores.map(([name, value, p]) => element("div", {},
     element("dt", {textContent: name}),
     element("dd", {}, value, element("small", {textContent: p})))));
-  const pictures = found ? found.panels.map((one) => panel(found, one))
-    : data.thumbs[row] ? [element("figure", {}, element("img", {src: thumbnail(row), alt: "image"}))] : [];
-  by("opened-panels").replaceChildren(...pictures);
+  const shown = found ?? plainPicture(row);
+  by("opened-panels").replaceChildren(...shown.panels.map((one) => panel(shown, one)));
   by("opened-peak").textContent = found && found.peak_text ? `+ ${found.peak_text}` : "";
   const bars = found ? surprises(found.surprises) : [];
   by("opened-surprises").replaceChildren(
@@ -300,10 +260,11 @@ by("opened").addEventListener("click", (event) => {
   if (event.target === by("opened")) by("opened").close();
 });
 by("opened").addEventListener("keydown", (event) => {
+  if (event.target.matches("select")) return; // arrows choose there
   if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
 });
+pictureSwitches();
 head();
 gallery();
 select();
-}
