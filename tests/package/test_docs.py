@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from lumpylens.detectors import DETECTORS
-from lumpylens.verbs.benchmark.table import PUBLISHED
+from lumpylens.report.comparison_table import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -28,11 +28,11 @@ from lumpylens.files.progress import counted
 from lumpylens.files.receipts import read_receipt
 from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_writable, whole_file
+from lumpylens.report.comparison import Comparison
+from lumpylens.report.comparison_table import PUBLISHED
 from lumpylens.results.metrics import FPRS, auc_interval
-from lumpylens.verbs.benchmark.comparison import Comparison
 from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class
 from lumpylens.verbs.benchmark.sets import simulated_set
-from lumpylens.verbs.benchmark.table import PUBLISHED
 
 __all__ = ["benchmark"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lumpylens.files.tables import html_table, pandas_frame
 from lumpylens.files.writing import whole_file
-from lumpylens.verbs.benchmark.table import markdown
+from lumpylens.report.comparison_table import markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
