@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mean_image import MeanImage, blobs
 from numpy.typing import NDArray
+from page_text import Page
 from PIL import Image
 
 from lumpylens.data.images import LensImages
@@ -71,31 +71,6 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def pixels_of(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGBA"))
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text outside of styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "img", "br", "source", "input"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data if not {"style", "script"} & set(self.open) else ""
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def test_page_is_well_formed_and_asks_nobody_for_anything(report: Path) -> None:
