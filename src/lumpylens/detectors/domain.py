@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageBatch
 from lumpylens.detectors.layout import LEAST_IMAGES, Layout
-from lumpylens.detectors.texture import Texture
+from lumpylens.detectors.texture import LEAST_SIDE, Texture
 
 __all__ = ["Domain", "to_unit_range"]
 
@@ -66,6 +66,7 @@ class Domain:
         ascending = sorted_pixels(images.pixels)
         values = brightness_quantiles(ascending)
         unit = to_unit_range(images.pixels)
+        enough = len(images) >= LEAST_IMAGES
         tables = images.jpeg_tables
         shared = bool(tables) and all(_same_table(table, tables[0]) for table in tables)
         return cls(
@@ -74,8 +75,8 @@ class Domain:
             one_value=float(one_value_shares(ascending).max()),
             flat_lines=float(flat_line_shares(images.pixels).max()),
             jpeg_table=tables[0] if shared else None,
-            texture=Texture.learn(unit) if len(images) >= LEAST_IMAGES else None,
-            layout=Layout.learn(unit) if len(images) >= LEAST_IMAGES else None,
+            texture=Texture.learn(unit) if enough and min(unit.shape[1:]) >= LEAST_SIDE else None,
+            layout=Layout.learn(unit) if enough else None,
         )
 
     def warnings(self, images: ImageBatch) -> list[str]:

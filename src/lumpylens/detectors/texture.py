@@ -9,10 +9,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Texture"]
+__all__ = ["LEAST_SIDE", "Texture"]
 
-WIDTHS_PX = (1, 2, 4)
-"""Gaussian blurs whose differences are the three scales that are compared."""
+SCALES_PX = (1, 2, 4)
+"""Sides of the squares that are compared with the square of twice the side in which they lie, as in
+a Haar transform: a tenth of the time that differences of Gaussian blurs need."""
 
 NAMES = (
     "the grain of its faint half at 1 pixel",
@@ -28,8 +29,11 @@ LEAST_RMS = 1e-4
 MARGIN = 0.25
 """How far, in widths of the training images' range, a logarithm may lie outside it."""
 
-BATCH = 8
-"""Images measured at once, so that the blurred copies stay in the cache: half the time of 256."""
+LEAST_SIDE = 2 * SCALES_PX[-1]
+"""Of an image, in pixels, so that it has a square of the coarsest scale."""
+
+BATCH = 16
+"""Images measured at once, so that their squares stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,31 @@ def measured(unit: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _measured(unit: NDArray[np.float32]) -> NDArray[np.float64]:
-    from scipy.ndimage import gaussian_filter
+    coarsest = 2 * SCALES_PX[-1]
+    height, width = (side - side % coarsest for side in unit.shape[1:])
+    mean, details = unit[:, :height, :width], []
+    for side in SCALES_PX:
+        mean, detail = _halved(mean)
+        details.append(side**2 * detail)
+    faint = mean <= np.median(mean, axis=(1, 2), keepdims=True)
+    # An image of few values may have no bright half.
+    pixels = coarsest**2 * np.stack([faint, ~faint]).sum(axis=(2, 3)).clip(min=1)
 
-    blurred = [gaussian_filter(unit, (0, width, width), mode="nearest") for width in WIDTHS_PX]
-    scales = [
-        np.square(finer - coarser, dtype=np.float64)
-        for finer, coarser in zip([unit, *blurred[:-1]], blurred, strict=True)
-    ]
-    faint = blurred[-1] <= np.median(blurred[-1], axis=(1, 2), keepdims=True)
+    logarithms = []
+    for detail in details:
+        times = detail.shape[1] // faint.shape[1]
+        inside = faint.repeat(times, axis=1).repeat(times, axis=2)
+        halves = np.stack([(detail * half).sum(axis=(1, 2)) for half in (inside, ~inside)])
+        logarithms.append(np.log(np.sqrt(halves / pixels) + LEAST_RMS))
+    grain, contrast = np.stack(logarithms, axis=-1)
+    return np.concatenate([grain, contrast[:, :-1] - contrast[:, -1:]], axis=1)
 
-    def rms(squares: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
-        # An image of few values may have no bright half.
-        number = np.maximum(where.sum(axis=(1, 2)), 1)
-        rms: NDArray[np.float64] = np.sqrt((squares * where).sum(axis=(1, 2)) / number)
-        return rms + LEAST_RMS
 
-    grain = [np.log(rms(squares, faint)) for squares in scales]
-    coarse = rms(scales[-1], ~faint)
-    sharpness = [np.log(rms(squares, ~faint) / coarse) for squares in scales[:-1]]
-    return np.stack([*grain, *sharpness], axis=1)
+def _halved(finer: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Means of squares of two by two values, and the sum of the squared differences from them."""
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    rows, steps = finer[:, ::2] + finer[:, 1::2], finer[:, ::2] - finer[:, 1::2]
+    left, right = rows[:, :, ::2], rows[:, :, 1::2]
+    detail = quarter * np.square(left - right)
+    detail += half * (np.square(steps[:, :, ::2]) + np.square(steps[:, :, 1::2]))
+    return quarter * (left + right), detail

@@ -141,7 +141,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
             "one_value": detector.domain.one_value,
             "flat_lines": detector.domain.flat_lines,
         },
-        "arrays": {name: _kind(array) for name, array in arrays.items()},
+        "arrays": {name: _kind(arrays[name]) for name in sorted(arrays)},
         "info": _without_none(model.info),
         "history": [{key: float(value) for key, value in row.items()} for row in detector.history],
     }
