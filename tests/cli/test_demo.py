@@ -8,7 +8,19 @@ import sys
 import pytest
 
 import lumpylens
-from lumpylens.verbs.demo import N_FRESH
+from lumpylens.verbs.demo import N_FRESH, Demonstration
+
+
+def test_a_demonstration_is_json_and_the_table_of_its_scores(tmp_path):
+    table = lumpylens.ScoreTable(id=["a", "b"], anomaly_score=[1.0, 2.0], error=["", ""],
+                                 warning=["", ""], p_value=[0.5, 0.1], q_value=[0.5, 0.2],
+                                 flag=[False, False], components={})  # fmt: skip
+    scores = table.write(tmp_path / "scores.csv")
+    demonstration = Demonstration(tmp_path, tmp_path, scores, tmp_path / "report.html", 0.9, 2, 1)
+    assert demonstration.to_pandas()["anomaly_score"].tolist() == [1.0, 2.0]
+    written = json.loads(demonstration.write(tmp_path / "demo.json").read_text(encoding="utf-8"))
+    assert (written["report"], written["auc"]) == (str(tmp_path / "report.html"), 0.9)
+    assert "flagged at a false-discovery rate of 0.05: 1 of 2" in demonstration._repr_html_()
 
 
 @pytest.mark.slow

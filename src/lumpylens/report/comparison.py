@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lumpylens.files.json_files import write_json
 from lumpylens.files.tables import html_table, pandas_frame
 from lumpylens.files.writing import whole_file
 from lumpylens.report.comparison_table import markdown
@@ -85,9 +85,7 @@ class Comparison:
         page = comparison_page(
             self.numbers, None if other is None else f"{other.numbers['name']}.html"
         )
-        with whole_file(place / f"{name}.json") as path:
-            text = json.dumps(self.numbers, indent=2)
-            path.write_text(text + "\n", encoding="utf-8")
+        write_json(self.numbers, place / f"{name}.json")
         with whole_file(place / f"{name}.html") as path:
             path.write_text(page, encoding="utf-8", errors="backslashreplace")
         with whole_file(place / f"{name}.md") as path:
