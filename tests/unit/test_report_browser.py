@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -325,20 +326,26 @@ def test_an_empty_selection_says_why_and_what_would_help(
     write(one(opened, "#fdr"), "2")
     said = one(opened, "#fdr-said").text
     assert said.startswith(
-        f"0 images selected by Benjamini-Hochberg. Fewer than {fewest} of 118 cannot be, and so "
-        f"many only if each scores above all 199 calibration images; {highest} do. "
-        f"From {lowest:.3g} % on some are. At this rate the {highest} highest would be if they "
-        "stayed above "
+        f"0 images selected by Benjamini-Hochberg. This rate needs at least {fewest} of the 118 "
+        f"images above all 199 calibration images; there are {highest}. "
+        f"From a rate of {lowest:.3g} % on, images are selected. With "
     )
-    enough = Calibration(np.arange(float(said.split()[-3])))
+    counted = re.search(
+        rf"With (\d+) calibration images, the {highest} highest images would be selected at this "
+        "rate if they scored above all of them.",
+        said,
+    )
+    assert counted
+    enough = Calibration(np.arange(float(counted[1])))
     assert enough.fewest_selected(0.02, 118) == highest
     assert not one(opened, "#download").is_enabled()
     write(one(opened, "#fdr"), "0.4")
-    assert "No image can be: 199 calibration images give no p-value below 1/200 = 0.5 %" in (
-        one(opened, "#fdr-said").text
+    assert (
+        "No image can be selected at this rate: 199 calibration images give no p-value below "
+        "1/200 = 0.5 %" in one(opened, "#fdr-said").text
     )
     write(one(opened, "#fdr"), f"{lowest + 0.01}")
-    assert "Fewer" not in one(opened, "#fdr-said").text
+    assert "needs" not in one(opened, "#fdr-said").text
 
 
 def test_the_slider_says_how_many_false_alarms_to_expect(
@@ -354,7 +361,7 @@ def test_the_slider_says_how_many_false_alarms_to_expect(
     low, high = model.calibration.expected_false_alarms(1 / 200, 118)
     said = one(opened, "#threshold-said").text
     assert said.startswith(f"{above} images reach a score of ")
-    assert f"about 0.59 false alarms would (95 %: {low} to {high})" in said
+    assert f"about 0.59 would reach it as false alarms (95 %: {low} to {high})" in said
     assert f"{above} images" in slider.get_attribute("aria-valuetext")
     before = one(opened, "#threshold-line").value_of_css_property("left")
     slider.send_keys(Keys.END)

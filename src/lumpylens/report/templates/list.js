@@ -39,15 +39,15 @@ function unselected(tested) {
   const highest = rows.p_value.filter((p) => within(p, floor)).length;
   const needed = Math.max(1, Math.ceil(tested * floor / rate() - 1e-9));
   const why = needed > tested
-    ? `No image can be: ${count(n, "calibration image")} give no p-value below 1/${n + 1} = ${percent(floor)}.`
-    : `Fewer than ${needed.toLocaleString("en")} of ${tested.toLocaleString("en")} cannot be, and so many only if each ` +
-      `scores above all ${count(n, "calibration image")}; ${highest.toLocaleString("en")} ${highest === 1 ? "does" : "do"}.`;
+    ? `No image can be selected at this rate: ${count(n, "calibration image")} give no p-value below 1/${n + 1} = ${percent(floor)}.`
+    : `This rate needs at least ${needed.toLocaleString("en")} of the ${count(tested, "image")} above all ` +
+      `${count(n, "calibration image")}; there ${highest === 1 ? "is" : "are"} ${highest.toLocaleString("en")}.`;
   const images = Math.ceil(tested / (highest * rate()) - 1e-9) - 1;
-  const calibrated = `above ${images.toLocaleString("en")} calibration images`;
-  const remedy = highest === 0 ? ""
-    : highest === 1 ? ` At this rate the highest would be if it stayed ${calibrated}.`
-    : ` At this rate the ${highest.toLocaleString("en")} highest would be if they stayed ${calibrated}.`;
-  return `${why} From ${percent(lowest)} on some are.${remedy}`;
+  const [which, stayed] = highest === 1 ? ["the highest image", "it scored"]
+    : [`the ${highest.toLocaleString("en")} highest images`, "they scored"];
+  const remedy = highest === 0 ? "" : ` With ${count(images, "calibration image")}, ${which} would be selected ` +
+    `at this rate if ${stayed} above all of them.`;
+  return `${why} From a rate of ${percent(lowest)} on, images are selected.${remedy}`;
 }
 
 function select() {
@@ -61,7 +61,7 @@ function select() {
   by("threshold-said").textContent =
     `${count(size(above), "image")} reach a score of ${number(threshold)} (p ≤ ${number(fpr)}). ` +
     `If all ${tested.toLocaleString("en")} were normal, about ${number(Number(expected.toPrecision(2)))} ` +
-    `false alarms would (95 %: ${low} to ${high}).` + classes(above);
+    `would reach it as false alarms (95 %: ${low} to ${high}).` + classes(above);
   by("slider").setAttribute("aria-valuetext", `score ${number(threshold)}, ${size(above)} images, ` +
     `about ${number(Number(expected.toPrecision(2)))} false alarms expected`);
   by("threshold-line").style.left = `${100 * x}%`;
