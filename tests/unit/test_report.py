@@ -24,11 +24,13 @@ from lumpylens.report import page, pictures
 from lumpylens.report.bins import shared_bins
 from lumpylens.report.evaluation import Evaluation
 from lumpylens.report.figures import power_of_ten
+from lumpylens.report.listing import write_listing
 from lumpylens.report.page import write_report
 from lumpylens.report.strips import residual_range, write_example
 from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.examples import Example
+from lumpylens.results.score_table import ScoreTable
 from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.evaluate import evaluate
 
@@ -176,6 +178,22 @@ def test_nothing_is_said_of_what_a_detector_lacks(
     for missing in ("Training and validation data", "total mass", "econstruct", "Blink"):
         assert missing not in found.text
     assert not re.search(r"\b(nan|None|inf)\b", found.text)
+
+
+def test_the_list_has_no_column_of_what_a_detector_lacks(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    def columns(table: ScoreTable) -> set[str]:
+        ranking = replace(evaluation.ranking, table=table, explanations={})
+        return {column["key"] for column in write_listing(ranking, tmp_path).data["columns"]}
+
+    table = evaluation.ranking.table
+    lacking = {**table.components, "reconstruction_mse": np.full(len(table), np.nan)}
+    none = np.full(len(table), np.nan)
+    whole = columns(table)
+    assert whole - columns(replace(table, components=lacking)) == {"reconstruction_mse"}
+    # what every table has stays, even if no image has a p-value
+    assert columns(replace(table, p_value=none, q_value=none)) == whole
 
 
 def test_figures_of_a_perfect_and_of_a_useless_score_are_drawn(tmp_path: Path) -> None:
