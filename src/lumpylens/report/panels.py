@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from lumpylens.report.explained import number_of, residual_span, scale_of
 from lumpylens.report.pictures import DIFFERENCE_PALETTE, scale_bar, write_light, write_picture
-from lumpylens.results.explanation import Explanation
+from lumpylens.results.explanation import Explanation, PositionMap
 
 __all__ = ["explanation_parts"]
+
+FAINTEST = 0.04
+"""Share of the range of a diverging map below which its colour is left out. By eye."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,6 @@ def explanation_parts(
             write_picture(panel.values, panel.palette, folder / file)
         else:
             write_light(panel.values, explanation.image, folder / file)
-        left, right, lower, upper = panel.extent
         panels.append(
             {
                 "name": panel.name,
@@ -64,20 +66,22 @@ def explanation_parts(
                 "unit": panel.unit,
                 "palette": panel.palette,
                 "ends": panel.ends,
-                "box": [left, upper, right - left, lower - upper],
+                "box": box_of(panel.extent, explanation),
                 "ring": panel.ring,
                 "peak": panel.peak,
             }
         )
-    peak, view = explanation.peak, view_of(explanation)
+    last_row = explanation.image.shape[0] - 1
+    peak, ring = explanation.peak, explanation.ring_px
+    view = box_of(explanation.view_px or whole(explanation), explanation)
     return {
         "sentence": explanation.sentence,
         "panels": panels,
         "view": view,
         "scale": scale_bar(view[2], pixel_scale_arcsec),
-        "ring": explanation.ring_px,
-        "peak": None if peak is None else [peak.column_px, peak.row_px],
-        "peak_text": "" if peak is None else peak.text,
+        "ring": None if ring is None else [ring[0], last_row - ring[1], ring[2]],
+        "peak": None if peak is None else [peak.column_px, last_row - peak.row_px],
+        "peak_text": f"+ {explanation.peak_words}" if peak else explanation.peak_words,
         "scores": [
             [part.name.replace("_", " "), f"{part.value:.4g}", part.p_text]
             for part in explanation.scores
@@ -89,24 +93,37 @@ def explanation_parts(
     }
 
 
-def view_of(explanation: Explanation) -> list[float]:
-    """Left, top, width and height of the part of the image that is shown, in pixel coordinates."""
+def whole(explanation: Explanation) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top edge of the image, in pixel coordinates."""
     assert explanation.image is not None
     height, width = explanation.image.shape
-    left, right, lower, upper = explanation.view_px or (-0.5, width - 0.5, height - 0.5, -0.5)
-    return [left, upper, right - left, lower - upper]
+    return (-0.5, width - 0.5, -0.5, height - 0.5)
+
+
+def box_of(extent_px: tuple[float, float, float, float], explanation: Explanation) -> list[float]:
+    """Left, top, width and height on the page, where y grows downwards and row 0 is at the bottom.
+
+    Parameters
+    ----------
+    extent_px : (float, float, float, float)
+        Left, right, bottom and top edge in pixel coordinates.
+    explanation : Explanation
+    """
+    assert explanation.image is not None
+    left, right, bottom, top = extent_px
+    return [left, explanation.image.shape[0] - 1 - top, right - left, top - bottom]
 
 
 def panels_of(explanation: Explanation) -> list[Panel]:
     """Panels of an explanation; values that are not light are on [0, 1]."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
-    height, width = image.shape
-    whole = (-0.5, width - 0.5, height - 0.5, -0.5)
-    panels = [Panel("image", "image", image, whole)]
+    edges = whole(explanation)
+    # Maps show the light below them, of the model or else of the image: the panel with a ring.
+    panels = [Panel("image", "image", image, edges, ring=model is None, peak=True)]
     if model is not None:
         title = "smooth model" if explanation.ring_px else "reconstruction"
-        panels.append(Panel("model", title, model, whole, ring=True))
+        panels.append(Panel("model", title, model, edges, ring=True))
     if residual is not None:
         span = residual_span(explanation)
         ends, unit = (f"−{span:.3g}", f"+{span:.3g}"), "in its noise"
@@ -118,10 +135,9 @@ def panels_of(explanation: Explanation) -> list[Panel]:
                 title="image − model",
                 values=0.5 + 0.5 * residual / span,
                 palette=DIFFERENCE_PALETTE,
-                extent=whole,
+                extent=edges,
                 unit=unit,
                 ends=ends,
-                peak=not explanation.maps,
             )
         )
     for place, position_map in enumerate(explanation.maps):
@@ -130,16 +146,23 @@ def panels_of(explanation: Explanation) -> list[Panel]:
             Panel(
                 name=position_map.name,
                 title=position_map.title,
-                values=unit_values(position_map.values, scale),
+                values=seen_through(position_map, unit_values(position_map.values, scale)),
                 palette=palette,
                 extent=position_map.extent_px,
                 unit=position_map.unit,
-                ends=(f"{scale.vmin:.2g}".replace("-", "−"), f"{scale.vmax:.2g}"),
+                ends=(f"{scale.vmin:.3g}".replace("-", "−"), f"{scale.vmax:.3g}"),
                 ring=True,
                 peak=place == 0,
             )
         )
     return panels
+
+
+def seen_through(position_map: PositionMap, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of a diverging map with those near zero left out, so that the light below shows."""
+    if not position_map.diverging:
+        return unit
+    return np.where(np.abs(unit - 0.5) < FAINTEST / 2, np.nan, unit)
 
 
 def unit_values(values: NDArray[np.float32], scale: Normalize) -> NDArray[np.float64]:

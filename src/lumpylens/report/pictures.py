@@ -97,8 +97,8 @@ def write_light(pixels: NDArray[np.float32], image: NDArray[np.float32], path: P
 
 
 def write_picture(unit: NDArray[Any], palette: str, path: Path) -> None:
-    """Write values on [0, 1] as a PNG with a palette; NaN is transparent."""
-    values = np.asarray(unit, dtype=np.float64)
+    """Write values on [0, 1] as a PNG with a palette, row 0 at the bottom; NaN is transparent."""
+    values = np.asarray(unit, dtype=np.float64)[::-1]
     steps = np.clip(np.nan_to_num(values) * (COLOURS - 1), 0, COLOURS - 1).round() + 1
     picture = Image.fromarray(np.where(np.isfinite(values), steps, 0).astype(np.uint8))
     shades = matplotlib.colormaps[palette](np.linspace(0, 1, COLOURS))[:, :3]

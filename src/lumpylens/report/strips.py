@@ -41,6 +41,8 @@ def residual_range(examples: Iterable[Example]) -> float:
 def write_example(example: Example, span: float, folder: Path, stem: str) -> dict[str, Any]:
     """Write the image and, where there is one, its reconstruction and their difference.
 
+    Row 0 is at the bottom.
+
     Parameters
     ----------
     example : Example

@@ -225,7 +225,7 @@ function open(row) {
     element("dd", {}, value, element("small", {textContent: p})))));
   const shown = found ?? plainPicture(row);
   by("opened-panels").replaceChildren(...shown.panels.map((one) => panel(shown, one)));
-  by("opened-peak").textContent = found && found.peak_text ? `+ ${found.peak_text}` : "";
+  by("opened-peak").textContent = found ? found.peak_text : "";
   const bars = found ? surprises(found.surprises) : [];
   by("opened-surprises").replaceChildren(
     ...(bars.length ? [element("h3", {textContent: "Surprise, in sigma of normal lenses"}), ...bars] : []));

@@ -36,9 +36,10 @@ function panel(explained, one) {
   picture.setAttribute("aria-label", `${one.title}; the bar is ${scale[1].replace("″", " arcsec")} long`);
   picture.append(pixels(one));
   const model = panels.find(({name}) => name === "model");
-  if (one.ring && one.palette && model) {
+  const light = model ?? panels.find(({name}) => name === "image");
+  if (one.ring && one.palette && light) {
     // The light of the lens, so that eyes find their way between the pictures.
-    picture.prepend(pixels(model, "under"));
+    picture.prepend(pixels(light, "under"));
   }
   if (one.name === "image" && model) {
     picture.append(pixels(model, "light turn"),
@@ -51,8 +52,11 @@ function panel(explained, one) {
   }
   if (one.peak && peak) {
     const [cx, cy] = peak, arm = 5 * thin;
-    picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
-      stroke: "#000", "stroke-width": 1.5 * thin, fill: "none"}));
+    // Black on white, to be seen on dark images and on pale maps.
+    for (const [stroke, width] of [["#fff", 3], ["#000", 1.5]]) {
+      picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
+        stroke, "stroke-width": width * thin, fill: "none", class: "mark"}));
+    }
   }
   picture.append(scaleBar(scale, view));
   const figure = element("figure", {}, element("figcaption", {textContent: one.title}), picture);
