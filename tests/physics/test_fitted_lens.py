@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import lumpylens
-from lumpylens.lenses.catalogue import LensCatalogue, Redshifts, row_of
+from lumpylens.lenses.catalogue import LensCatalogue, row_of
 from lumpylens.lenses.injection import inject, radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.model import INDEX
 from lumpylens.lenses.perturber import filter_lens
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.lenses.quality import remarks
+from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.refine import refine
 from lumpylens.lenses.remarks import Note, Remark
 from lumpylens.lenses.significance import measure_inflation

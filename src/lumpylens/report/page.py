@@ -24,7 +24,7 @@ from lumpylens.results.score_table import FIRST_COMPONENT
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["write_list_report", "write_report"]
+__all__ = ["render_page", "write_list_report", "write_report"]
 
 GROUPS = {
     "highest": ("Highest ranked", "The most anomalous of all images, of either class."),
@@ -113,11 +113,16 @@ def write_list_report(ranking: Ranking, folder: str | Path) -> Path:
 
 
 def render(place: Path, **values: Any) -> Path:
-    """Fill the template that all reports share, and write the page."""
-    text = environment().get_template("report.html.j2").render(**values)
+    """Fill the template of scored images, and write the page."""
+    text = render_page("report.html.j2", **values)
     # Names of files may hold bytes that are no UTF-8.
     (place / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace")
     return place / PAGE
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill a template; every value is escaped."""
+    return environment().get_template(template).render(**values)
 
 
 def environment() -> Environment:
