@@ -14,6 +14,7 @@ from lumpylens.physics.deflection import (
     ROUND,
     external_shear,
     halo,
+    halo_slopes,
     point_masses,
     rod,
     softened_point,
@@ -210,3 +211,22 @@ def test_single_precision_is_enough():
         exact = both(deflection(x, y, *shape))
         single = both(deflection(x.float(), y.float(), *(e.float() for e in shape)))
         np.testing.assert_allclose(single, exact, atol=tolerance * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("eta", [(0.3, -0.2), (0.9, 0.5), (0.0, 0.02), (6e-4, 3e-4), (0.0, 0.0)])
+def test_halo_slopes_are_the_derivatives_of_the_halo(eta):
+    generator = torch.Generator().manual_seed(1)
+    x, y = 30 * torch.randn(2, 1, 20, 20, dtype=torch.float64, generator=generator)
+    point = (x, y, *(torch.full((1, 1, 1), part, dtype=torch.float64) for part in eta))
+    slopes = halo_slopes(*point, halo(*point))
+    analytic = (
+        (slopes.xx, slopes.xy), (slopes.xy, slopes.yy), slopes.d_eta_1, slopes.d_eta_2,
+    )  # fmt: skip
+    for direction, (in_x, in_y) in enumerate(analytic):
+        tangents = tuple(
+            torch.ones_like(part) if k == direction else torch.zeros_like(part)
+            for k, part in enumerate(point)
+        )
+        _, (true_x, true_y) = torch.func.jvp(halo, point, tangents)
+        # `halo` shifts positions and expands nearly round haloes, as said above.
+        torch.testing.assert_close((in_x, in_y), (true_x, true_y), atol=1e-4, rtol=1e-3)

@@ -6,6 +6,8 @@ reduced deflection angle, in the unit of the positions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,10 @@ from lumpylens.physics.truncated_nfw import (
 )
 
 __all__ = [
+    "HaloSlopes",
     "external_shear",
     "halo",
+    "halo_slopes",
     "isothermal_spheres",
     "point_masses",
     "rod",
@@ -67,6 +71,79 @@ def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Te
     round_x = x - (2 * (eta_1 * x + eta_2 * y) - x * tilt) / 6
     round_y = y - (2 * (eta_2 * x - eta_1 * y) - y * tilt) / 6
     return torch.where(elliptical, ax, round_x), torch.where(elliptical, ay, round_y)
+
+
+@dataclass(frozen=True)
+class HaloSlopes:
+    """Derivatives of the deflection of `halo`, each of shape (n, h, w).
+
+    Attributes
+    ----------
+    xx, xy, yy : Tensor
+        With respect to the position: of the deflection in x along x, and so on.
+    d_eta_1, d_eta_2 : pair of Tensor
+        Of both components, with respect to the shape.
+    """
+
+    xx: Tensor
+    xy: Tensor
+    yy: Tensor
+    d_eta_1: tuple[Tensor, Tensor]
+    d_eta_2: tuple[Tensor, Tensor]
+
+
+def halo_slopes(
+    x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor, deflection: tuple[Tensor, Tensor]
+) -> HaloSlopes:
+    """Derivatives of `halo`, from its deflection and without further angles or roots.
+
+    Parameters
+    ----------
+    x, y : Tensor, shape (n, h, w)
+    eta_1, eta_2 : Tensor, shape (n, 1, 1)
+    deflection : pair of Tensor, shape (n, h, w)
+        What `halo` returned there.
+
+    Notes
+    -----
+    Write ``s = sqrt(q) / sqrt(q^2 x'^2 + y'^2)`` (twice the convergence) and
+    ``d = alpha - s (x, y)``. The deflection is the same all along a ray from the centre, so its
+    Jacobian is ``s (-y, x) (-y, x)^T / r^2``. From Keeton 2001 (astro-ph/0102341, equations 34 and
+    35), ``d alpha / d phi`` is `d` turned by a right angle, and ``d alpha / d eta`` is
+    ``-(coth(eta) d + s (x cos 2 phi + y sin 2 phi, x sin 2 phi - y cos 2 phi)) / 2``.
+    """
+    xx, yy, xy = x.square(), y.square(), x * y
+    square = (xx + yy).clamp_min(1e-12)
+    eta = torch.sqrt(eta_1.square() + eta_2.square())
+    elliptical = eta > ROUND
+    size = torch.where(elliptical, eta, torch.ones_like(eta))
+    cos, sin = eta_1 / size, eta_2 / size
+    narrow = per_lens(lambda number: -torch.expm1(-2 * number), eta)
+    psi_square = square - 0.5 * narrow * (square + cos * (xx - yy) + 2 * sin * xy)
+    strength = per_lens(lambda number: torch.exp(-number / 2), eta) * torch.rsqrt(psi_square)
+    across = strength / square
+
+    d_x, d_y = deflection[0] - strength * x, deflection[1] - strength * y
+    coth = per_lens(lambda number: 1 / torch.tanh(number), size)
+    in_eta_x = -0.5 * (coth * d_x + strength * (cos * x + sin * y))
+    in_eta_y = -0.5 * (coth * d_y + strength * (sin * x - cos * y))
+    turn_x, turn_y = -d_y / (2 * size), d_x / (2 * size)
+    radius = torch.sqrt(square)
+    unit_x, unit_y = x / radius, y / radius
+    tilt_1, tilt_2 = (xx - yy) / square, 2 * xy / square
+    of_ellipse = (
+        (cos * in_eta_x - sin * turn_x, cos * in_eta_y - sin * turn_y),
+        (sin * in_eta_x + cos * turn_x, sin * in_eta_y + cos * turn_y),
+    )
+    of_round = (
+        (unit_x * (tilt_1 - 2) / 6, unit_y * (tilt_1 + 2) / 6),
+        ((unit_x * tilt_2 - 2 * unit_y) / 6, (unit_y * tilt_2 - 2 * unit_x) / 6),
+    )
+    d_eta = [
+        (torch.where(elliptical, a[0], b[0]), torch.where(elliptical, a[1], b[1]))
+        for a, b in zip(of_ellipse, of_round, strict=True)
+    ]
+    return HaloSlopes(across * yy, -across * xy, across * xx, *d_eta)
 
 
 def external_shear(x: Tensor, y: Tensor, shear_1: Tensor, shear_2: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import derivative_along, per_lens
-from lumpylens.physics.deflection import external_shear, halo
+from lumpylens.physics.batches import per_lens
+from lumpylens.physics.deflection import external_shear, halo, halo_slopes
 from lumpylens.physics.light import sersic, sersic_with_derivatives
-from lumpylens.physics.parameters import INDEX, NAMES
+from lumpylens.physics.parameters import NAMES
 
 __all__ = ["Light", "Scene", "Tangents"]
 
 Deflection = tuple[Tensor, Tensor]
+
+HALO = ("mass_eta_1", "mass_eta_2", "centre_x_px", "centre_y_px")
+"""Parameters on which the halo's deflection depends besides its Einstein radius."""
 
 
 @dataclass(frozen=True)
@@ -188,32 +191,40 @@ class Scene:
         source = {name: make() for name, make in moves.items() if name in wanted}
         if shape.d_log_index is not None:
             source["log_source_index"] = shape.d_log_index
-        source |= self._mass_tangents(parameters, wanted, sx, sy)
+        source |= self._mass_tangents(p, wanted, (x, y), (ax, ay), (sx, sy))
         lens_light, lens = self._lens_tangents(parameters, wanted, x, y)
         return Tangents(Light(lens_light, shape.value), tuple(names), lens, source, (sx, sy))
 
     def _mass_tangents(
-        self, parameters: Tensor, wanted: set[str], sx: Tensor, sy: Tensor
+        self,
+        p: dict[str, Tensor],
+        wanted: set[str],
+        position: Deflection,
+        deflection: Deflection,
+        gradient: Deflection,
     ) -> dict[str, Tensor]:
-        """Derivatives through the halo's shape and centre, by forward-mode differentiation."""
-        tangents: dict[str, Tensor] = {}
-        for name in ("mass_eta_1", "mass_eta_2", "centre_x_px", "centre_y_px"):
-            if name not in wanted:
-                continue
-            direction = torch.zeros_like(parameters)
-            direction[:, INDEX[name]] = 1
-            _, (du, dv, *_) = derivative_along(self._elliptical_rays, parameters, direction)
-            tangents[name] = sx * du + sy * dv
-        return tangents
+        """Derivatives of the source's light with respect to the halo's shape and centre.
 
-    def _elliptical_rays(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x, y = self.grid(parameters)
-        p = columns(parameters)
-        x, y = x - p["centre_x_px"], y - p["centre_y_px"]
+        Parameters
+        ----------
+        position, deflection, gradient : pair of Tensor, shape (n, h, w)
+            Relative to the centre; of the halo; of the source's light where the rays end.
+        """
+        if wanted.isdisjoint(HALO):
+            return {}
         radius = per_lens(torch.exp, p["log_einstein_radius_px"])
-        ax, ay = halo(x, y, p["mass_eta_1"], p["mass_eta_2"])
-        gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
-        return x - radius * ax - gx, y - radius * ay - gy, ax, ay
+        unit = (deflection[0] / radius, deflection[1] / radius)
+        slopes = halo_slopes(*position, p["mass_eta_1"], p["mass_eta_2"], unit)
+        (ax_1, ay_1), (ax_2, ay_2) = slopes.d_eta_1, slopes.d_eta_2
+        sx, sy = gradient
+        cross = radius * slopes.xy + p["shear_2"]
+        moves = {
+            "mass_eta_1": lambda: -radius * (sx * ax_1 + sy * ay_1),
+            "mass_eta_2": lambda: -radius * (sx * ax_2 + sy * ay_2),
+            "centre_x_px": lambda: sx * (radius * slopes.xx + p["shear_1"] - 1) + sy * cross,
+            "centre_y_px": lambda: sx * cross + sy * (radius * slopes.yy - p["shear_1"] - 1),
+        }
+        return {name: moves[name]() for name in HALO if name in wanted}
 
     def _lens_tangents(
         self, parameters: Tensor, wanted: set[str], x: Tensor, y: Tensor
