@@ -16,6 +16,10 @@ __all__ = ["SkyCoordinates", "SkyFrame", "sky_of"]
 CELESTIAL = ("RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT")
 """First letters of the axes of celestial coordinates (Calabretta & Greisen 2002, A&A 395, 1077)."""
 
+PARALLEL = 1e-6
+"""Determinant of a matrix, over the sum of its squares, below which its axes are parallel: rounding
+leaves 1e-16 of a singular one, and real pixels have about 0.5."""
+
 
 @dataclass(frozen=True)
 class SkyFrame:
@@ -130,12 +134,8 @@ class SkyCoordinates:
                 plane = WCS(fits.Header.fromstring(self.cards)).celestial
                 corners = [(column, row), (column + 1, row), (column, row + 1)]
                 point, right, up = (plane.pixel_to_world(*corner).icrs for corner in corners)
-                matrix = np.array(
-                    [
-                        [angle.deg for angle in point.spherical_offsets_to(end)]
-                        for end in (right, up)
-                    ]
-                ).T
+                steps = [point.spherical_offsets_to(end) for end in (right, up)]
+                matrix = np.array([[angle.deg for angle in step] for step in steps]).T
         # wcslib and astropy raise a dozen types; of those, some derive from Exception alone.
         except Exception:  # noqa: BLE001
             return None
@@ -147,7 +147,9 @@ class SkyCoordinates:
 
 def _usable(matrix: NDArray[np.float64], point: Any) -> bool:
     numbers = [*matrix.flat, point.ra.deg, point.dec.deg]
-    return bool(np.isfinite(numbers).all() and np.linalg.det(matrix) != 0)
+    if not np.isfinite(numbers).all():
+        return False
+    return abs(float(np.linalg.det(matrix))) > PARALLEL * float(np.square(matrix).sum())
 
 
 def sky_of(header: Mapping[str, Any]) -> SkyCoordinates | None:

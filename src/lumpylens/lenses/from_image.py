@@ -21,6 +21,10 @@ ASSUMED_SCALE_ARCSEC = 0.05
 LEAST_USABLE = 0.5
 """Part of the pixels within `LEAST_REACH` of the middle that must be usable."""
 
+SAME_SCALE = 0.01
+"""Relative difference of the pixel scale and that of the sky coordinates, beyond which these are
+not believed: a position 3 arcsec from the middle would be wrong by half a pixel."""
+
 
 def cutout_of(item: LensImage) -> Cutout:
     """What a fit needs of an image.
@@ -53,6 +57,8 @@ def cutout_of(item: LensImage) -> Cutout:
         notes.append(Note(Remark.ASSUMED_SCALE, (scale,)))
     middle = [(length - 1) / 2 for length in image.shape]
     sky = None if item.sky is None else item.sky.frame(middle[1], middle[0])
+    if sky is not None and abs(sky.pixel_arcsec / scale - 1) > SAME_SCALE:
+        sky = None
     cutout = Cutout(item.id, image, noise, psf, scale, tuple(notes), sky)
     usable = cutout.usable
     rows, columns = np.indices(image.shape)

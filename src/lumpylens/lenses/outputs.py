@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.files.writing import check_writable
 from lumpylens.lenses.catalogue import LensRow
@@ -131,24 +132,32 @@ class Outputs:
 
             write_regions(rows, self.products)
 
-    def write_titles(self, rows: Sequence[LensRow], progress: bool) -> None:
+    def write_titles(self, rows: Sequence[LensRow], workers: int, progress: bool) -> None:
         """Write the titles of all figures, whose p-values depend on all lenses."""
         if not self._drawn_into:
             return
         from lumpylens.lenses.pictures import figure_paths
-        from lumpylens.report.figure_title import write_title
 
-        drawn = [
-            (row, light)
+        titles = [
+            (light, _title(row))
             for folder in self._drawn_into
             for row in rows
             for light, dark in [figure_paths(row.id, folder)]
             if light.is_file() and dark.is_file()
         ]
-        with counted("writing titles", len(drawn), show=progress) as step:
-            for row, light in drawn:
-                write_title(light.parent, light.stem, _title(row))
+        with (
+            counted("writing titles", len(titles), show=progress) as step,
+            in_processes(_write_title, titles, workers) as written,
+        ):
+            for _ in written:
                 step()
+
+
+def _write_title(task: tuple[Path, str]) -> None:
+    from lumpylens.report.figure_title import write_title
+
+    light, title = task
+    write_title(light.parent, light.stem, title)
 
 
 def _title(row: LensRow) -> str:

@@ -86,13 +86,14 @@ def write_products(
         for name, image, extent, words in extensions
     ]
     first = fits.PrimaryHDU()
-    first.header["OBJECT"] = row.id
+    # A header takes printable ASCII alone.
+    first.header["OBJECT"] = ascii(row.id)[1:-1]
     first.header["COMMENT"] = "Fit of a strong lens by lumpylens. Row 0 has the smallest y."
     fits_file, region_file = product_paths(row.id, folder)
     with whole_file(fits_file) as beside:
         fits.HDUList([first, *images]).writeto(beside)
     with whole_file(region_file) as beside:
-        beside.write_text("\n".join(_regions_of(row, analysis)) + "\n", encoding="utf-8")
+        _write_lines(beside, _regions_of(row, analysis))
 
 
 def _coordinates(
@@ -146,7 +147,11 @@ def write_regions(rows: Sequence[LensRow], folder: str | Path) -> None:
         if not math.isnan(row.ra_deg):
             lines += _sky_regions(row)
     with whole_file(Path(folder) / REGIONS) as beside:
-        beside.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
+        _write_lines(beside, lines)
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _sky_regions(row: LensRow) -> list[str]:
@@ -162,7 +167,7 @@ def _sky_regions(row: LensRow) -> list[str]:
 def _circle(
     at: tuple[float, float], radius: float, unit: str, colour: str, words: str, digits: int = 8
 ) -> str:
-    # Braces end a text in DS9's format.
-    text = words.translate(str.maketrans("{}", "()"))
+    # Braces and line ends would end the text in DS9's format.
+    text = words.translate(str.maketrans("{}\n\r", "()  "))
     x, y = (f"{number:.{digits}f}" for number in at)
     return f"circle({x},{y},{radius:.4f}{unit}) # color={colour} text={{{text}}}"

@@ -6,6 +6,7 @@ import math
 from enum import StrEnum
 
 from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.inflation import p_value
 
 __all__ = ["CANDIDATE_P", "Status", "status_of", "verdict_of"]
 
@@ -40,14 +41,15 @@ def status_of(row: LensRow) -> Status:
 def verdict_of(row: LensRow) -> str:
     """Say in one sentence, without a full stop, what a fit found.
 
-    A fit in doubt gets its reasons, and neither p-value nor limit.
+    A fit in doubt gets its reasons, and neither p-value nor limit; but a large gain is named, since
+    a massive perturber can be what makes the smooth model wrong.
     """
     status = status_of(row)
     match status:
         case Status.FAILED:
             said = row.error
         case Status.DOUBTFUL:
-            said = row.quality
+            said = f"{row.quality}{_doubtful_gain(row)}"
         case Status.UNTESTED:
             said = "no perturber could be seen anywhere in this image"
         case Status.CANDIDATE:
@@ -55,6 +57,16 @@ def verdict_of(row: LensRow) -> str:
         case Status.NO_PERTURBER:
             said = f"p = {row.perturber_p_value:.2g}{_limit(row)}"
     return f"{status}: {said}"
+
+
+def _doubtful_gain(row: LensRow) -> str:
+    law = (row.noise_maximum, row.noise_maximum_scale)
+    if not p_value(row.perturber_significance / row.inflation, law) < CANDIDATE_P:
+        return ""
+    return (
+        f"; the gain of a perturber, {row.perturber_log_evidence:.0f} in log evidence, would be "
+        "significant if the fit were right"
+    )
 
 
 def _candidate(row: LensRow) -> str:
@@ -73,7 +85,7 @@ def _mass(row: LensRow) -> str:
     radius = f"Einstein radius {row.perturber_einstein_radius_arcsec:.2f} arcsec"
     if math.isnan(row.perturber_mass_msun):
         return radius
-    return f"mass {row.perturber_mass_msun:.1e} Msun ({radius})"
+    return f"mass {_msun(row.perturber_mass_msun)} ({radius})"
 
 
 def _limit(row: LensRow) -> str:
@@ -82,5 +94,10 @@ def _limit(row: LensRow) -> str:
     if math.isnan(row.perturber_limit_msun):
         least = f"a perturber of Einstein radius above {row.perturber_limit_arcsec:.2f} arcsec"
     else:
-        least = f"a mass above {row.perturber_limit_msun:.1e} Msun"
+        least = f"a mass above {_msun(row.perturber_limit_msun)}"
     return f"; {least} near the arcs would have been seen"
+
+
+def _msun(mass: float) -> str:
+    mantissa, _, power = f"{mass:.1e}".partition("e")
+    return f"{mantissa}e{int(power)} Msun"

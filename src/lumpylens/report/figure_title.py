@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from lumpylens.files.writing import whole_file
 from lumpylens.report.style import DARK, LIGHT, Theme
 
 __all__ = ["write_title"]
@@ -37,6 +38,8 @@ def write_title(folder: Path, name: str, title: str) -> None:
     title : str
         Lines that are too long are wrapped. Nothing is written if the title is there already.
     """
+    # Names of files may hold bytes that are no UTF-8.
+    title = title.encode("utf-8", "backslashreplace").decode()
     for theme, path in ((LIGHT, folder / f"{name}.png"), (DARK, folder / f"{name}-dark.png")):
         with Image.open(path) as picture:
             if picture.info.get(TITLE) == title:
@@ -51,7 +54,8 @@ def write_title(folder: Path, name: str, title: str) -> None:
         texts = PngInfo()
         texts.add_itxt(TITLE, title)
         texts.add_text(ROWS, str(strip.height))
-        whole.save(path, dpi=(dots_per_inch, dots_per_inch), pnginfo=texts)
+        with whole_file(path) as beside:
+            whole.save(beside, dpi=(dots_per_inch, dots_per_inch), pnginfo=texts)
 
 
 def _strip(theme: Theme, title: str, width_px: int, dots_per_inch: float) -> Image.Image:

@@ -143,7 +143,7 @@ def fit(
             catalogue.save()
             outputs.write_page(catalogue.all_rows(), images.location)
     rows = catalogue.all_rows()
-    outputs.write_titles(rows, progress)
+    outputs.write_titles(rows, workers, progress)
     return LensCatalogue(tuple(rows[: len(images)]))
 
 
