@@ -26,7 +26,7 @@ from lumpylens.results.score_table import FIRST_COMPONENT
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["write_list_report", "write_report"]
+__all__ = ["render_page", "write_list_report", "write_report"]
 
 GROUPS = {
     "highest": ("Highest ranked", "The most anomalous of all images, of either class."),
@@ -116,12 +116,16 @@ def write_list_report(ranking: Ranking, folder: str | Path) -> Path:
 
 
 def render(place: Path, **values: Any) -> Path:
-    """Fill the template that all reports share, and write the page."""
-    template = environment().get_template("report.html.j2")
-    text = template.render(stretches=stretch_tables(), **values)
+    """Fill the template of scored images, and write the page."""
+    text = render_page("report.html.j2", **values)
     # Names of files may hold bytes that are no UTF-8.
     (place / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace")
     return place / PAGE
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Fill a template; every value is escaped."""
+    return environment().get_template(template).render(**values)
 
 
 def environment() -> Environment:
@@ -135,7 +139,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals["zip"] = zip
+    templates.globals |= {"zip": zip, "stretches": stretch_tables()}
     templates.filters |= {
         "number": number,
         "rate": rate,

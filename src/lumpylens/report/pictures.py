@@ -20,6 +20,7 @@ from PIL import Image
 
 __all__ = [
     "DIFFERENCE_PALETTE",
+    "LIGHT_PALETTE",
     "PALETTES",
     "display",
     "gradient",

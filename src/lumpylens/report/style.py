@@ -15,6 +15,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lumpylens.files.writing import whole_file
+
 __all__ = ["DARK", "LEGEND_INCHES", "LIGHT", "Theme", "legend", "new_axes", "save_both"]
 
 SIZE_INCHES = (5.6, 3.9)
@@ -111,6 +113,6 @@ def legend(axes: Axes, theme: Theme, loc: str = "") -> None:
 def save_both(draw: Callable[[Theme], Figure], folder: Path, name: str) -> None:
     """Write ``NAME.png`` and ``NAME-dark.png``."""
     for theme, file in ((LIGHT, f"{name}.png"), (DARK, f"{name}-dark.png")):
-        draw(theme).savefig(
-            folder / file, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None}
-        )
+        figure = draw(theme)
+        with whole_file(folder / file) as beside:
+            figure.savefig(beside, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None})

@@ -1,6 +1,7 @@
 const data = JSON.parse(document.getElementById("list-data").textContent);
 const rows = data.rows, total = rows.id.length, PAGE = 50, THUMBS = 24, NOTE = 2;
 const by = (id) => document.getElementById(id);
+const [ITEM, ITEMS] = data.nouns;
 const state = {key: "rank", descending: false, page: 0, order: [], thumbs: THUMBS, open: -1};
 const count = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
@@ -21,7 +22,8 @@ function number(value) {
   const size = Math.abs(value);
   return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
-const note = (row) => rows.error[row] || rows.warning[row];
+const note = (row) => data.notes[row];
+const kind = (row) => data.kinds ? data.kinds[row] : "";
 
 // -- selection ------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ function shown() {
   if (show === "selected") tests.push((row) => selected[row]);
   else if (show === "explained") tests.push((row) => row in data.explained);
   else if (show === "noted") tests.push((row) => note(row) !== "");
-  else if (show !== "all") tests.push((row) => rows.class[row] === show);
+  else if (show !== "all") tests.push((row) => kind(row) === show);
   const kept = rows.id.map((_, row) => row).filter((row) => tests.every((test) => test(row)));
   const values = rows[state.key], turn = state.descending ? -1 : 1;
   return kept.sort((a, b) => {
@@ -132,7 +134,7 @@ function head() {
     cell.dataset.key = key;
     return cell;
   });
-  cells.splice(NOTE, 0, element("th", {scope: "col", className: "text", textContent: "note"}));
+  cells.splice(NOTE, 0, element("th", {scope: "col", className: "text", textContent: data.note_title}));
   by("rows").tHead.append(element("tr", {}, ...cells));
 }
 function line(row) {
@@ -156,30 +158,32 @@ function render() {
       cell.setAttribute("aria-sort", state.descending ? "descending" : "ascending");
     } else cell.removeAttribute("aria-sort");
   }
-  by("shown-said").textContent = `${state.order.length.toLocaleString("en")} of ${count(total, "image")}`;
+  by("shown-said").textContent = `${state.order.length.toLocaleString("en")} of ` +
+    `${total.toLocaleString("en")} ${total === 1 ? ITEM : ITEMS}`;
   by("page-said").textContent = `page ${state.page + 1} of ${pages}`;
   by("earlier").disabled = state.page === 0;
   by("later").disabled = state.page === pages - 1;
   for (const button of by("thumbs").querySelectorAll("button")) {
-    button.classList.toggle("chosen", selected[Number(button.dataset.row)]);
+    button.classList.toggle("chosen", Boolean(selected[Number(button.dataset.row)]));
   }
 }
 
 // -- gallery --------------------------------------------------------------------------------
 
-const thumbnail = (row) => `images/thumb-${String(row + 1).padStart(4, "0")}.png`;
+function gist(row) {
+  const value = rows[data.shown_key][row];
+  return value === null ? "" : `${data.shown_value.replace("#", number(value))} `;
+}
 function gallery() {
   const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
   for (let row = before; row < end; row++) {
     const picture = data.thumbs[row]
-      ? element("img", {src: thumbnail(row), className: "light", loading: "lazy", alt: "", width: 150, height: 150})
+      ? element("img", {src: data.thumbs[row], className: "light", loading: "lazy", alt: "", width: 150, height: 150})
       : element("span", {className: "none"});
-    const kind = data.labelled
-      ? element("span", {className: rows.class[row], textContent: rows.class[row]}) : null;
+    const told = kind(row) ? element("span", {className: kind(row), textContent: `${kind(row)} `}) : null;
     const button = element("button", {type: "button", onclick: () => open(row)}, picture,
       element("span", {className: "text"},
-        element("strong", {textContent: `${row + 1}. `}), `${number(rows.anomaly_score[row])} `,
-        kind, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
+        element("strong", {textContent: `${row + 1}. `}), gist(row), told, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
     button.dataset.row = row;
     button.setAttribute("aria-label", `Open rank ${row + 1}, ${rows.id[row]}`);
     by("thumbs").append(element("li", {}, button));
@@ -189,6 +193,11 @@ function gallery() {
 
 // -- one image ------------------------------------------------------------------------------
 
+function figure([light, dark], name) {
+  return element("a", {href: light}, element("picture", {},
+    element("source", {srcset: dark, media: "(prefers-color-scheme: dark)"}),
+    element("img", {src: light, alt: `Data, model, residual, source and maps of ${name}`})));
+}
 function surprises(list) {
   const reach = 1.05 * Math.max(4, ...list.map(([, , sigma]) => Math.abs(sigma)));
   const at = (sigma) => `${50 + 50 * sigma / reach}%`, wide = (sigma) => `${50 * Math.abs(sigma) / reach}%`;
@@ -203,19 +212,19 @@ function surprises(list) {
   });
 }
 function plainPicture(row) {
-  if (!data.thumbs[row]) return {panels: []};
-  const {box, scale} = data.thumbs[row];
-  return {view: box, scale, panels: [{name: "image", title: "image", file: thumbnail(row), box}]};
+  const view = data.views?.[row];
+  if (!view || !data.thumbs[row]) return {panels: []};
+  const {box, scale} = view;
+  return {view: box, scale, panels: [{name: "image", title: "image", file: data.thumbs[row], box}]};
 }
 function open(row) {
   const found = data.explained[row];
   state.open = row;
   by("opened-name").textContent = rows.id[row];
   by("opened-rank").textContent = `rank ${row + 1} of ${total.toLocaleString("en")}` +
-    (data.labelled ? `, ${rows.class[row]}` : "") + (selected[row] ? ", selected" : "");
-  by("opened-sentence").textContent = found ? `${found.sentence}.`
-    : rows.error[row] ? "This image could not be scored." : "This rank is not explained in this report.";
-  by("opened-note").hidden = !note(row);
+    (kind(row) ? `, ${kind(row)}` : "") + (selected[row] ? ", selected" : "");
+  by("opened-sentence").textContent = data.sentences[row];
+  by("opened-note").hidden = !note(row) || note(row) === data.sentences[row];
   by("opened-note").textContent = note(row);
   const plain = data.columns.filter(({key, text}) => !text && key !== "rank" && rows[key][row] !== null)
     .map(({key, label}) => [label, number(rows[key][row]), ""]);
@@ -223,8 +232,9 @@ function open(row) {
   by("opened-scores").replaceChildren(...scores.map(([name, value, p]) => element("div", {},
     element("dt", {textContent: name}),
     element("dd", {}, value, element("small", {textContent: p})))));
-  const shown = found ?? plainPicture(row);
-  by("opened-panels").replaceChildren(...shown.panels.map((one) => panel(shown, one)));
+  const whole = data.figures ? data.figures[row] : null, shown = found ?? plainPicture(row);
+  by("opened-figure").replaceChildren(...(whole ? [figure(whole, rows.id[row])] : []));
+  by("opened-panels").replaceChildren(...(whole ? [] : shown.panels.map((one) => panel(shown, one))));
   by("opened-peak").textContent = found ? found.peak_text : "";
   const bars = found ? surprises(found.surprises) : [];
   by("opened-surprises").replaceChildren(
@@ -242,10 +252,12 @@ function step(places) {
 
 // -- start ----------------------------------------------------------------------------------
 
-by("slider").addEventListener("input", () => { by("rule-threshold").checked = true; select(); });
-by("fdr").addEventListener("input", () => { by("rule-fdr").checked = true; select(); });
-for (const rule of ["rule-threshold", "rule-fdr"]) by(rule).addEventListener("change", select);
-by("download").addEventListener("click", download);
+if (by("threshold")) {
+  by("slider").addEventListener("input", () => { by("rule-threshold").checked = true; select(); });
+  by("fdr").addEventListener("input", () => { by("rule-fdr").checked = true; select(); });
+  for (const rule of ["rule-threshold", "rule-fdr"]) by(rule).addEventListener("change", select);
+  by("download").addEventListener("click", download);
+}
 by("filters").addEventListener("submit", (event) => event.preventDefault());
 for (const [id, happening] of [["query", "input"], ["show", "change"]]) {
   by(id).addEventListener(happening, () => { state.page = 0; render(); });
@@ -267,4 +279,5 @@ by("opened").addEventListener("keydown", (event) => {
 pictureSwitches();
 head();
 gallery();
-select();
+if (by("threshold")) select();
+else render();
