@@ -172,7 +172,10 @@ def brightness_of_many(
     parameters = torch.cat([lens.parameters() for lens in lenses]).to(device)
     x, y = scene.grid(parameters)
     masses = Masses.stack([masses_of(lens.perturbers) for lens in lenses])
-    extra = masses.deflection(x, y)
+    extra = masses.deflection(
+        x - _column([lens.centre_x_px for lens in lenses], parameters),
+        y - _column([lens.centre_y_px for lens in lenses], parameters),
+    )
     light = scene.light(parameters, extra)
     source = light.source * _column([lens.source_brightness for lens in lenses], parameters)
     most = max(len(lens.clumps) for lens in lenses)

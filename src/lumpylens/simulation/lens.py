@@ -61,6 +61,9 @@ class Lens:
         Position, among the galaxies that were given, of the one in the place of the source's
         Sersic profile, with the same light and half-light radius; -1 without.
     source_image_angle_deg : float
+    centre_x_px, centre_y_px : float
+        Position of the lens relative to the middle of the image. All other positions are relative
+        to the lens.
     """
 
     einstein_radius_px: float
@@ -91,6 +94,8 @@ class Lens:
     clumps: tuple[Clump, ...] = ()
     source_image: int = -1
     source_image_angle_deg: float = 0.0
+    centre_x_px: float = 0.0
+    centre_y_px: float = 0.0
 
     def parameters(self) -> Tensor:
         """Parameter vector of `lumpylens.physics.parameters`, shape (1, COUNT)."""
@@ -122,6 +127,8 @@ class Lens:
             "log_source_index": math.log(self.source_index),
             "log_lens_light_radius_px": math.log(self.lens_light_radius_px),
             "log_lens_light_index": math.log(self.lens_light_index),
+            "centre_x_px": self.centre_x_px,
+            "centre_y_px": self.centre_y_px,
             "log_psf_sigma_px": math.log(self.psf_sigma_px),
         }
 
@@ -221,7 +228,8 @@ def _with_magnitudes_and_source(
             source_image=int(random.integers(len(galaxies.ids))),
             source_image_angle_deg=random.uniform(-180, 180),
         )
-    return lens
+    x, y = (draw(population.centre_offset_px, random) for _ in range(2))
+    return replace(lens, centre_x_px=x, centre_y_px=y)
 
 
 def _clump(lens: Lens, population: Population, light: float, random: np.random.Generator) -> Clump:

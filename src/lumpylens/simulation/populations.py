@@ -52,6 +52,8 @@ class Population:
         Minor to major axis.
     light_follows_mass : bool
         Lens light has the axis ratio and position angle of the halo.
+    centre_offset_px : Number
+        Position of the lens relative to the middle of the image, drawn for each axis.
     source_offset : Number
         Distance of the source from the lens in Einstein radii; its azimuth is any.
     source_x_px, source_y_px : Number or None
@@ -122,6 +124,7 @@ class Population:
     lens_light_axis_ratio: Number = (0.5, 1.0)
     source_axis_ratio: Number = (0.7, 1.0)
     light_follows_mass: bool = False
+    centre_offset_px: Number = 0.0
     source_offset: Number = (0.0, 1.0)
     source_x_px: Number | None = None
     source_y_px: Number | None = None
