@@ -176,9 +176,11 @@ def test_names_stand_apart_beside_the_curves():
     axes = compared_low(LIGHT, curves).axes[0]
     heights = sorted(text.get_position()[1] for text in axes.texts)
     assert min(np.diff(heights)) > 0.06
+    assert 0 <= heights[0] < heights[-1] <= 1
     assert max(len(text.get_text()) for text in axes.texts) <= 24
     looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines[:9]}
     assert len(looks) == 9
+    assert {line.get_drawstyle() for line in axes.lines[:9]} == {"steps-post"}
 
 
 def test_a_run_that_is_there_is_not_made_again(lenses, made, tmp_path):

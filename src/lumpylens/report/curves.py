@@ -141,7 +141,16 @@ def _draw(axes: Axes, theme: Theme, curves: Curves) -> None:
     for name, tpr in curves.tpr.items():
         colour, dashes = looks[name]
         label = curves.label(name)
-        axes.plot(curves.fpr, tpr, color=colour, ls=dashes, lw=1.9, label=label)
+        # between two rates that were kept, a curve is at least as high as at the lower one
+        axes.step(
+            curves.fpr,
+            tpr,
+            where="post",
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.9,
+            label=label,
+        )
     axes.set_ylim(0, 1.02)
 
 
