@@ -26,6 +26,7 @@ from lumpylens.report.evaluation import Evaluation
 from lumpylens.report.figures import power_of_ten
 from lumpylens.report.listing import write_listing
 from lumpylens.report.page import write_report
+from lumpylens.report.pictures import write_picture
 from lumpylens.report.strips import residual_range, write_example
 from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
@@ -342,6 +343,17 @@ def test_page_calls_false_alarms_only_what_is_above_the_threshold(
     bare = replace(evaluation, metrics={**evaluation.metrics, "thresholds": refused})
     text = Page(write_report(bare, tmp_path).read_text(encoding="utf-8")).text
     assert not re.search("(?i)false alarm|missed", groups_of(text))
+
+
+def test_a_map_lets_the_light_below_show_where_it_is_near_zero(tmp_path: Path) -> None:
+    unit = np.array([[0.0, 0.45, 0.5, 1.0, np.nan]])
+    alphas = []
+    for see_through in (False, True):
+        write_picture(unit, "PuOr_r", tmp_path / "map.png", see_through=see_through)
+        with Image.open(tmp_path / "map.png") as picture:
+            alphas.append(np.asarray(picture.convert("RGBA"))[0, :, 3].tolist())
+    assert alphas[0] == [255, 255, 255, 255, 0]
+    assert alphas[1] == [255, pytest.approx(255 * 0.1 / 0.3, abs=4), 0, 255, 0]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 
 from lumpylens.report.explained import number_of, residual_span, scale_of
 from lumpylens.report.pictures import DIFFERENCE_PALETTE, scale_bar, write_light, write_picture
-from lumpylens.results.explanation import Explanation, PositionMap
+from lumpylens.results.explanation import Explanation
 
 __all__ = ["explanation_parts"]
-
-FAINTEST = 0.04
-"""Share of the range of a diverging map below which its colour is left out. By eye."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,7 @@ class Panel:
     ends: tuple[str, str] = ("", "")
     ring: bool = False
     peak: bool = False
+    see_through: bool = False
 
 
 def explanation_parts(
@@ -55,7 +53,8 @@ def explanation_parts(
     for panel in panels_of(explanation):
         file = f"{stem}-{panel.name}.png"
         if panel.palette:
-            write_picture(panel.values, panel.palette, folder / file)
+            place, see_through = folder / file, panel.see_through
+            write_picture(panel.values, panel.palette, place, see_through=see_through)
         else:
             write_light(panel.values, explanation.image, folder / file)
         panels.append(
@@ -146,23 +145,18 @@ def panels_of(explanation: Explanation) -> list[Panel]:
             Panel(
                 name=position_map.name,
                 title=position_map.title,
-                values=seen_through(position_map, unit_values(position_map.values, scale)),
+                values=unit_values(position_map.values, scale),
                 palette=palette,
                 extent=position_map.extent_px,
                 unit=position_map.unit,
                 ends=(f"{scale.vmin:.3g}".replace("-", "−"), f"{scale.vmax:.3g}"),
                 ring=True,
                 peak=place == 0,
+                # Where a map knows nothing, the light shows; one that is known everywhere hides it.
+                see_through=position_map.diverging and bool(np.isfinite(position_map.values).all()),
             )
         )
     return panels
-
-
-def seen_through(position_map: PositionMap, unit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of a diverging map with those near zero left out, so that the light below shows."""
-    if not position_map.diverging:
-        return unit
-    return np.where(np.abs(unit - 0.5) < FAINTEST / 2, np.nan, unit)
 
 
 def unit_values(values: NDArray[np.float32], scale: Normalize) -> NDArray[np.float64]:

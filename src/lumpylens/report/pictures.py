@@ -40,6 +40,9 @@ PALETTES = (DIFFERENCE_PALETTE, "PuOr_r", "viridis_r")
 COLOURS = 255
 """Colours of an image; of the 256 of a palette, one is kept for unknown pixels."""
 
+OPAQUE_FROM = 0.3
+"""Share of a diverging map's range from which colours hide the light below. By eye."""
+
 FILE_SOFTENING = 0.03
 """Brightness on [0, 1] up to which the grey levels of a file are linear. With it one level is at
 most 4.3 of 255 steps of any stretch below; so no stretch shows bands."""
@@ -97,14 +100,27 @@ def write_light(pixels: NDArray[np.float32], image: NDArray[np.float32], path: P
     write_picture(asinh_stretch(unit_light(pixels, image), FILE_SOFTENING), FILE_PALETTE, path)
 
 
-def write_picture(unit: NDArray[Any], palette: str, path: Path) -> None:
-    """Write values on [0, 1] as a PNG with a palette, row 0 at the bottom; NaN is transparent."""
+def write_picture(
+    unit: NDArray[Any], palette: str, path: Path, *, see_through: bool = False
+) -> None:
+    """Write values on [0, 1] as a PNG with a palette, row 0 at the bottom; NaN is transparent.
+
+    Parameters
+    ----------
+    unit : ndarray, shape (H, W)
+    palette : str
+    path : Path
+    see_through : bool
+        Colours near the middle of the palette are transparent, too, the middle itself wholly.
+    """
     values = np.asarray(unit, dtype=np.float64)[::-1]
     steps = np.clip(np.nan_to_num(values) * (COLOURS - 1), 0, COLOURS - 1).round() + 1
     picture = Image.fromarray(np.where(np.isfinite(values), steps, 0).astype(np.uint8))
-    shades = matplotlib.colormaps[palette](np.linspace(0, 1, COLOURS))[:, :3]
+    places = np.linspace(0, 1, COLOURS)
+    shades = matplotlib.colormaps[palette](places)[:, :3]
     picture.putpalette(b"\0\0\0" + (255 * shades).round().astype(np.uint8).tobytes())
-    picture.save(path, transparency=0)
+    opacity = np.clip(np.abs(2 * places - 1) / OPAQUE_FROM, 0, 1) if see_through else places**0
+    picture.save(path, transparency=b"\0" + (255 * opacity).round().astype(np.uint8).tobytes())
 
 
 def shrunk(pixels: NDArray[np.float32], longest_px: int) -> NDArray[np.float32]:
