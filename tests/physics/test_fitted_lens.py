@@ -10,6 +10,7 @@ import pytest
 import torch
 from astropy.io import fits
 from astropy.wcs import WCS
+from PIL import Image
 
 import lumpylens
 from lumpylens.data.sky import SkyFrame
@@ -24,7 +25,13 @@ from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.refine import refine
 from lumpylens.lenses.remarks import Note, Remark
 from lumpylens.lenses.significance import measure_inflation
-from lumpylens.report.lens_figure import ARROW_POINTS, draw_lens_figure
+from lumpylens.report.lens_figure import (
+    ARROW_POINTS,
+    _power_of_ten,
+    _round_numbers,
+    draw_lens_figure,
+    write_lens_thumbnail,
+)
 from lumpylens.report.style import LIGHT
 
 
@@ -434,6 +441,24 @@ def test_without_a_sky_the_coordinates_are_arcsec_from_the_lens(found, tmp_path)
         (26 + row.centre_x_arcsec / 0.1, 26 + row.centre_y_arcsec / 0.1), abs=1e-3
     )
     assert radius == pytest.approx(row.einstein_radius_arcsec / 0.1, abs=1e-3)
+
+
+def test_a_thumbnail_has_row_0_at_the_bottom(found, tmp_path):
+    data = np.zeros((20, 30))
+    data[2, 25] = 1
+    write_lens_thumbnail(replace(pictures_of(found), data=data), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (30, 20)
+        light = np.asarray(picture.convert("L"))
+    assert np.unravel_index(light.argmax(), light.shape) == (17, 25)
+
+
+def test_colour_bars_have_few_round_numbers():
+    assert _round_numbers(3.2e8, 4.4e9) == [6e8, 1e9, 2e9]
+    assert _round_numbers(0.11, 0.36) == [0.2, 0.3]
+    assert [_power_of_ten(value) for value in (6e8, 0.2, 1000.0)] == [
+        r"$6\times10^{8}$", "0.2", "1000",
+    ]  # fmt: skip
 
 
 def circles(axes):

@@ -277,6 +277,7 @@ def test_masses_follow_redshifts(images, fitted, tmp_path):
     assert Redshifts(0.2, 0.6).mass(1.2) == pytest.approx(2.0e11, rel=0.15)
     assert rows[0].perturber_mass_msun == pytest.approx(Redshifts(0.2, 0.6).mass(0.1))
     assert all(math.isnan(one.perturber_mass_msun) for one in rows[1:])
+    assert rows[0].msun_per_square_arcsec == pytest.approx(Redshifts(0.2, 0.6).mass(1.0))
     again = fit(images, out=out, progress=False)
     assert again[0].perturber_mass_msun == rows[0].perturber_mass_msun, "a known mass is kept"
     table.write_text("id,lens_redshift,source_redshift\na,0.6,0.2\n")

@@ -12,8 +12,10 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from lumpylens.data.images import LensImages
+from lumpylens.data.images import LensImage, LensImages
 from lumpylens.data.sky import sky_of
+from lumpylens.lenses.from_image import cutout_of
+from lumpylens.verbs.fit import _digest
 
 SCALE = 0.05 / 3600
 
@@ -89,6 +91,13 @@ def test_a_resampled_array_has_the_same_sky():
     assert found.separation(placed(plane, 40.0 + 6, 50.0 - 4)) < 1e-3 * units.arcsec
 
 
+def test_frames_that_differ_by_rounding_alone_are_one():
+    first = sky_of(PLANES["turned"]).frame(40.0, 50.0)
+    again = sky_of(header(37.0, CRVAL1=150.0 + 1e-10)).frame(40.0, 50.0)
+    other = sky_of(header(37.1)).frame(40.0, 50.0)
+    assert first.rounded() == again.rounded() != other.rounded()
+
+
 @pytest.mark.parametrize(
     "plane",
     [
@@ -123,3 +132,37 @@ def test_the_reader_of_fits_keeps_the_sky(tmp_path):
     truth = placed(PLANES["turned"], 5.0, 4.0)
     assert (frame.ra_deg, frame.dec_deg) == pytest.approx((truth.ra.deg, truth.dec.deg), abs=1e-9)
     assert unknown.sky is None
+
+
+def lens_with(plane: fits.Header, scale: float) -> LensImage:
+    pixels = np.random.default_rng(0).random((101, 101))
+    return LensImage.checked(
+        "a", pixels, noise=np.ones((101, 101)), psf=np.ones((3, 3)), pixel_scale_arcsec=scale,
+        sky=sky_of(plane),
+    )  # fmt: skip
+
+
+def test_a_cutout_knows_the_sky_around_its_middle():
+    cutout = cutout_of(lens_with(PLANES["turned"], 0.05))
+    truth = placed(PLANES["turned"], 50.0, 50.0)
+    assert cutout.sky.position(0.0, 0.0) == pytest.approx((truth.ra.deg, truth.dec.deg), abs=1e-9)
+    assert cutout_of(lens_with(PLANES["turned"], 0.0504)).sky is not None
+    assert cutout_of(lens_with(PLANES["turned"], 0.051)).sky is None, "pixels of another size"
+    assert cutout_of(lens_with(fits.Header(), 0.05)).sky is None
+
+
+def test_a_lens_elsewhere_on_the_sky_is_fitted_again():
+    digests = {
+        _digest(cutout_of(lens_with(plane, 0.05)), seed=0)
+        for plane in (PLANES["turned"], PLANES["mirrored"], fits.Header())
+    }
+    assert len(digests) == 3
+
+
+def test_a_real_cutout_lies_where_its_name_says(real_data):
+    """Euclid names a lens after its right ascension and declination in degrees."""
+    (image,) = LensImages.open(real_data / "euclid", band="VIS")
+    assert "NEG570040238507752998" in image.id
+    found = cutout_of(image).sky.position(0.0, 0.0)
+    here, there = (SkyCoord(*at, unit="deg") for at in (found, (57.0040238, -50.7752998)))
+    assert here.separation(there).arcsec < 0.1

@@ -58,6 +58,12 @@ class SkyFrame:
         length = math.hypot(x, y)
         return float(x) / length, float(y) / length
 
+    def rounded(self) -> str:
+        """The numbers as text that does not depend on rounding, to compare frames by."""
+        (a, b), (c, d) = self.matrix_deg
+        matrix = " ".join(f"{3600 * number:.5f}" for number in (a, b, c, d))
+        return f"{self.ra_deg:.7f} {self.dec_deg:.7f} {matrix}"
+
     def header(self, column: float, row: float, pixel_arcsec: float) -> dict[str, Any]:
         """Cards of the same frame for an array of other pixels, with parallel axes.
 
@@ -132,10 +138,11 @@ class SkyCoordinates:
                 # Such as a date in an old form, which astropy repairs.
                 warnings.simplefilter("ignore", FITSFixedWarning)
                 plane = WCS(fits.Header.fromstring(self.cards)).celestial
-                corners = [(column, row), (column + 1, row), (column, row + 1)]
-                point, right, up = (plane.pixel_to_world(*corner).icrs for corner in corners)
-                steps = [point.spherical_offsets_to(end) for end in (right, up)]
-                matrix = np.array([[angle.deg for angle in step] for step in steps]).T
+                columns, rows = np.array([[column, column + 1, column], [row, row, row + 1]])
+                points = plane.pixel_to_world(columns, rows).icrs
+                point = points[0]
+                # To the next column and to the next row.
+                matrix = np.array([step.deg for step in point.spherical_offsets_to(points[1:])])
         # wcslib and astropy raise a dozen types; of those, some derive from Exception alone.
         except Exception:  # noqa: BLE001
             return None

@@ -196,7 +196,7 @@ def _digest(cutout: Cutout, seed: int) -> str:
     image, noise, psf = cutout.image, cutout.noise, cutout.psf
     settings = f"{cutout.id} {cutout.pixel_scale_arcsec!r} {seed} {RECIPE} {words(cutout.notes)}"
     if cutout.sky is not None:
-        settings += f" {cutout.sky}"
+        settings += f" {cutout.sky.rounded()}"
     return digest_of(
         repr(image.shape), image, repr(noise.shape), noise, repr(psf.shape), psf, settings
     )[:16]
