@@ -12,7 +12,7 @@ ONCE ?= aae,dcae,rbm,vae
 WORKERS ?= 1
 
 .PHONY: help demo test test-all pinned-scores lint challenge bench slacs docs architecture \
-	results-table pictures notebook reliability clean
+	results-table columns pictures notebook reliability clean
 
 help:
 	@echo 'make demo        simulate lenses, train, score, evaluate, write a report (3 minutes)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make docs        the documentation, in site/; warnings are errors'
 	@echo 'make architecture  draw docs/architecture.md from the imports'
 	@echo 'make results-table  put results/challenge.json into README and documentation'
+	@echo 'make columns     put the meanings of the lens catalogue'"'"'s columns into their page'
 	@echo 'make pictures    draw the pictures of the documentation'
 	@echo 'make notebook    run the notebooks on DATA=folder and LENSES=folder (half an hour)'
 	@echo 'make reliability  the campaigns behind docs/reliability.md (half an hour)'
@@ -88,6 +89,9 @@ architecture: $(BIN)/python
 
 results-table: $(BIN)/python
 	$(BIN)/python docs/results.py
+
+columns: $(BIN)/python
+	$(BIN)/python docs/columns.py
 
 pictures: $(VENV)/test.stamp
 	$(BIN)/python docs/pictures.py

@@ -25,12 +25,12 @@ from lumpylens.files.tables import read_columns, write_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.inflation import model_error, p_value
 from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.report.lens_figure import draw_lens_figure
 from lumpylens.report.style import LIGHT
-from lumpylens.verbs.fit import cutout_of
 
 SIE_RADII = {
     "J0330-0020": 1.10, "J0728+3835": 1.25, "J0737+3216": 1.00, "J0822+2652": 1.17,

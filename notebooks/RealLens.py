@@ -100,13 +100,13 @@ import torch
 import lumpylens
 from lumpylens.lenses.analysis import analyse
 from lumpylens.lenses.catalogue import row_of
+from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.inflation import with_p_values
 from lumpylens.lenses.injection import inject, radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.pictures import pictures_of
 from lumpylens.lenses.quality import remarks
 from lumpylens.report.lens_figure import draw_lens_figure
 from lumpylens.report.style import LIGHT
-from lumpylens.verbs.fit import cutout_of
 
 DATA = os.environ.get("LUMPYLENS_NOTEBOOK_DATA", "")  # empty: simulate a lens
 LENS = "J1627-0053"  # else the first one there is

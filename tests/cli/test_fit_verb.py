@@ -71,6 +71,25 @@ def test_fit_writes_a_catalogue_and_says_what_failed(call, folder):
     assert second.startswith("two,,")
 
 
+def test_fit_says_where_page_and_products_are(call, folder):
+    status, said, _ = call(
+        "fit", folder / "lenses", "--out", folder / "fits.csv", "--quiet",
+        "--report", folder / "page", "--products", folder / "products",
+    )  # fmt: skip
+    assert status == 1
+    assert said.splitlines()[2:] == [
+        f"all rows are in {folder / 'fits.csv'}",
+        f"FITS and region files are in {folder / 'products'}",
+        f"report: {folder / 'page' / 'report.html'}",
+    ]
+    assert "in doubt: faint source" in (folder / "page" / "report.html").read_text()
+    status, said, _ = call(
+        "fit", folder / "lenses", "--out", folder / "fits.csv", "--quiet", "--json",
+        "--report", folder / "page",
+    )  # fmt: skip
+    assert json.loads(said)["report"] == str(folder / "page" / "report.html")
+
+
 def test_fit_in_json(call, folder):
     status, said, _ = call(
         "fit", folder / "lenses", "--out", folder / "fits.csv", "--quiet", "--json"

@@ -11,7 +11,8 @@ from types import ModuleType
 import pytest
 
 from lumpylens.detectors import DETECTORS
-from lumpylens.verbs.benchmark.table import PUBLISHED
+from lumpylens.lenses.catalogue import MEANINGS
+from lumpylens.report.comparison_table import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -69,6 +70,26 @@ def test_circles_and_arrows_upwards_are_faults():
 
 def test_the_results_table_is_current():
     assert script("results").main(check=True) == ""
+
+
+def test_the_columns_of_the_catalogue_are_current():
+    assert script("columns").main(check=True) == ""
+
+
+def test_every_column_stands_in_its_page_with_its_meaning(tmp_path, monkeypatch):
+    columns = script("columns")
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(columns, "PAGE", page)
+    page.write_text("# Lenses\n")
+    assert "has no place" in columns.main(check=False)
+    page.write_text(f"# Lenses\n{columns.BEGIN}\nold\n{columns.END}\nmore\n")
+    assert "run make columns" in columns.main(check=True)
+    assert columns.main(check=False) == columns.main(check=True) == ""
+    text = page.read_text()
+    assert "old" not in text
+    assert text.endswith(f"{columns.END}\nmore\n")
+    for name, meaning in MEANINGS.items():
+        assert f"| `{name}` | {meaning} |" in text
 
 
 def test_the_results_table_holds_the_numbers_of_the_benchmark():

@@ -20,10 +20,11 @@ from lumpylens.files.digests import (
     short_digest_of,
     stamp,
 )
+from lumpylens.lenses.from_image import cutout_of
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training import loop
 from lumpylens.verbs.benchmark.compare import fingerprint
-from lumpylens.verbs.fit import _digest, cutout_of
+from lumpylens.verbs.fit import _digest
 
 PIXELS = np.arange(12, dtype=np.float32).reshape(3, 4)
 

@@ -11,23 +11,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError, DataWarning
-from lumpylens.lenses.catalogue import (
-    LensCatalogue,
-    LensRow,
-    Redshifts,
-    read_redshifts,
-    redshifts_by_lens,
-)
+from lumpylens.lenses import growing
+from lumpylens.lenses.catalogue import LensCatalogue, LensRow
+from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.inflation import REFERENCE_ERROR, excess, model_error, p_value, with_p_values
 from lumpylens.lenses.pictures import figure_paths
+from lumpylens.lenses.products import product_paths
+from lumpylens.lenses.redshifts import Redshifts, read_redshifts, redshifts_by_lens
 from lumpylens.lenses.remarks import WORDS, Note, Remark, codes, words
 from lumpylens.lenses.significance import gumbel
 from lumpylens.simulation import POPULATIONS
 from lumpylens.simulation.lens import draw_lens
-from lumpylens.verbs.fit import cutout_of, fit
+from lumpylens.verbs.fit import fit
 
 FIT = importlib.import_module("lumpylens.verbs.fit")
 
@@ -51,6 +50,17 @@ def images():
     )
 
 
+def draw(outputs, made):
+    """Write what stands for figures and products."""
+    folders = [outputs.figures, outputs.report and outputs.report / "images"]
+    for folder in filter(None, folders):
+        for path in figure_paths(made.id, folder):
+            Image.new("RGBA", (40, 30)).save(path, dpi=(200, 200))
+    if outputs.products is not None:
+        for path in product_paths(made.id, outputs.products):
+            path.touch()
+
+
 @pytest.fixture
 def fitted(monkeypatch):
     """Replace the fit itself; gives the ids that were really fitted, in order."""
@@ -60,10 +70,9 @@ def fitted(monkeypatch):
         done.append(cutout.id)
         if cutout.id == "c":
             raise ValueError("no minimum\nhere")
-        if job.figures is not None:
-            for path in figure_paths(cutout.id, job.figures):
-                path.touch()
-        return row(cutout.id, digest=digest, quality=words(cutout.notes))
+        made = row(cutout.id, digest=digest, quality=words(cutout.notes))
+        draw(job.outputs, made)
+        return made
 
     monkeypatch.setattr(FIT, "_fitted", stub)
     return done
@@ -158,7 +167,7 @@ def test_a_figure_that_is_missing_is_drawn(images, fitted, tmp_path):
 def test_the_table_is_written_now_and_then(fitted, tmp_path, monkeypatch):
     """Not after every lens, which takes the square of their number."""
     seconds, written = itertools.count(), []
-    monkeypatch.setattr(FIT, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(growing, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
     monkeypatch.setattr(LensCatalogue, "write", lambda rows, _: written.append(len(rows)))
     many = LensImages.from_arrays(
         np.random.default_rng(0).random((30, 9, 9)), noise=np.ones((9, 9)), psf=np.ones((3, 3))
@@ -268,6 +277,7 @@ def test_masses_follow_redshifts(images, fitted, tmp_path):
     assert Redshifts(0.2, 0.6).mass(1.2) == pytest.approx(2.0e11, rel=0.15)
     assert rows[0].perturber_mass_msun == pytest.approx(Redshifts(0.2, 0.6).mass(0.1))
     assert all(math.isnan(one.perturber_mass_msun) for one in rows[1:])
+    assert rows[0].msun_per_square_arcsec == pytest.approx(Redshifts(0.2, 0.6).mass(1.0))
     again = fit(images, out=out, progress=False)
     assert again[0].perturber_mass_msun == rows[0].perturber_mass_msun, "a known mass is kept"
     table.write_text("id,lens_redshift,source_redshift\na,0.6,0.2\n")

@@ -10,8 +10,8 @@ from scipy.ndimage import uniform_filter
 
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError
+from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.remarks import Remark
-from lumpylens.verbs.fit import cutout_of
 
 SIGMA = 0.01
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,15 @@ def fit(
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for a figure of every lens.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder for a page that shows all lenses.")
+    ] = None,
+    products: Annotated[
+        Path | None,
+        typer.Option(
+            "--products", help="Folder for residual, source and maps as FITS, and DS9 regions."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Lenses fitted at once.")] = 1,
     seed: Seed = 0,
     as_json: Json = False,
@@ -46,18 +55,27 @@ def fit(
             pixel_scale_arcsec=pixel_scale_arcsec,
             redshifts=redshifts,
             figures=figures,
+            report=report,
+            products=products,
             workers=workers,
             seed=seed,
             progress=not quiet,
         )
-    shown = {
+    shown: dict[str, Any] = {
         "file": str(out),
         "lenses": len(lenses),
         "failed": len(lenses.failed),
         "doubtful": len(lenses.doubtful),
         "rows": [asdict(row) for row in lenses],
     }
-    say(shown, as_json, [repr(lenses), f"all rows are in {out}"])
+    lines = [repr(lenses), f"all rows are in {out}"]
+    if products is not None:
+        shown["products"] = str(products)
+        lines.append(f"FITS and region files are in {products}")
+    if report is not None:
+        shown["report"] = str(report / "report.html")
+        lines.append(f"report: {report / 'report.html'}")
+    say(shown, as_json, lines)
     return SOME_FAILED if lenses.failed else 0
 
 

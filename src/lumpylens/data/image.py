@@ -17,6 +17,7 @@ from lumpylens.data.checks import (
     psf_defect,
 )
 from lumpylens.data.psf import narrow_remark, wide_remark
+from lumpylens.data.sky import SkyCoordinates
 
 __all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
 
@@ -41,6 +42,8 @@ class LensImage:
         Point-spread function on the pixel grid of `image`, odd-sized, sum 1.
     pixel_scale_arcsec : float or None
         Side of one pixel.
+    sky : SkyCoordinates or None
+        Where it lies on the sky, if its FITS header says so.
     label : int
         0 normal, 1 anomalous, -1 unknown. Read by `evaluate` alone.
     stretched : bool
@@ -64,6 +67,7 @@ class LensImage:
     noise: NDArray[np.float32] | None = None
     psf: NDArray[np.float32] | None = None
     pixel_scale_arcsec: float | None = None
+    sky: SkyCoordinates | None = None
     label: int = UNKNOWN
     stretched: bool = False
     jpeg_table: NDArray[np.int_] | None = None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from lumpylens.data.readers.companions import ENDINGS
 from lumpylens.errors import DataError
 from lumpylens.files.tables import (
     astropy_table,
@@ -18,7 +17,6 @@ from lumpylens.files.tables import (
     write_columns,
 )
 from lumpylens.lenses.remarks import Note, codes, words
-from lumpylens.physics.cosmology import msun_per_square_arcsec
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -29,11 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LensCatalogue",
     "LensRow",
-    "Redshifts",
-    "read_redshifts",
-    "redshifts_by_lens",
     "row_of",
-    "with_masses",
 ]
 
 TEXT_COLUMNS = ("id", "quality", "error", "digest", "doubts")
@@ -65,48 +59,94 @@ class LensRow:
     """
 
     id: str = _text("name of the lens")
-    einstein_radius_arcsec: float = _number("of the ellipse that holds the mass of a circle")
-    einstein_radius_err: float = _number("statistical standard deviation, arcsec")
+    einstein_radius_arcsec: float = _number(
+        "Einstein radius: the mean convergence is 1 inside an ellipse of the mass that has the "
+        "area of a circle with this radius"
+    )
+    einstein_radius_err: float = _number(
+        "its statistical standard deviation in arcsec, for the noise map as it is given"
+    )
     ellipticity: float = _number("1 - axis ratio of the mass")
     ellipticity_angle_deg: float = _number(
-        "of the mass's major axis, from x towards y; row 0 is at the bottom"
+        "direction of the mass's major axis, from x towards y; row 0 is at the bottom"
     )
-    shear: float = _number("external shear")
+    shear: float = _number("size of the external shear")
     shear_angle_deg: float = _number(
-        "direction in which it stretches, from x towards y; row 0 is at the bottom"
+        "direction in which the shear stretches, from x towards y; row 0 is at the bottom"
     )
-    slope: float = _number("three-dimensional slope of the mass, 2 is isothermal")
-    chi2_per_pixel: float = _number("of the smooth lens; given noise maps are often too large")
-    quality: str = _text("good, or what to doubt, in words")
-    perturber_x_arcsec: float = _number("from the lens's centre along columns")
-    perturber_y_arcsec: float = _number(
-        "from the lens's centre along rows; row 0 has the smallest y"
+    slope: float = _number("three-dimensional logarithmic slope of the mass; 2 is isothermal")
+    chi2_per_pixel: float = _number(
+        "chi2 per pixel of the smooth lens; noise maps of drizzled images are often too large, and "
+        "0.5 is usual there"
     )
-    perturber_einstein_radius_arcsec: float = _number("of the explicitly fitted perturber")
-    perturber_mass_msun: float = _number("solar masses; needs redshifts")
-    perturber_log_evidence: float = _number("gain of the explicitly fitted perturber")
-    perturber_log_evidence_multipoles: float = _number("the same with multipoles of the mass free")
+    quality: str = _text("`good`, or what to doubt, in words")
+    perturber_x_arcsec: float = _number(
+        "best place of a perturber, from the lens's centre along columns"
+    )
+    perturber_y_arcsec: float = _number("the same along rows; row 0 has the smallest y")
+    perturber_einstein_radius_arcsec: float = _number(
+        "Einstein radius of the perturber that fits best"
+    )
+    perturber_mass_msun: float = _number("its mass in solar masses; empty without redshifts")
+    perturber_log_evidence: float = _number(
+        "gain in log evidence by this perturber over the smooth lens, both fitted again"
+    )
+    perturber_log_evidence_multipoles: float = _number(
+        "the same with third and fourth multipoles of the mass free"
+    )
     perturber_p_value: float = _number(
-        "look-elsewhere included, model error divided out; none for a fit in doubt"
+        "probability that a lens without a perturber has such a gain anywhere, errors of the model "
+        "included; empty for a fit in doubt"
     )
     error: str = _text("why the lens could not be fitted")
-    perturber_snr: float = _number("largest signal-to-noise ratio of the map, as it is")
-    inflation: float = _number("of significances by errors of noise map and model")
-    residual_scatter: float = _number("of smoothed residuals off the arcs, 1 for the given noise")
-    map_scatter: float = _number("of the perturbation map, 1 for the given noise")
-    noise_maximum: float = _number("location of the largest signal-to-noise ratio of noise")
-    noise_maximum_scale: float = _number("scale of its Gumbel law")
-    centre_x_arcsec: float = _number("of the lens from the image's centre along columns")
-    centre_y_arcsec: float = _number("of the lens from the image's centre along rows")
+    perturber_snr: float = _number("largest signal-to-noise ratio in the perturbation map")
+    inflation: float = _number(
+        "factor by which errors of noise map and model increase significances; the p-value is "
+        "corrected for it"
+    )
+    residual_scatter: float = _number(
+        "scatter of smoothed residuals off the arcs; 1 for the given noise"
+    )
+    map_scatter: float = _number("scatter of the perturbation map; 1 for the given noise")
+    noise_maximum: float = _number(
+        "largest signal-to-noise ratio in maps of noise alone: location of its Gumbel law"
+    )
+    noise_maximum_scale: float = _number("scale of that law")
+    centre_x_arcsec: float = _number("the lens's centre, from the image's middle along columns")
+    centre_y_arcsec: float = _number("the same along rows")
     source_order: float = _number("highest order of the source's shapelets")
-    seconds: float = _number("of one core, of which the next five are parts")
-    seconds_smooth: float = _number("smooth fit")
-    seconds_filter: float = _number("perturbation map")
-    seconds_noise: float = _number("draws of noise")
-    seconds_perturber: float = _number("explicit perturber")
-    seconds_multipoles: float = _number("explicit perturber with multipoles")
-    digest: str = _text("of pixels and settings: a row with the same digest is not made again")
-    doubts: str = _text("codes of what makes the fit doubtful, with spaces between")
+    seconds: float = _number("time on one core, of which the next five are parts")
+    seconds_smooth: float = _number("time of the smooth fit")
+    seconds_filter: float = _number("time of the perturbation map")
+    seconds_noise: float = _number("time of the draws of noise")
+    seconds_perturber: float = _number("time of the fit with a perturber")
+    seconds_multipoles: float = _number("time of the fit with a perturber and multipoles")
+    digest: str = _text(
+        "fingerprint of pixels and settings; a lens whose row has the same is not fitted again"
+    )
+    doubts: str = _text(
+        "codes of what makes the fit doubtful, separated by spaces; empty for a fit to trust"
+    )
+    ra_deg: float = _number(
+        "right ascension (ICRS) of the lens's centre; empty where the header has no sky coordinates"
+    )
+    dec_deg: float = _number("declination (ICRS) of the lens's centre")
+    perturber_ra_deg: float = _number("right ascension (ICRS) of the best place of a perturber")
+    perturber_dec_deg: float = _number("declination (ICRS) of the best place of a perturber")
+    perturber_limit_arcsec: float = _number(
+        "Einstein radius above which a perturber near the arcs would have been seen; empty for a "
+        "fit in doubt"
+    )
+    perturber_limit_msun: float = _number(
+        "the same as a mass in solar masses; empty without redshifts"
+    )
+    strength_error_arcsec2: float = _number(
+        "standard deviation of a perturber's squared Einstein radius near the arcs (median over "
+        "the perturbation map), for the given noise"
+    )
+    msun_per_square_arcsec: float = _number(
+        "solar masses within an Einstein radius of 1 arcsec; empty without redshifts"
+    )
 
     @property
     def perturber_significance(self) -> float:
@@ -118,6 +158,18 @@ class LensRow:
         """Whether the lens was fitted, and its fit is not in doubt."""
         return not self.error and not self.doubts
 
+
+LATER_COLUMNS = (
+    "ra_deg",
+    "dec_deg",
+    "perturber_ra_deg",
+    "perturber_dec_deg",
+    "perturber_limit_arcsec",
+    "perturber_limit_msun",
+    "strength_error_arcsec2",
+    "msun_per_square_arcsec",
+)
+"""Columns that tables of earlier versions lack; they are empty there."""
 
 MEANINGS = {column.name: column.metadata["meaning"] for column in fields(LensRow)}
 """Name -> meaning, of each column of the catalogue."""
@@ -206,6 +258,8 @@ class LensCatalogue(Sequence[LensRow]):
             If it is no catalogue.
         """
         columns = read_columns(Path(path), text=TEXT_COLUMNS)
+        unknown = [math.nan] * len(columns.get("id", ()))
+        columns = dict.fromkeys(LATER_COLUMNS, unknown) | columns
         if missing := [name for name in MEANINGS if name not in columns]:
             raise DataError(
                 f"{path} is no catalogue of lenses (it lacks {', '.join(missing[:3])}); "
@@ -242,7 +296,11 @@ class LensCatalogue(Sequence[LensRow]):
 def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
     """Make the row of an analysis; mass, inflation and p-value are filled in later."""
     best = analysis.smooth.best
-    lens, perturber = best.lens, analysis.perturber
+    lens, perturber, sky = best.lens, analysis.perturber, analysis.cutout.sky
+    of_lens = of_perturber = (math.nan, math.nan)
+    if sky is not None:
+        of_lens = sky.position(lens["light_x"], lens["light_y"])
+        of_perturber = sky.position(perturber.x + lens["light_x"], perturber.y + lens["light_y"])
     radius = math.exp(lens["log_einstein_radius"])
     return LensRow(
         id=analysis.cutout.id,
@@ -276,100 +334,14 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         seconds_multipoles=analysis.seconds["multipoles"],
         digest=digest,
         doubts=codes(notes),
+        ra_deg=of_lens[0],
+        dec_deg=of_lens[1],
+        perturber_ra_deg=of_perturber[0],
+        perturber_dec_deg=of_perturber[1],
+        strength_error_arcsec2=analysis.map.typical_error(),
     )
 
 
 def _angle(first: float, second: float) -> float:
     """Position angle of a quantity that turns by twice the angle, degrees from -90 to 90."""
     return math.degrees(math.atan2(second, first)) / 2
-
-
-@dataclass(frozen=True)
-class Redshifts:
-    """Redshifts of a lens and its source."""
-
-    lens: float
-    source: float
-
-    def mass(self, einstein_radius_arcsec: float) -> float:
-        """Mass in solar masses inside an Einstein radius."""
-        return msun_per_square_arcsec(self.lens, self.source) * einstein_radius_arcsec**2
-
-
-def read_redshifts(path: Path) -> dict[str, Redshifts]:
-    """Read a table with columns ``id``, ``lens_redshift`` and ``source_redshift``.
-
-    Raises
-    ------
-    DataError
-        If it has other columns, a source in front of its lens, or two rows for one lens.
-    """
-    columns = read_columns(path, text=("id",))
-    wanted = ("id", "lens_redshift", "source_redshift")
-    if missing := [name for name in wanted if name not in columns]:
-        raise DataError(
-            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(wanted)}"
-        )
-    by_id: dict[str, Redshifts] = {}
-    for name, near, far in zip(*(columns[key] for key in wanted), strict=True):
-        if not isinstance(near, float) or not isinstance(far, float):
-            raise DataError(f"{path}: the redshifts of {name} are not numbers")
-        if math.isnan(near) or math.isnan(far):
-            continue
-        if not 0 < near < far:
-            raise DataError(
-                f"{path}: lens {name} at redshift {near:g} needs a source behind it, not at {far:g}"
-            )
-        if by_id.setdefault(name, Redshifts(near, far)) != Redshifts(near, far):
-            raise DataError(f"{path} has several rows for {name}, with different redshifts")
-    return by_id
-
-
-def redshifts_by_lens(
-    redshifts: Mapping[str, Redshifts], ids: Sequence[str]
-) -> tuple[dict[str, Redshifts], list[str]]:
-    """Match a table of redshifts with the ids of lenses.
-
-    Folders and file endings are ignored unless they are needed to tell lenses apart.
-
-    Returns
-    -------
-    matched : dict
-        Redshifts by id of the lens.
-    left : list of str
-        Ids of the table that match no lens, or more than one.
-    """
-    by_name: dict[str, list[str]] = {}
-    for name in dict.fromkeys(ids):
-        by_name.setdefault(_bare(name), []).append(name)
-    matched = {name: redshifts[name] for name in ids if name in redshifts}
-    left = []
-    for name in redshifts:
-        if name in matched:
-            continue
-        lenses = by_name.get(_bare(name), [])
-        rivals = [other for other in redshifts if _bare(other) == _bare(name)]
-        if len(lenses) == 1 and lenses[0] not in matched and len(rivals) == 1:
-            matched[lenses[0]] = redshifts[name]
-        else:
-            left.append(name)
-    return matched, left
-
-
-def _bare(name: str) -> str:
-    """An id without its folders and the ending of a FITS file."""
-    last = name.rsplit("/", 1)[-1]
-    return next((last[: -len(end)] for end in ENDINGS if last.lower().endswith(end)), last)
-
-
-def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> list[LensRow]:
-    """Fill in the masses of perturbers where redshifts are known; other rows stay as they are."""
-    return [
-        replace(
-            row,
-            perturber_mass_msun=redshifts[row.id].mass(row.perturber_einstein_radius_arcsec),
-        )
-        if row.id in redshifts
-        else row
-        for row in rows
-    ]

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.sky import SkyFrame
 from lumpylens.lenses.remarks import Note
 
 __all__ = ["LEAST_REACH", "Cutout", "with_numbers"]
@@ -38,6 +39,8 @@ class Cutout:
     pixel_scale_arcsec : float
     notes : tuple of Note
         What a user should know of these pixels.
+    sky : SkyFrame or None
+        Around the middle of the image, if its header says where that is.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Cutout:
     psf: NDArray[np.float32]
     pixel_scale_arcsec: float
     notes: tuple[Note, ...] = ()
+    sky: SkyFrame | None = None
 
     @cached_property
     def usable(self) -> NDArray[np.bool_]:

@@ -26,6 +26,10 @@ since a quantile of a few values scatters too much."""
 REFERENCE_ERROR = 2.2
 """Model error of Hubble images of 24 lenses of the SLACS survey, in the units of `excess`."""
 
+SEEN_SNR = 10.0
+"""Signal-to-noise ratio, after inflation, from which a perturber counts as seen. Of 36 masses that
+were planted in real lenses with ratios of 10, 14 and 20, 31 had p-values below 0.01."""
+
 TYPICAL = 0.68
 """Quantile of the other lenses' excesses that counts as the error: one standard deviation."""
 
@@ -52,9 +56,10 @@ def model_error(others: Sequence[LensRow]) -> float:
 
 
 def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
-    """Fill in inflation and p-value of every row, each from the other rows.
+    """Fill in inflation, p-value and limit of every row, each from the other rows.
 
-    A fit in doubt has no p-value: where the smooth model is wrong, its residuals are not noise.
+    A fit in doubt has neither p-value nor limit: where the smooth model is wrong, its residuals
+    are not noise.
     """
     learned = _sorted_excesses(rows)
     filled = []
@@ -66,8 +71,22 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
         inflation = row.residual_scatter * _typical(learned, without=position)
         law = (row.noise_maximum, row.noise_maximum_scale)
         chance = p_value(row.perturber_significance / inflation, law) if row.trusted else math.nan
-        filled.append(replace(row, inflation=inflation, perturber_p_value=chance))
+        limit = math.sqrt(_least_strength(row, inflation))
+        filled.append(
+            replace(
+                row,
+                inflation=inflation,
+                perturber_p_value=chance,
+                perturber_limit_arcsec=limit,
+                perturber_limit_msun=limit**2 * row.msun_per_square_arcsec,
+            )
+        )
     return filled
+
+
+def _least_strength(row: LensRow, inflation: float) -> float:
+    """Smallest squared Einstein radius, arcsec^2, that would be seen; NaN for a fit in doubt."""
+    return SEEN_SNR * inflation * row.strength_error_arcsec2 if row.trusted else math.nan
 
 
 def _teaches(row: LensRow) -> bool:

@@ -93,6 +93,14 @@ class PerturbationMap:
         least = significance * self.information.clamp_min(1e-30).rsqrt()
         return least.masked_fill(~self.visible, math.inf)
 
+    def typical_error(self) -> float:
+        """Standard deviation of the squared Einstein radius, arcsec^2, at the median position.
+
+        Half of all visible positions, those near the arcs, are better. NaN if none is visible.
+        """
+        seen = self.information[self.visible]
+        return float(seen.median()) ** -0.5 if len(seen) else math.nan
+
     def peaks(self, count: int, apart: float = 0.3) -> list[int]:
         """Positions of the highest signal-to-noise ratios, further than `apart` from each other."""
         positions: list[int] = []

@@ -13,48 +13,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lumpylens.lenses.analysis import LensAnalysis
-from lumpylens.lenses.catalogue import Redshifts
 from lumpylens.lenses.perturber import MAP_SPACING
+from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.remarks import Note, words
 from lumpylens.physics.shapelets import Shapelets
 
 if TYPE_CHECKING:
     from lumpylens.report.lens_figure import LensPictures
 
-__all__ = ["explain_lens", "figure_paths", "pictures_of"]
+__all__ = ["figure_paths", "file_stem", "pictures_of"]
 
 SOURCE_PIXELS = 120
 """Pixels per side of the drawn source, which is smooth: more would look the same."""
 
 
-def explain_lens(
-    analysis: LensAnalysis,
-    folder: str | Path,
-    *,
-    redshifts: Redshifts | None = None,
-    notes: Sequence[Note] = (),
-) -> None:
-    """Draw one lens: data, model, residual, source, perturbation map and sensitivity map.
-
-    Parameters
-    ----------
-    analysis : LensAnalysis
-    folder : str or Path
-        Folder for ``ID.png`` and ``ID-dark.png``.
-    redshifts : Redshifts, optional
-        If they are given, the sensitivity is in solar masses, otherwise an Einstein radius.
-    notes : sequence of Note
-        For the title.
-    """
-    from lumpylens.report.lens_figure import write_lens_figure
-
-    light, _ = figure_paths(analysis.cutout.id, folder)
-    write_lens_figure(pictures_of(analysis, redshifts, notes), light.parent, light.stem)
+def file_stem(id: str) -> str:
+    """Name of the files of a lens, without ending."""
+    return id.replace("/", "-")
 
 
 def figure_paths(id: str, folder: str | Path) -> tuple[Path, Path]:
     """Paths of the figure of a lens, for a light and a dark background."""
-    name = id.replace("/", "-")
+    name = file_stem(id)
     return Path(folder) / f"{name}.png", Path(folder) / f"{name}-dark.png"
 
 
@@ -83,11 +63,11 @@ def pictures_of(
     shape = (grid.side, grid.side)
     snr = grid.snr.masked_fill(~grid.visible, math.nan).reshape(shape).numpy()
     radius = grid.sensitivity().sqrt().reshape(shape).numpy()
-    sensitivity, label = radius, "smallest Einstein radius seen at 5 sigma, arcsec"
+    sensitivity, label = radius, "Einstein radius at 5 sigma of the given noise, arcsec"
     if redshifts is not None:
         sensitivity = redshifts.mass(1.0) * radius**2
-        label = "smallest mass seen at 5 sigma, solar masses"
-    perturber = analysis.perturber
+        label = "mass at 5 sigma of the given noise, solar masses"
+    perturber, sky = analysis.perturber, analysis.cutout.sky
     remarks = f" ({words(notes)})" if notes else ""
     return LensPictures(
         title=f"{analysis.cutout.id}: Einstein radius "
@@ -106,7 +86,33 @@ def pictures_of(
         ),
         sensitivity_label=label,
         perturber=(perturber.x, perturber.y),
+        note=_about_circle(analysis),
+        north=None if sky is None else sky.north,
+        east=None if sky is None else sky.east,
     )
+
+
+def _about_circle(analysis: LensAnalysis) -> str:
+    """Say what the circle of the figure is, and why it may lie outside the maps."""
+    perturber, grid, lens = analysis.perturber, analysis.map, analysis.smooth.best.lens
+    words = (
+        f"Circle: best place of a perturber, x = {perturber.x:+.2f}, y = {perturber.y:+.2f} arcsec "
+        f"from the lens, Einstein radius {perturber.einstein_radius:.2f} arcsec."
+    )
+    reach = math.hypot(perturber.x, perturber.y)
+    if reach > grid.radius:
+        words += (
+            f" It lies {reach:.1f} arcsec out, outside the maps, which end at {grid.radius:.1f}: "
+            "they are where the search starts, and the fit may leave them."
+        )
+        if max(abs(perturber.x), abs(perturber.y)) > analysis.observation.radius:
+            words += " An arrow at the edge points to it."
+    else:
+        x, y = perturber.x + lens["light_x"], perturber.y + lens["light_y"]
+        near = torch.hypot(grid.x - x, grid.y - y).argmin()
+        if not grid.visible[near]:
+            words += " The maps are empty there: a mass would look like another smooth lens."
+    return words
 
 
 def _extent(x: Tensor, y: Tensor, step: float | None = None) -> tuple[float, float, float, float]:

@@ -15,6 +15,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lumpylens.files.writing import whole_file
+
 __all__ = ["DARK", "LEGEND_INCHES", "LIGHT", "Theme", "legend", "new_axes", "save_both"]
 
 SIZE_INCHES = (5.6, 3.9)
@@ -70,6 +72,7 @@ def new_axes(
     *,
     height_inches: float = SIZE_INCHES[1],
     left_inches: float = 0.72,
+    right_inches: float = 0.2,
     top_inches: float = 0.1,
 ) -> tuple[Figure, Axes]:
     """Make a figure with one pair of axes in the colours of a theme.
@@ -83,7 +86,7 @@ def new_axes(
         (
             left_inches / width,
             0.55 / height_inches,
-            1 - (left_inches + 0.2) / width,
+            1 - (left_inches + right_inches) / width,
             1 - (0.55 + top_inches) / height_inches,
         )
     )
@@ -110,6 +113,6 @@ def legend(axes: Axes, theme: Theme, loc: str = "") -> None:
 def save_both(draw: Callable[[Theme], Figure], folder: Path, name: str) -> None:
     """Write ``NAME.png`` and ``NAME-dark.png``."""
     for theme, file in ((LIGHT, f"{name}.png"), (DARK, f"{name}-dark.png")):
-        draw(theme).savefig(
-            folder / file, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None}
-        )
+        figure = draw(theme)
+        with whole_file(folder / file) as beside:
+            figure.savefig(beside, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None})

@@ -21,6 +21,7 @@ from lumpylens.data.readers.files import DataFiles
 from lumpylens.data.readers.fits_file import read_file, reading
 from lumpylens.data.readers.fits_planes import BandError, Plane, PlaneSet, choose_planes, planes_in
 from lumpylens.data.readers.fits_scale import pixel_scale_of, pixel_sides_of
+from lumpylens.data.sky import sky_of
 from lumpylens.errors import DataError
 
 __all__ = ["FitsSource", "open_fits"]
@@ -85,6 +86,7 @@ class FitsSource:
             "noise": noise.values,
             "psf": psf.values,
             "pixel_scale_arcsec": scale,
+            "sky": sky_of(header),
             "stretched": header.get("BITPIX") == 8 and header.get("BSCALE", 1) == 1,
             "file_bytes": file.size,
             "origins": {part: origin for part, origin in origins.items() if origin},

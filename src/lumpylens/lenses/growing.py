@@ -1,0 +1,97 @@
+"""The table of a run that grows while lenses are fitted, and loses no row."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lumpylens.errors import DataWarning
+from lumpylens.lenses.catalogue import LensCatalogue, LensRow
+from lumpylens.lenses.inflation import with_p_values
+from lumpylens.lenses.redshifts import Redshifts, with_masses
+
+__all__ = ["GrowingCatalogue", "some_ids"]
+
+WRITE_EVERY_SECONDS, WRITE_SHARE = 10.0, 0.05
+"""Least time between two writes of the table, and largest part of all time that writing takes."""
+
+
+@dataclass
+class GrowingCatalogue:
+    """The table: rows of this run, and what it held before until there is better.
+
+    Attributes
+    ----------
+    place : Path or None
+    ids : sequence of str
+        Of the lenses of this run.
+    redshifts : dict of str to Redshifts
+    held : sequence of LensRow
+        What the file had.
+    rows : dict of int to LensRow
+        By position in this run.
+    """
+
+    place: Path | None
+    ids: Sequence[str]
+    redshifts: Mapping[str, Redshifts]
+    held: Sequence[LensRow]
+    rows: dict[int, LensRow] = field(default_factory=dict)
+    next_write: float = 0.0
+
+    def all_rows(self) -> list[LensRow]:
+        """Those of this run in order, then those of other lenses."""
+        older = {row.id: row for row in self.held}
+        found = [self.rows.get(k, older.get(name)) for k, name in enumerate(self.ids)]
+        ours = with_masses([row for row in found if row is not None], self.redshifts)
+        return with_p_values([*ours, *self._others()])
+
+    def _others(self) -> list[LensRow]:
+        ours = set(self.ids)
+        return [row for row in self.held if row.id not in ours]
+
+    def save_now_and_then(self) -> None:
+        """Write the table if it was not written a while ago: its rows may be many."""
+        if time.monotonic() >= self.next_write:
+            begun = time.monotonic()
+            self.save()
+            ended = time.monotonic()
+            pause = max(WRITE_EVERY_SECONDS, (ended - begun) / WRITE_SHARE)
+            self.next_write = ended + pause
+
+    def save(self) -> None:
+        """Write the table, if one is wanted."""
+        if self.place is not None:
+            LensCatalogue(tuple(self.all_rows())).write(self.place)
+
+    def warn_of_older_rows(self, changed: Sequence[str]) -> None:
+        """Say what happens to rows that the table has.
+
+        Parameters
+        ----------
+        changed : sequence of str
+            Lenses that have a row, of other pixels or settings.
+        """
+        if others := [row.id for row in self._others()]:
+            warnings.warn(
+                f"{self.place} has {some_ids(others)} that are not among these images; they stay "
+                "in it, after these",
+                DataWarning,
+                stacklevel=3,
+            )
+        if changed:
+            warnings.warn(
+                f"{self.place} has {some_ids(changed)} with other pixels or settings; they are "
+                "fitted again, and their rows replaced",
+                DataWarning,
+                stacklevel=3,
+            )
+
+
+def some_ids(names: Sequence[str]) -> str:
+    """How many, and which for example."""
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {'id' if len(names) == 1 else 'ids'} ({shown})"

@@ -1,0 +1,106 @@
+"""Redshifts of lenses and sources, and the masses that follow from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lumpylens.data.readers.companions import ENDINGS
+from lumpylens.errors import DataError
+from lumpylens.files.tables import read_columns
+from lumpylens.lenses.catalogue import LensRow
+from lumpylens.physics.cosmology import msun_per_square_arcsec
+
+__all__ = ["Redshifts", "read_redshifts", "redshifts_by_lens", "with_masses"]
+
+
+@dataclass(frozen=True)
+class Redshifts:
+    """Redshifts of a lens and its source."""
+
+    lens: float
+    source: float
+
+    def mass(self, einstein_radius_arcsec: float) -> float:
+        """Mass in solar masses inside an Einstein radius."""
+        return msun_per_square_arcsec(self.lens, self.source) * einstein_radius_arcsec**2
+
+
+def read_redshifts(path: Path) -> dict[str, Redshifts]:
+    """Read a table with columns ``id``, ``lens_redshift`` and ``source_redshift``.
+
+    Raises
+    ------
+    DataError
+        If it has other columns, a source in front of its lens, or two rows for one lens.
+    """
+    columns = read_columns(path, text=("id",))
+    wanted = ("id", "lens_redshift", "source_redshift")
+    if missing := [name for name in wanted if name not in columns]:
+        raise DataError(
+            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(wanted)}"
+        )
+    by_id: dict[str, Redshifts] = {}
+    for name, near, far in zip(*(columns[key] for key in wanted), strict=True):
+        if not isinstance(near, float) or not isinstance(far, float):
+            raise DataError(f"{path}: the redshifts of {name} are not numbers")
+        if math.isnan(near) or math.isnan(far):
+            continue
+        if not 0 < near < far:
+            raise DataError(
+                f"{path}: lens {name} at redshift {near:g} needs a source behind it, not at {far:g}"
+            )
+        if by_id.setdefault(name, Redshifts(near, far)) != Redshifts(near, far):
+            raise DataError(f"{path} has several rows for {name}, with different redshifts")
+    return by_id
+
+
+def redshifts_by_lens(
+    redshifts: Mapping[str, Redshifts], ids: Sequence[str]
+) -> tuple[dict[str, Redshifts], list[str]]:
+    """Match a table of redshifts with the ids of lenses.
+
+    Folders and file endings are ignored unless they are needed to tell lenses apart.
+
+    Returns
+    -------
+    matched : dict
+        Redshifts by id of the lens.
+    left : list of str
+        Ids of the table that match no lens, or more than one.
+    """
+    by_name: dict[str, list[str]] = {}
+    for name in dict.fromkeys(ids):
+        by_name.setdefault(_bare(name), []).append(name)
+    matched = {name: redshifts[name] for name in ids if name in redshifts}
+    left = []
+    for name in redshifts:
+        if name in matched:
+            continue
+        lenses = by_name.get(_bare(name), [])
+        rivals = [other for other in redshifts if _bare(other) == _bare(name)]
+        if len(lenses) == 1 and lenses[0] not in matched and len(rivals) == 1:
+            matched[lenses[0]] = redshifts[name]
+        else:
+            left.append(name)
+    return matched, left
+
+
+def _bare(name: str) -> str:
+    """An id without its folders and the ending of a FITS file."""
+    last = name.rsplit("/", 1)[-1]
+    return next((last[: -len(end)] for end in ENDINGS if last.lower().endswith(end)), last)
+
+
+def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> list[LensRow]:
+    """Fill in the masses of perturbers where redshifts are known; other rows stay as they are."""
+    filled = []
+    for row in rows:
+        if row.id in redshifts:
+            unit = redshifts[row.id].mass(1.0)
+            mass = unit * row.perturber_einstein_radius_arcsec**2
+            row = replace(row, perturber_mass_msun=mass, msun_per_square_arcsec=unit)
+        filled.append(row)
+    return filled

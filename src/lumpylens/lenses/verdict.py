@@ -1,0 +1,103 @@
+"""What a fit says about its lens, in one sentence."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.inflation import p_value
+
+__all__ = ["CANDIDATE_P", "Status", "status_of", "verdict_of"]
+
+CANDIDATE_P = 0.01
+"""p-value below which a perturber is a candidate: one of a hundred lenses without one has it."""
+
+LARGER_PART = 0.5
+"""Part of the gain that multipoles of the mass explain, from which a verdict says so."""
+
+
+class Status(StrEnum):
+    """Kinds of verdicts; the value is the word for it."""
+
+    CANDIDATE = "candidate"
+    NO_PERTURBER = "no perturber"
+    DOUBTFUL = "in doubt"
+    UNTESTED = "not tested"
+    FAILED = "not fitted"
+
+
+def status_of(row: LensRow) -> Status:
+    """Tell which kind of verdict a lens has."""
+    if row.error:
+        return Status.FAILED
+    if row.doubts:
+        return Status.DOUBTFUL
+    if math.isnan(row.perturber_p_value):
+        return Status.UNTESTED
+    return Status.CANDIDATE if row.perturber_p_value < CANDIDATE_P else Status.NO_PERTURBER
+
+
+def verdict_of(row: LensRow) -> str:
+    """Say in one sentence, without a full stop, what a fit found.
+
+    A fit in doubt gets its reasons, and neither p-value nor limit; but a large gain is named, since
+    a massive perturber can be what makes the smooth model wrong.
+    """
+    status = status_of(row)
+    match status:
+        case Status.FAILED:
+            said = row.error
+        case Status.DOUBTFUL:
+            said = f"{row.quality}{_doubtful_gain(row)}"
+        case Status.UNTESTED:
+            said = "no perturber could be seen anywhere in this image"
+        case Status.CANDIDATE:
+            said = _candidate(row)
+        case Status.NO_PERTURBER:
+            said = f"p = {row.perturber_p_value:.2g}{_limit(row)}"
+    return f"{status}: {said}"
+
+
+def _doubtful_gain(row: LensRow) -> str:
+    law = (row.noise_maximum, row.noise_maximum_scale)
+    if not p_value(row.perturber_significance / row.inflation, law) < CANDIDATE_P:
+        return ""
+    return (
+        f"; the gain of a perturber, {row.perturber_log_evidence:.0f} in log evidence, would be "
+        "significant if the fit were right"
+    )
+
+
+def _candidate(row: LensRow) -> str:
+    words = (
+        f"p = {row.perturber_p_value:.2g}, {_mass(row)} at x = {row.perturber_x_arcsec:+.2f}, "
+        f"y = {row.perturber_y_arcsec:+.2f} arcsec from the lens"
+    )
+    gain = row.perturber_log_evidence
+    explained = 1 - row.perturber_log_evidence_multipoles / gain if gain > 0 else 0.0
+    if explained >= LARGER_PART:
+        words += f"; multipoles of the lens's mass explain {explained:.0%} of its gain"
+    return words
+
+
+def _mass(row: LensRow) -> str:
+    radius = f"Einstein radius {row.perturber_einstein_radius_arcsec:.2f} arcsec"
+    if math.isnan(row.perturber_mass_msun):
+        return radius
+    return f"mass {_msun(row.perturber_mass_msun)} ({radius})"
+
+
+def _limit(row: LensRow) -> str:
+    if math.isnan(row.perturber_limit_arcsec):
+        return ""
+    if math.isnan(row.perturber_limit_msun):
+        least = f"a perturber of Einstein radius above {row.perturber_limit_arcsec:.2f} arcsec"
+    else:
+        least = f"a mass above {_msun(row.perturber_limit_msun)}"
+    return f"; {least} near the arcs would have been seen"
+
+
+def _msun(mass: float) -> str:
+    mantissa, _, power = f"{mass:.1e}".partition("e")
+    return f"{mantissa}e{int(power)} Msun"
