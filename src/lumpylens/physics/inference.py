@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, compare, deviance_of, expected_deviance
+from lumpylens.physics.psf import Response
 
 __all__ = [
     "Data", "Fit", "Prior", "Stage", "fit", "join", "observe", "solve_amplitudes", "staged_fit",
@@ -56,15 +57,23 @@ class Data:
         Rough inverse variance of each, before anything is known of the image's light.
     noise : Tensor, shape (n, H, W), or None
     psf : Tensor, shape (n, p, p), or None
+    response : Response or None
+        Of the PSFs, in the model that the data are compared with, where it is known already.
     """
 
     observed: Float[Tensor, "n a"]
     weight: Float[Tensor, "n a"]
     noise: Float[Tensor, "n H W"] | None = None
     psf: Float[Tensor, "n p p"] | None = None
+    response: Response | None = None
 
     def __len__(self) -> int:
         return len(self.observed)
+
+    @property
+    def blur(self) -> Response | Tensor | None:
+        """What is known of the PSFs."""
+        return self.psf if self.response is None else self.response
 
     def select(self, index: Shaped[Tensor, " m"]) -> Data:
         """Some of the images."""
@@ -159,7 +168,7 @@ def solve_amplitudes(
     model: SmoothModel, data: Data, values: Float[Tensor, "n k"]
 ) -> Float[Tensor, "n 3"]:
     """Least-squares amplitudes (n, 3) of the light columns, lens and source not negative."""
-    columns = model.measurement.select(model.columns(values, data.psf))
+    columns = model.measurement.select(model.columns(values, data.blur))
     weighted = columns * data.weight[:, None]
     gram = torch.matmul(weighted, columns.mT)
     right = along(weighted, data.observed)[..., None]
@@ -242,6 +251,8 @@ def descend(
     system, a step in them is the one variable projection would take (Golub & Pereyra 1973, in
     Kaufman's approximation).
     """
+    # Singular vectors of the PSFs, once and not at each step.
+    data = replace(data, response=model.given_response(data.psf))
     if amplitudes is None:
         amplitudes = solve_amplitudes(model, data, start)
     now = _point(model, data, prior, start, amplitudes)
@@ -307,7 +318,7 @@ def _point(
     values: Float[Tensor, "n k"],
     amplitudes: Float[Tensor, "n 3"],
 ) -> _Point:
-    line = model.linearise(values, amplitudes, data.psf, data.noise)
+    line = model.linearise(values, amplitudes, data.blur, data.noise)
     seen = evidence(model, data, line)
     deviance = total_deviance(model, seen.deviance, line.sigma)
     done = torch.zeros(len(values), dtype=torch.bool, device=values.device)

@@ -144,16 +144,21 @@ class SmoothModel:
         padded = torch.nn.functional.pad(self.measurement.basis, (margin, margin))
         return padded.reshape(-1, self.scene.height, binning).sum(dim=2)
 
-    def responses(self, full: Tensor, psf: Tensor | None) -> tuple[Response, Response]:
+    def given_response(self, psf: Tensor | Response | None) -> Response | None:
+        """Map of given point-spread functions (n, p, p), which no parameter changes."""
+        if psf is None or isinstance(psf, Response):
+            return psf
+        return kernel_response(self.basis.to(psf), psf)
+
+    def responses(self, full: Tensor, psf: Tensor | Response | None) -> tuple[Response, Response]:
         """Maps from lens light and from source light to coefficients.
 
         The source is sampled at pixel centres only, so its blur is slightly wider, to stand for
         the average over the pixel that the lens light gets by sub-sampling.
         """
-        basis = self.basis.to(full)
-        if psf is not None:
-            both = kernel_response(basis, psf.to(full))
+        if both := self.given_response(psf if isinstance(psf, Response | None) else psf.to(full)):
             return both, both
+        basis = self.basis.to(full)
         sigma = self.blur_sigma(full)
         wider = (sigma.square() + self.source_variance).sqrt()
         return (
@@ -176,7 +181,10 @@ class SmoothModel:
         return self.measurement.constant.to(like)[None]
 
     def columns(
-        self, values: Tensor, psf: Tensor | None = None, extra: tuple[Tensor, Tensor] | None = None
+        self,
+        values: Tensor,
+        psf: Tensor | Response | None = None,
+        extra: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Coefficients (n, 3, c, c) of lens light, source and background of amplitude 1.
 
@@ -184,8 +192,8 @@ class SmoothModel:
         ----------
         values : Tensor, shape (n, k)
             Free parameters.
-        psf : Tensor, shape (n, p, p), optional
-            Given point-spread functions, instead of the Gaussian.
+        psf : Tensor, shape (n, p, p), or Response, optional
+            Given point-spread functions, or their map, instead of the Gaussian.
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
@@ -252,7 +260,7 @@ class SmoothModel:
         self,
         values: Tensor,
         amplitudes: Tensor,
-        psf: Tensor | None = None,
+        psf: Tensor | Response | None = None,
         noise: Tensor | None = None,
         also: Sequence[str] = (),
     ) -> Linearisation:
@@ -262,7 +270,7 @@ class SmoothModel:
         ----------
         values : Tensor, shape (n, k)
         amplitudes : Tensor, shape (n, 3)
-        psf : Tensor, shape (n, p, p), optional
+        psf : Tensor, shape (n, p, p), or Response, optional
         noise : Tensor, shape (n, H, W), optional
         also : sequence of str
             Shared parameters whose derivatives are added, after those of the free ones.
