@@ -13,7 +13,7 @@ from PIL import Image
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
-from lumpylens.lenses.catalogue import LATER_COLUMNS, MEANINGS, LensCatalogue, LensRow
+from lumpylens.lenses.catalogue import LATER_COLUMNS, MEANINGS, LensCatalogue, LensRow, p_words
 from lumpylens.lenses.inflation import SEEN_SNR, with_p_values
 from lumpylens.lenses.outputs import Outputs
 from lumpylens.lenses.page import in_order, thumbnail_path, write_page
@@ -99,15 +99,15 @@ def title_of(path: Path) -> str:
         (
             {"p_value": 0.004},
             Status.CANDIDATE,
-            "candidate: p = 0.004, Einstein radius 0.10 arcsec at x = +0.50, y = -0.25 arcsec "
+            "candidate: p = 0.004, Einstein radius 0.10 arcsec at (+0.50, -0.25) arcsec "
             "from the lens",
         ),
         (
             {"p_value": 0.004, "perturber_mass_msun": 1.2e9,
              "perturber_log_evidence_multipoles": 2.0},
             Status.CANDIDATE,
-            "candidate: p = 0.004, mass 1.2e9 Msun (Einstein radius 0.10 arcsec) at x = +0.50, "
-            "y = -0.25 arcsec from the lens; multipoles of the lens's mass explain 60% of its gain",
+            "candidate: p = 0.004, mass 1.2e9 Msun (Einstein radius 0.10 arcsec) at (+0.50, "
+            "-0.25) arcsec from the lens; multipoles of the lens's mass explain 60% of its gain",
         ),
         (
             {"quality": "poor fit", "doubts": "poor-fit"},
@@ -128,6 +128,15 @@ def test_a_verdict_is_one_sentence(changes, status, said):
     made = row("a", **changes)
     assert status_of(made) is status
     assert verdict_of(made) == said
+
+
+def test_a_p_value_is_not_told_more_exactly_than_it_is_known():
+    assert [p_words(p) for p in (0.4321, 1.0, 1.2e-5, 9.9e-6, 1e-30, math.nan)] == [
+        "p = 0.43", "p = 1", "p = 1.2e-05", "p < 1e-5", "p < 1e-5", ""
+    ]  # fmt: skip
+    assert verdict_of(row("a", 1e-11)).startswith("candidate: p < 1e-5, Einstein")
+    best = repr(LensCatalogue((row("a", 1e-11),))).splitlines()[-1]
+    assert best == "  most significant perturber: a, p < 1e-5"
 
 
 def test_a_p_value_at_the_limit_is_no_candidate():

@@ -30,7 +30,7 @@ def rows():
     dull = [row(f"lens {k}", 0.02 + 0.008 * k, slope=1.9 + 0.002 * k) for k in range(117)]
     return [
         *dull,
-        row("bright", 0.002, slope=2.5),
+        row("bright", 0.002, slope=2.5, ra_deg=150.25, dec_deg=-2.123456789),
         row("odd", doubts="poor-fit", quality="poor fit on the arcs"),
         row("bare", error="no noise map"),
     ]
@@ -58,6 +58,7 @@ def test_it_has_a_row_and_a_verdict_for_every_lens(opened, rows):
     assert column(opened, "id")[:2] == ["bright", "lens 0"]
     verdicts = [cell.text for cell in all_of(opened, "#rows td.note-cell")]
     assert verdicts[0] == verdict_of(rows[117])
+    assert column(opened, "dec_deg")[:2] == ["-2.123457", "–"]
     assert "120 of 120 lenses" in one(opened, "#shown-said").text
     assert one(opened, "header h1").text == "Is there a perturber in one of these 120 lenses?"
     assert one(opened, ".numbers .first .value").text == "1"

@@ -24,6 +24,8 @@ function number(value) {
   const size = Math.abs(value);
   return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
+const shownValue = ({key, decimals}, row) => decimals && rows[key][row] !== null
+  ? rows[key][row].toFixed(decimals) : number(rows[key][row]);
 const note = (row) => data.notes[row];
 const kind = (row) => data.kinds ? data.kinds[row] : "";
 
@@ -149,10 +151,10 @@ function head() {
   by("rows").tHead.append(element("tr", {}, ...cells));
 }
 function line(row) {
-  const cells = data.columns.map(({key, text}) => key === "id"
+  const cells = data.columns.map((column) => column.key === "id"
     ? element("td", {className: "text"}, element("button", {type: "button", textContent: rows.id[row],
         title: rows.id[row], onclick: () => open(row)}))
-    : element("td", {className: text ? "text" : "", textContent: number(rows[key][row])}));
+    : element("td", {className: column.text ? "text" : "", textContent: shownValue(column, row)}));
   const marks = [selected[row] ? "selected" : "", row in data.explained ? "explained" : "", note(row)];
   cells.splice(NOTE, 0,
     element("td", {className: "note-cell", textContent: marks.filter(Boolean).join("; ")}));
@@ -182,8 +184,7 @@ function render() {
 // -- gallery --------------------------------------------------------------------------------
 
 function gist(row) {
-  const value = rows[data.shown_key][row];
-  return value === null ? "" : `${data.shown_value.replace("#", number(value))} `;
+  return `${data.gists ? data.gists[row] : number(rows.anomaly_score[row])} `;
 }
 function gallery() {
   const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
@@ -265,7 +266,7 @@ function open(row) {
   by("opened-note").hidden = !note(row) || note(row) === data.sentences[row];
   by("opened-note").textContent = note(row);
   const plain = data.columns.filter(({key, text}) => !text && key !== "rank" && rows[key][row] !== null)
-    .map(({key, label}) => [label, number(rows[key][row]), ""]);
+    .map((column) => [column.label, shownValue(column, row), ""]);
   const scores = found ? found.scores : plain;
   by("opened-scores").replaceChildren(...scores.map(([name, value, p]) => element("div", {},
     element("dt", {textContent: name}),
