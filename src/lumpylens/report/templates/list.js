@@ -183,6 +183,7 @@ function render() {
 
 // -- gallery --------------------------------------------------------------------------------
 
+const thumbnail = (row) => data.thumbs[row];
 function gist(row) {
   return `${data.gists ? data.gists[row] : number(rows.anomaly_score[row])} `;
 }
@@ -190,7 +191,7 @@ function gallery() {
   const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
   for (let row = before; row < end; row++) {
     const picture = data.thumbs[row]
-      ? element("img", {src: data.thumbs[row], loading: "lazy", alt: "", width: 150, height: 150})
+      ? element("img", {src: thumbnail(row), loading: "lazy", alt: "", width: 150, height: 150})
       : element("span", {className: "none"});
     const told = kind(row) ? element("span", {className: kind(row), textContent: `${kind(row)} `}) : null;
     const button = element("button", {type: "button", onclick: () => open(row)}, picture,
@@ -272,14 +273,16 @@ function open(row) {
     element("dt", {textContent: name}),
     element("dd", {}, value, element("small", {textContent: p})))));
   const pictures = found ? found.panels.map((one) => panel(found, one))
-    : data.thumbs[row] ? [element("figure", {}, element("img", {src: data.thumbs[row], alt: "image"}))] : [];
-  const whole = data.figures ? data.figures[row] : null;
-  by("opened-figure").replaceChildren(...(whole ? [figure(whole, rows.id[row])] : []));
-  by("opened-panels").replaceChildren(...(whole ? [] : pictures));
+    : data.thumbs[row] ? [element("figure", {}, element("img", {src: thumbnail(row), alt: "image"}))] : [];
+  by("opened-panels").replaceChildren(...pictures);
   by("opened-peak").textContent = found && found.peak_text ? `+ ${found.peak_text}` : "";
   const bars = found ? surprises(found.surprises) : [];
   by("opened-surprises").replaceChildren(
     ...(bars.length ? [element("h3", {textContent: "Surprise, in sigma of normal lenses"}), ...bars] : []));
+  const whole = data.figures ? data.figures[row] : null;
+  by("opened-figure").replaceChildren(...(whole ? [figure(whole, rows.id[row])] : []));
+  // The figure shows more than the thumbnail.
+  if (whole) by("opened-panels").replaceChildren();
   const place = state.order.indexOf(row);
   by("previous").disabled = place <= 0;
   by("next").disabled = place < 0 || place === state.order.length - 1;
