@@ -196,7 +196,8 @@ function gallery() {
     const told = kind(row) ? element("span", {className: kind(row), textContent: `${kind(row)} `}) : null;
     const button = element("button", {type: "button", onclick: () => open(row)}, picture,
       element("span", {className: "text"},
-        element("strong", {textContent: `${row + 1}. `}), gist(row), told, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
+        element("strong", {textContent: `${row + 1}. `}), gist(row),
+        told, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
     button.dataset.row = row;
     button.setAttribute("aria-label", `Open rank ${row + 1}, ${rows.id[row]}`);
     by("thumbs").append(element("li", {}, button));
