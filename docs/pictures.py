@@ -32,10 +32,11 @@ def detection(model: str) -> Figure:
     middle = (images[0].image.shape[0] - 1) / 2
     for row, one in zip(rows, lumpylens.explain(model, images, progress=False), strict=True):
         places, score = one.maps[0], one.scores[0]
-        row[0].imshow(one.image, "magma", vmin=0, vmax=255)
-        row[1].imshow(one.model, "magma", vmin=0, vmax=255)
-        row[2].imshow(one.image - one.model, "RdBu_r", vmin=-8, vmax=8)
-        row[3].imshow(places.values, "PuOr_r", vmin=-20, vmax=20, extent=places.extent_px)
+        lower = {"origin": "lower"}
+        row[0].imshow(one.image, "magma", vmin=0, vmax=255, **lower)
+        row[1].imshow(one.model, "magma", vmin=0, vmax=255, **lower)
+        row[2].imshow(one.image - one.model, "RdBu_r", vmin=-8, vmax=8, **lower)
+        row[3].imshow(places.values, "PuOr_r", vmin=-20, vmax=20, extent=places.extent_px, **lower)
         row[3].set_facecolor("0.85")
         row[0].set_ylabel(f"score {score.value:.1f}\np-value {score.p_value:.2g}", fontsize=11)
     rows[1][3].plot(
@@ -46,7 +47,7 @@ def detection(model: str) -> Figure:
         axes.set_title(head, fontsize=11)
     shown = (middle - HALF_PX, middle + HALF_PX)
     for axes in rows.flat:
-        axes.set(xticks=[], yticks=[], xlim=shown, ylim=shown[::-1])
+        axes.set(xticks=[], yticks=[], xlim=shown, ylim=shown)
     return figure
 
 

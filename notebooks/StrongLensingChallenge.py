@@ -126,7 +126,7 @@ def show(rows, titles=(), labels=(), size=1.9, **how):
     )
     for row, images in zip(axes, rows):
         for one, image in zip(row, images):
-            one.imshow(image, "magma", **how)
+            one.imshow(image, "magma", origin="lower", **how)
             one.set(xticks=[], yticks=[])
     for one, title in zip(axes[0], titles):
         one.set_title(title, fontsize=9)
@@ -213,12 +213,13 @@ pair = fresh[:1] + lumpy[:1]
 made = model.detector.reconstruct(pair)
 fig, axes = plt.subplots(2, 3, figsize=(7.2, 4.8), layout="constrained")
 for row, item, smooth_model, name in zip(axes, pair, made, ("smooth", "lumpy")):
-    row[0].imshow(item.image, "magma")
-    row[1].imshow(smooth_model, "magma", vmin=item.image.min(), vmax=item.image.max())
-    left = row[2].imshow(item.image - smooth_model, "RdBu_r", vmin=-8, vmax=8)
+    scale = {"vmin": item.image.min(), "vmax": item.image.max(), "origin": "lower"}
+    row[0].imshow(item.image, "magma", **scale)
+    row[1].imshow(smooth_model, "magma", **scale)
+    left = row[2].imshow(item.image - smooth_model, "RdBu_r", vmin=-8, vmax=8, origin="lower")
     row[0].set_ylabel(name)
     for one in row:
-        one.set(xticks=[], yticks=[], xlim=(30, 120), ylim=(120, 30))
+        one.set(xticks=[], yticks=[], xlim=(30, 120), ylim=(30, 120))
 for one, title in zip(axes[0], ("image", "smooth lens", "what is left")):
     one.set_title(title, fontsize=10)
 fig.colorbar(left, ax=axes[:, 2])

@@ -188,11 +188,17 @@ def test_explain_says_and_draws(call, lenses, model, tmp_path):
     given = ["explain", model, lenses / "spoilt.npy", "--out", tmp_path / "why", "--quiet", "--id"]
     status, out, _ = call(*given, "spoilt.npy[2]", "--id", "spoilt.npy[7]")
     assert status == 0
-    assert "spoilt.npy[2]: The reconstruction misses" in out
+    assert "spoilt.npy[2]: Squared error of the reconstruction" in out
     written = sorted(path.name for path in (tmp_path / "why").iterdir())
     assert written == ["spoilt.npy_2.png", "spoilt.npy_7.png"]
+    status, out, _ = call(*given, "spoilt.npy[2]", "--json")
+    (row,) = json.loads(out)["rows"]
+    column_px, row_px = row["peak_px"]
+    assert row["where"].startswith(f"column {column_px:.0f}, row {row_px:.0f}: ")
+    assert row["where"].endswith("row 0 is at the bottom")
     status, out, _ = call(*given, "spoilt.npy[0]", "--json")
     assert status == 1
+    assert json.loads(out)["rows"][0]["peak_px"] is None
     assert "NaN" in json.loads(out)["rows"][0]["error"]
     status, _, err = call(*given, "nosuch")
     assert status == 2
@@ -430,5 +436,5 @@ def test_a_folder_without_figures_is_neither_made_nor_named(call, model, lenses,
         "explain", model, lenses / "anomalous.npy", "--id", "anomalous.npy[0]", "--out", out,
         "--quiet",
     )  # fmt: skip
-    assert said.endswith(f"figures are in {out}\n")
+    assert said.endswith(f"figures are in {out}; row 0 is at the bottom in them\n")
     assert len(list(out.iterdir())) == 1

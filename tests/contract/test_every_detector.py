@@ -305,6 +305,15 @@ def test_every_score_can_be_explained(case, fitted):
         assert found.scores[0].value == pytest.approx(expected.anomaly_score[k], rel=1e-4)
         assert [part.name for part in found.scores[1:]] == list(fitted.components)
         assert draw_explanation(LIGHT, found).axes
+        # A map of where, or the reason why there is none.
+        assert bool(found.maps) != bool(found.no_map)
+        assert bool(found.maps) == (found.peak is not None)
+        for position_map in found.maps[:1]:
+            assert np.isfinite(position_map.values).any()
+            height, width = pixels.shape[1:]
+            assert 0 <= found.peak.column_px < width
+            assert 0 <= found.peak.row_px < height
+        assert found.peak_words
         assert (found.model is None) == np.isnan(expected.reconstruction_mse[k])
 
 
@@ -331,6 +340,8 @@ def test_saved_and_loaded_scores_are_identical(case, fitted, tmp_path):
     model = TrainedModel(fitted, Calibration(scores), {}, card="\n".join(fitted.card_notes()))
     loaded = load_model(save_model(model, tmp_path / "model")).detector
     assert type(loaded) is type(fitted)
+    said = [detector.explain(images[:1])[0].sentence for detector in (fitted, loaded)]
+    assert said[0] == said[1]
     assert loaded.config == fitted.config
     np.testing.assert_array_equal(loaded.anomaly_score(images), scores)
 

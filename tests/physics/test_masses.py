@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lumpylens.physics import fused
+from lumpylens.physics.compiled.blur import blurred
+from lumpylens.physics.compiled.scene import lens_light, rays
+from lumpylens.physics.compiled.sersic import sersic_light
 from lumpylens.physics.masses import Masses
 from lumpylens.physics.parameters import INDEX, pack
 from lumpylens.physics.psf import gaussian_response
@@ -130,7 +132,7 @@ def test_compiled_rays_are_torchs(eta, kind, samples):
     x = x - parameters[0, INDEX["centre_x_px"]]
     y = y - parameters[0, INDEX["centre_y_px"]]
     u, v, _, _ = scene.rays(parameters, masses.deflection(x, y))
-    found = fused.rays(scene, parameters[0].double().numpy(), masses)
+    found = rays(scene, parameters[0].double().numpy(), masses)
     # Beside a point mass single precision has fewer digits to give.
     np.testing.assert_allclose(found[0], u[0], rtol=2e-4, atol=1e-4)
     np.testing.assert_allclose(found[1], v[0], rtol=2e-4, atol=1e-4)
@@ -142,15 +144,15 @@ def test_compiled_light_and_blur_are_torchs(samples, pitch):
     parameters = numbers()
     plain = parameters[0].double().numpy()
     light = scene.light(parameters)
-    np.testing.assert_allclose(fused.lens_light(scene, plain), light.lens[0], rtol=1e-4)
-    u, v = fused.rays(scene, plain, Masses())
+    np.testing.assert_allclose(lens_light(scene, plain), light.lens[0], rtol=1e-4)
+    u, v = rays(scene, plain, Masses())
     names = ("source_eta_1", "source_eta_2", "log_source_radius_px", "log_source_index")
-    source = fused.sersic_light(u, v, *(plain[INDEX[name]] for name in names))
+    source = sersic_light(u, v, *(plain[INDEX[name]] for name in names))
     np.testing.assert_allclose(source, light.source[0], rtol=1e-4, atol=1e-6)
     square = light.source[:, :, :41]
-    blurred = gaussian_response(torch.eye(41), torch.tensor([1.4]), 9)(square[:, None])[0, 0]
-    found = fused.blurred(np.ascontiguousarray(square[0].numpy()), 1.4, 9)
-    np.testing.assert_allclose(found, blurred, atol=1e-5)
+    expected = gaussian_response(torch.eye(41), torch.tensor([1.4]), 9)(square[:, None])[0, 0]
+    found = blurred(np.ascontiguousarray(square[0].numpy()), 1.4, 9)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [None, *SUBSTRUCTURES])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from mean_image import MeanImage, blobs
 from PIL import Image
 
@@ -51,6 +53,7 @@ def test_it_says_where_an_image_departs(found: Explanations, images: LensImages)
         assert f"column {one.peak.column_px:.0f}, row {one.peak.row_px:.0f}" in one.sentence
         assert one.residual is not None
         assert one.residual[int(one.peak.row_px), int(one.peak.column_px)] > 0.3
+        assert one.maps[0].name == "loss"
 
 
 def test_scores_and_p_values_are_those_of_the_table(
@@ -116,12 +119,22 @@ def test_no_part_has_a_p_value_below_what_normal_images_can_tell() -> None:
         ScorePart("free_mass", 6.0),
         ScorePart("parameters", 5.0, 0.1, smallest_p_value=0.2),
     )
-    found = Explanation(scores=parts).calibrated(0.002, smallest_p_value=0.05)
+    nineteen = Calibration(np.linspace(0, 8.9, 19))
+    found = Explanation(scores=parts, sentence="Odd").calibrated(nineteen)
     assert [part.p_text for part in found.scores] == [
         "p ≤ 0.05", "p ≤ 0.05", "p = 0.3", "", "p ≤ 0.2"
     ]  # fmt: skip
     assert [part.value for part in found.scores] == [9.0, 8.0, 7.0, 6.0, 5.0]
-    assert Explanation(error="constant").calibrated(0.5, 0.05).scores == ()
+    assert found.sentence == "Odd; score above all 19 normal images"
+    assert Explanation(error="constant").calibrated(nineteen).scores == ()
+
+
+def test_a_score_that_is_not_to_be_trusted_is_not_compared() -> None:
+    odd = Explanation(scores=(ScorePart("anomaly_score", 5.0),), sentence="Odd", warning="foreign")
+    found = odd.calibrated(Calibration(np.arange(9.0)))
+    assert (found.sentence, found.scores[0].p_text) == ("Odd", "")
+    trusted = replace(odd, warning="").calibrated(Calibration(np.arange(9.0)))
+    assert trusted.sentence == "Odd; score above 5 of 9 normal images"
 
 
 @pytest.fixture
@@ -130,7 +143,7 @@ def whole() -> Explanation:
     image = blobs(1, seed=4)[0]
     values = rng.normal(size=(10, 10)).astype(np.float32)
     values[0] = np.nan
-    view = (3.5, 19.5, 19.5, 3.5)
+    view = (3.5, 19.5, 3.5, 19.5)
     return Explanation(
         id="<b>$x_1$</b>\n\udcff", image=image, model=image, residual=image, sentence="a " * 300,
         scores=tuple(ScorePart(f"part_{k}", 10.0**k, 0.5) for k in range(6)),
@@ -158,6 +171,31 @@ def test_all_of_an_explanation_is_drawn(whole: Explanation) -> None:
     texts = [text.get_text() for text in figure.texts]
     assert "<b>$x_1$</b> �" in texts
     assert "part 5" in texts
+    # The whole sentence, on as many lines as it takes.
+    assert sum(text.count("a") for text in texts if set(text) <= {"a", " ", "."}) == 300
+    assert "Warning: odd." in texts
+    assert "Columns and rows in pixels; row 0 is at the bottom." in texts
+
+
+def test_the_place_is_marked_on_the_image_and_on_the_map(whole: Explanation) -> None:
+    axes = [axes for axes in draw_explanation(LIGHT, whole).axes if axes.get_title(loc="left")]
+    marked = [panel.get_title(loc="left") for panel in axes[:6] if panel.lines]
+    assert marked == ["image", "where"]
+    for panel in (axes[0], axes[3]):
+        assert {(*line.get_xdata(), *line.get_ydata()) for line in panel.lines} == {(12.0, 12.0)}
+    assert "+ 3 sigma" in [text.get_text() for text in axes[3].texts]
+
+
+def test_ticks_are_pixels_and_arcsec_where_the_scale_is_known(whole: Explanation) -> None:
+    image = draw_explanation(LIGHT, replace(whole, pixel_scale_arcsec=0.5)).axes[0]
+    FigureCanvasAgg(image.figure).draw()
+    assert "12" in [tick.get_text() for tick in image.get_xticklabels()]
+    above, right = image.child_axes
+    # From the middle of 24 px: 11.5 px.
+    assert above.get_xlim() == pytest.approx(((3.5 - 11.5) / 2, (19.5 - 11.5) / 2))
+    assert right.get_ylim() == pytest.approx(((3.5 - 11.5) / 2, (19.5 - 11.5) / 2))
+    assert "−2″" in [tick.get_text() for tick in above.get_xticklabels()]
+    assert draw_explanation(LIGHT, whole).axes[0].child_axes == []
 
 
 def test_a_notebook_shows_figures_and_reasons(found: Explanations) -> None:
@@ -170,6 +208,8 @@ def test_a_notebook_shows_figures_and_reasons(found: Explanations) -> None:
 def test_a_data_frame_has_every_score_and_its_p_value(found: Explanations) -> None:
     frame = found.to_pandas()
     assert frame["id"].tolist() == [one.id for one in found]
+    assert frame["where"].tolist() == [one.peak_words for one in found]
+    assert frame["where"][5].endswith("row 0 is at the bottom")
     assert frame["p_anomaly_score"][5] == found[5].scores[0].p_value
     assert np.isnan(frame["anomaly_score"][1])
     assert "constant" in frame["error"][1]

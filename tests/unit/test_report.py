@@ -24,6 +24,7 @@ from lumpylens.report.bins import shared_bins
 from lumpylens.report.evaluation import Evaluation
 from lumpylens.report.figures import power_of_ten
 from lumpylens.report.page import write_report
+from lumpylens.report.panels import write_picture
 from lumpylens.report.strips import residual_range, write_strip
 from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
@@ -256,6 +257,17 @@ def test_strips_hold_three_panels_on_one_scale(tmp_path: Path) -> None:
     assert (rest[..., 2] > rest[..., 0]).all()
     write_strip(replace(example, reconstruction=None), 1.0, tmp_path / "one.png")
     assert pixels_of(tmp_path / "one.png").shape[:2] == (height, height)
+
+
+def test_a_map_lets_the_light_below_show_where_it_is_near_zero(tmp_path: Path) -> None:
+    unit = np.array([[0.0, 0.45, 0.5, 1.0, np.nan]])
+    alphas = []
+    for see_through in (False, True):
+        write_picture(unit, "PuOr_r", tmp_path / "map.png", see_through=see_through)
+        with Image.open(tmp_path / "map.png") as picture:
+            alphas.append(np.asarray(picture.convert("RGBA"))[0, :, 3].tolist())
+    assert alphas[0] == [255, 255, 255, 255, 0]
+    assert alphas[1] == [255, pytest.approx(255 * 0.1 / 0.3, abs=4), 0, 255, 0]
 
 
 @pytest.mark.parametrize(

@@ -169,10 +169,13 @@ def test_an_explanation_opens_and_keys_lead_on(opened: Any) -> None:
     dialog = one(opened, "#opened")
     assert dialog.get_attribute("open") is not None
     first = one(opened, "#opened-name").text
-    assert "The reconstruction misses" in one(opened, "#opened-sentence").text
+    assert "Squared error of the reconstruction" in one(opened, "#opened-sentence").text
+    assert "row 0 is at the bottom" in one(opened, "#opened-peak").text
     assert [cell.text for cell in all_of(opened, "#opened-panels figcaption")] == [
-        "image", "reconstruction", "image − model"
+        "image", "reconstruction", "image − model", "loss map"
     ]  # fmt: skip
+    marked = [bool(all_of(cell, ".mark")) for cell in all_of(opened, "#opened-panels figure")]
+    assert marked == [True, False, False, True]
     opened.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     second = one(opened, "#opened-name").text
     assert second != first

@@ -27,6 +27,7 @@ def explain(
     debug: Debug = False,
 ) -> int:
     """Explain the scores of single images, with a figure of each."""
+    from lumpylens.results.position import ROW_ZERO
     from lumpylens.verbs.explain import explain
 
     explanations = explain(
@@ -37,6 +38,8 @@ def explain(
         {
             "id": explanation.id,
             "sentence": explanation.sentence,
+            "where": explanation.peak_words,
+            "peak_px": peak and [peak.column_px, peak.row_px],
             "scores": {part.name: part.value for part in explanation.scores},
             "p_values": {part.name: part.p_value for part in explanation.scores},
             "surprises_sigma": {
@@ -46,8 +49,9 @@ def explain(
             "error": explanation.error,
         }
         for explanation in explanations
+        for peak in [explanation.peak]
     ]
     drawn = any(explanation.image is not None for explanation in explanations)
-    lines = [repr(explanations), *([f"figures are in {out}"] if drawn else [])]
+    lines = [repr(explanations), *([f"figures are in {out}; {ROW_ZERO} in them"] if drawn else [])]
     say({"out": str(out) if drawn else None, "rows": rows}, as_json, lines)
     return SOME_FAILED if failed else 0

@@ -41,6 +41,8 @@ class Thumbnail(Protocol):
 def gallery_html(images: Sequence[Thumbnail], title: str) -> str:
     """Draw images beside each other, with their ids and what is wrong with them.
 
+    Row 0 is at the bottom.
+
     Parameters
     ----------
     images : sequence of Thumbnail
@@ -73,5 +75,5 @@ def _png(image: NDArray[np.float32]) -> bytes:
     low, high = np.quantile(image, [0.0, 0.999])
     scaled = np.clip((image - low) / max(high - low, 1e-30), 0, 1) * 255
     drawn = io.BytesIO()
-    Image.fromarray(scaled.astype(np.uint8)).save(drawn, "PNG")
+    Image.fromarray(scaled[::-1].astype(np.uint8)).save(drawn, "PNG")
     return drawn.getvalue()

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from lumpylens.data.classes import refuse_anomalies
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain, to_unit_range
-from lumpylens.detectors.outcome import BatchScores, Scores
+from lumpylens.detectors.loss import LossSum, explain_loss, unit_squares
+from lumpylens.detectors.outcome import BatchScores, Scores, score_parts
 from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.detectors.settings import DetectorConfig, validated
 from lumpylens.errors import DataError, ModelError
@@ -49,6 +50,9 @@ class Detector(OutlierDetector):
     """Images scored at once; scores do not depend on it."""
     device: str = "auto"
     """Where scores are computed, for detectors that use torch; no part of what was learned."""
+    usual_loss: NDArray[np.float32] | None = None
+    """Mean squared error at each pixel, shape (H, W), in normal images that were not learned from,
+    image on [0, 1]. None without a reconstruction, and in models made before it was kept."""
 
     def __init__(self, config: DetectorConfig | None = None, **settings: Any) -> None:
         given = {} if config is None else config.model_dump(exclude_unset=True)
@@ -112,7 +116,9 @@ class Detector(OutlierDetector):
             raise
         for detector in (self, self.fast()):
             if detector is not None:
-                scores = detector.score(check)
+                losses = LossSum()
+                scores = detector._score(check, losses=losses)
+                detector.usual_loss = losses.mean
                 if scores.trusted.any():
                     detector.calibrate(Calibration(scores.anomaly_score[scores.trusted]))
         return self
@@ -159,6 +165,15 @@ class Detector(OutlierDetector):
         on_image : callable, optional
             Called once per image read.
         """
+        return self._score(images, on_image)
+
+    def _score(
+        self,
+        images: LensImages | ArrayLike,
+        on_image: Callable[[], None] | None = None,
+        losses: LossSum | None = None,
+    ) -> Scores:
+        """`score`, with the squared errors of all reconstructions added to `losses`."""
         if self.image_shape is None or self.domain is None:
             raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
         collection = LensImages.open(images)
@@ -179,6 +194,8 @@ class Detector(OutlierDetector):
                 parts[name][at] = result.components[name]
             if result.reconstruction is not None:
                 mse[at] = reconstruction_mse(batch.pixels, result.reconstruction)
+                if losses is not None:
+                    losses.add(batch.pixels, result.reconstruction)
             failed |= {int(k): why for k, why in zip(at, result.error or (), strict=False) if why}
             own = result.warning or [""] * len(batch)
             for position, first, second in zip(at, self.domain.warnings(batch), own, strict=True):
@@ -259,29 +276,39 @@ class Detector(OutlierDetector):
             raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
         collection = LensImages.open(images)
         ids, failed = collection.ids, dict[int, str]()
-        made: dict[int, Explanation] = {}
+        explained: dict[int, Explanation] = {}
         for batch in collection.batches(1, shape=self.image_shape, failed=failed):
             own = self._explain_one(batch)
             position, foreign = int(batch.positions[0]), self.domain.warnings(batch)[0]
-            warning = "; ".join(part for part in (foreign, own.warning) if part)
-            made[position] = replace(own, id=ids[position], warning=warning)
+            explained[position] = replace(
+                own,
+                id=ids[position],
+                warning="; ".join(part for part in (foreign, own.warning) if part),
+                pixel_scale_arcsec=batch.pixel_scale_arcsec,
+            )
             if on_image is not None:
                 on_image()
         return [
-            made.get(k) or Explanation(id=name, error=failed.get(k, ""))
+            explained.get(k) or Explanation(id=name, error=failed.get(k, ""))
             for k, name in enumerate(ids)
         ]
 
     def _explain_one(self, alone: ImageBatch) -> Explanation:
-        """Explain the image of a batch of one; by its reconstruction, unless more is known."""
-        found = self._score_batch(alone)
-        scores = {"anomaly_score": found.anomaly_score, **found.components}
-        return Explanation.of_reconstruction(
-            alone.pixels[0],
-            None if found.reconstruction is None else found.reconstruction[0],
-            None if alone.noise is None else alone.noise[0],
-            {name: float(values[0]) for name, values in scores.items()},
-        )
+        """Explain the image of a batch of one: by its reconstruction, unless more is known.
+
+        A detector that knows more returns an `Explanation` with a `sentence`, and with `maps` or
+        the reason for `no_map`.
+        """
+        result = self._score_batch(alone)
+        scores = score_parts(result)
+        if result.reconstruction is None:
+            return Explanation(
+                image=alone.pixels[0],
+                scores=scores,
+                sentence=f"{self.name} gives the image a score of {scores[0].value:.4g}",
+                no_map=f"{self.name} does not say which part of an image its score comes from",
+            )
+        return explain_loss(alone, result.reconstruction[0], self.usual_loss, scores)
 
     # -- storing ----------------------------------------------------------------------------
 
@@ -312,7 +339,5 @@ def reconstruction_mse(
     pixels: NDArray[np.float32], reconstruction: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Mean squared error per pixel with both on the [0, 1] scale of the image; shape (n,)."""
-    spread = np.ptp(pixels.reshape(len(pixels), -1), axis=1).astype(np.float64)
-    squares = np.square((pixels - reconstruction).astype(np.float64)).mean(axis=(-2, -1))
-    result: NDArray[np.float64] = squares / np.square(spread)
+    result: NDArray[np.float64] = unit_squares(pixels, reconstruction).mean(axis=(-2, -1))
     return result

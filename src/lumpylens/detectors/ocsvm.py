@@ -11,9 +11,10 @@ from pydantic import Field
 
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import Detector, to_unit_range
-from lumpylens.detectors.outcome import BatchScores
+from lumpylens.detectors.outcome import BatchScores, score_parts
 from lumpylens.detectors.pca import principal_components
 from lumpylens.detectors.settings import DetectorConfig
+from lumpylens.results.explanation import Explanation
 from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
@@ -79,6 +80,19 @@ class OCSVMDetector(Detector):
         )
         kernel = np.exp(-squares / features.shape[1])
         return BatchScores(anomaly_score=known["offset"] - kernel @ known["weights"])
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        scores = score_parts(self._score_batch(alone))
+        outside = scores[0].value > 0
+        return Explanation(
+            image=alone.pixels[0],
+            scores=scores,
+            sentence=(
+                f"Lies {'outside' if outside else 'inside'} the boundary that was drawn around "
+                f"the normal images, by {abs(scores[0].value):.3g}"
+            ),
+            no_map="ocsvm compares the image as a whole with the normal ones",
+        )
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return dict(self.learned)

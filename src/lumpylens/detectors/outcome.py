@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BatchScores", "Scores"]
+from lumpylens.results.explanation import ScorePart
+
+__all__ = ["BatchScores", "Scores", "score_parts"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,9 @@ class Scores:
         strange = np.array([bool(text) for text in self.warning], dtype=bool)
         trusted: NDArray[np.bool_] = np.isfinite(self.anomaly_score) & ~strange
         return trusted
+
+
+def score_parts(result: BatchScores) -> tuple[ScorePart, ...]:
+    """The score and the components of the first image of a batch, without p-values."""
+    values = {"anomaly_score": result.anomaly_score, **result.components}
+    return tuple(ScorePart(name, float(column[0])) for name, column in values.items())

@@ -117,7 +117,7 @@ def halo_slopes(
     eta = torch.sqrt(eta_1.square() + eta_2.square())
     elliptical = eta > ROUND
     size = torch.where(elliptical, eta, torch.ones_like(eta))
-    cos, sin = eta_1 / size, eta_2 / size
+    cos, sin = eta_1 / eta.clamp_min(1e-12), eta_2 / eta.clamp_min(1e-12)
     narrow = per_lens(lambda number: -torch.expm1(-2 * number), eta)
     psi_square = square - 0.5 * narrow * (square + cos * (xx - yy) + 2 * sin * xy)
     strength = per_lens(lambda number: torch.exp(-number / 2), eta) * torch.rsqrt(psi_square)

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from lumpylens.physics.batches import per_lens
 
-__all__ = ["EllipseSlopes", "Sersic", "ellipse_slopes", "sersic", "sersic_coefficient"]
+__all__ = [
+    "EllipseSlopes", "Sersic", "ellipse_slopes", "sersic", "sersic_coefficient",
+    "sersic_index_slope", "sersic_with_derivatives",
+]  # fmt: skip
 
 CORE_PX = 1e-2
 """Softening of the cusp in pixels, since the profile's gradient diverges at its centre; far below
@@ -49,6 +52,11 @@ def sersic_coefficient(index: Index) -> Index:
     """Coefficient b_n of a Sersic profile (Ciotti & Bertin 1999, equation 18)."""
     leading = 2 * index - 1 / 3
     return leading + 4 / (405 * index) + 46 / (25515 * index**2) + 131 / (1148175 * index**3)
+
+
+def sersic_index_slope(index: Index) -> Index:
+    """Derivative of `sersic_coefficient` with respect to the index."""
+    return 2 - 4 / (405 * index**2) - 92 / (25515 * index**3) - 393 / (1148175 * index**4)
 
 
 def _elliptical_square(
@@ -157,8 +165,7 @@ def sersic_with_derivatives(
     half = 0.5 * factor
     d_log_index = None
     if index_too:
-        leading = 2 - 4 / (405 * index**2) - 92 / (25515 * index**3)
-        slope = index * (leading - 393 / (1148175 * index**4))
+        slope = index * sersic_index_slope(index)
         d_log_index = value * (slope * (1 - power) + (b / index) * power * log_r)
     return Sersic(
         value=value,

@@ -272,9 +272,7 @@ class SmoothModel:
         pick = self.measurement.select
         tangents = self.scene.tangents(full, names)
         to_lens, to_source = self.responses(full, psf)
-        lens_names, source_names = list(tangents.lens), list(tangents.source)
-        lens = to_lens(torch.stack([tangents.light.lens, *tangents.lens.values()], dim=1))
-        source = to_source(torch.stack([tangents.light.source, *tangents.source.values()], dim=1))
+        lens, source = to_lens(tangents.lens), to_source(tangents.source)
         a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
         flat = self.constant(values).expand(len(values), -1, -1)
         predicted = a_lens * lens[:, 0] + a_source * source[:, 0] + background * flat
@@ -283,17 +281,17 @@ class SmoothModel:
         for name in names:
             if name == PSF_NAME:
                 blur = self._psf_tangent(
-                    full, tangents.light.lens, tangents.light.source, amplitudes
+                    full, tangents.lens[:, 0], tangents.source[:, 0], amplitudes
                 )
                 rows.append(pick(blur))
                 continue
             row = torch.zeros_like(lens[:, 0])
-            if name in tangents.lens:
-                row = row + a_lens[:, 0] * lens[:, 1 + lens_names.index(name)]
-            if name in tangents.source:
-                row = row + a_source[:, 0] * source[:, 1 + source_names.index(name)]
+            if name in tangents.lens_names:
+                row = row + a_lens[:, 0] * lens[:, 1 + tangents.lens_names.index(name)]
+            if name in tangents.source_names:
+                row = row + a_source[:, 0] * source[:, 1 + tangents.source_names.index(name)]
             rows.append(row)
-        gx, gy = tangents.source_gradient
+        gx, gy = tangents.source_gradient.unbind(dim=1)
         light = self.measurement.local_mean(predicted) - background
         return Linearisation(
             predicted=pick(predicted),

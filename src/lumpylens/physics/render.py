@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import per_lens
+from lumpylens.physics.compiled.tangents import (
+    LENS_COLUMNS,
+    SOURCE_COLUMNS,
+    Grid,
+    lens_tangents,
+    source_tangents,
+)
 from lumpylens.physics.deflection import external_shear, halo, halo_slopes
 from lumpylens.physics.light import sersic, sersic_with_derivatives
 from lumpylens.physics.parameters import NAMES
@@ -16,6 +24,11 @@ from lumpylens.physics.parameters import NAMES
 __all__ = ["Light", "Scene", "Tangents"]
 
 Deflection = tuple[Tensor, Tensor]
+Moves = dict[str, Callable[[], Tensor | None]]
+"""Derivatives by parameter, computed when they are asked for."""
+
+LENS, SOURCE = frozenset(LENS_COLUMNS), frozenset(SOURCE_COLUMNS)
+"""Parameters that the light of lens and source depend on."""
 
 HALO = ("mass_eta_1", "mass_eta_2", "centre_x_px", "centre_y_px")
 """Parameters on which the halo's deflection depends besides its Einstein radius."""
@@ -35,20 +48,20 @@ class Tangents:
 
     Attributes
     ----------
-    light : Light
-    names : tuple of str
-        Names of the parameters.
-    lens, source : dict of str to Tensor, shape (n, h, w)
-        Derivatives of the light with respect to each parameter that it depends on.
-    source_gradient : tuple of Tensor, shape (n, h, w)
+    lens, source : Tensor, shape (n, 1 + k, h, w)
+        Light of unit amplitude, then its derivatives with respect to `lens_names` or
+        `source_names`.
+    lens_names, source_names : tuple of str
+        Parameters that each of them depends on.
+    source_gradient : Tensor, shape (n, 2, h, w)
         Gradient of the source's brightness at the point each ray comes from.
     """
 
-    light: Light
-    names: tuple[str, ...]
-    lens: dict[str, Tensor]
-    source: dict[str, Tensor]
-    source_gradient: tuple[Tensor, Tensor]
+    lens: Tensor
+    source: Tensor
+    lens_names: tuple[str, ...]
+    source_names: tuple[str, ...]
+    source_gradient: Tensor
 
 
 @dataclass(frozen=True)
@@ -159,24 +172,52 @@ class Scene:
         if self.cusp_samples > 1:
             rows, cols, sub_x, sub_y = self._cusp(parameters)
             fine = sersic(sub_x - p["centre_x_px"], sub_y - p["centre_y_px"], *_lens_shape(p))
-            lens[:, rows, cols] = self._average(fine, rows, cols)
+            lens[:, rows, cols] = self._average(fine)
         return Light(lens, source)
 
     def tangents(self, parameters: Tensor, names: Sequence[str]) -> Tangents:
         """Render light and its derivatives with respect to the parameters called `names`.
 
-        The derivative with respect to ``log_psf_sigma_px`` is left to the caller.
+        The derivative with respect to ``log_psf_sigma_px`` is left to the caller. Single precision
+        on the processor is computed by `lumpylens.physics.compiled.tangents`, to the same formulas.
         """
-        wanted = set(names)
+        lens_names = tuple(name for name in names if name in LENS)
+        source_names = tuple(name for name in names if name in SOURCE)
+        if parameters.device.type == "cpu" and parameters.dtype == torch.float32:
+            numbers = parameters.detach().double().numpy()
+            light, gradient = source_tangents(self._pixels, numbers, source_names)
+            lens = torch.from_numpy(lens_tangents(self._pixels, numbers, lens_names))
+            source, slopes = torch.from_numpy(light), torch.from_numpy(gradient)
+        else:
+            lens = self._lens_tangents(parameters, lens_names)
+            source, slopes = self._source_tangents(parameters, source_names)
+        return Tangents(lens, source, lens_names, source_names, slopes)
+
+    @cached_property
+    def _pixels(self) -> Grid:
+        rows, columns = self.cusp_patch()
+        return Grid(
+            self.height,
+            self.width,
+            self.offset_x - (self.width - 1) / 2 * self.pixel,
+            self.offset_y - (self.height - 1) / 2 * self.pixel,
+            self.pixel,
+            self.cusp_samples,
+            self.pitch,
+            (rows.start, rows.stop, columns.start, columns.stop),
+        )
+
+    def _source_tangents(self, parameters: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
         p = columns(parameters)
         radius = per_lens(torch.exp, p["log_einstein_radius_px"])
         u, v, ax, ay = self.rays(parameters)
-        index_too = "log_source_index" in wanted
-        shape = sersic_with_derivatives(u, v, *_source_shape(p), index_too=index_too)
+        shape = sersic_with_derivatives(
+            u, v, *_source_shape(p), index_too="log_source_index" in names
+        )
         sx, sy = shape.gradient_x, shape.gradient_y
         x, y = self.grid(parameters)
         x, y = x - p["centre_x_px"], y - p["centre_y_px"]
-        moves = {
+        moves: Moves = {
             "log_einstein_radius_px": lambda: (
                 -(sx * (ax + radius * p["source_x"]) + sy * (ay + radius * p["source_y"]))
             ),
@@ -187,22 +228,18 @@ class Scene:
             "source_eta_1": lambda: shape.d_eta_1,
             "source_eta_2": lambda: shape.d_eta_2,
             "log_source_radius_px": lambda: -shape.d_log_r,
-        }
-        source = {name: make() for name, make in moves.items() if name in wanted}
-        if shape.d_log_index is not None:
-            source["log_source_index"] = shape.d_log_index
-        source |= self._mass_tangents(p, wanted, (x, y), (ax, ay), (sx, sy))
-        lens_light, lens = self._lens_tangents(parameters, wanted, x, y)
-        return Tangents(Light(lens_light, shape.value), tuple(names), lens, source, (sx, sy))
+            "log_source_index": lambda: shape.d_log_index,
+        } | self._mass_moves(p, names, (x, y), (ax, ay), (sx, sy))
+        return _stacked(shape.value, moves, names), torch.stack([sx, sy], dim=1)
 
-    def _mass_tangents(
+    def _mass_moves(
         self,
         p: dict[str, Tensor],
-        wanted: set[str],
+        names: Sequence[str],
         position: Deflection,
         deflection: Deflection,
         gradient: Deflection,
-    ) -> dict[str, Tensor]:
+    ) -> Moves:
         """Derivatives of the source's light with respect to the halo's shape and centre.
 
         Parameters
@@ -210,7 +247,7 @@ class Scene:
         position, deflection, gradient : pair of Tensor, shape (n, h, w)
             Relative to the centre; of the halo; of the source's light where the rays end.
         """
-        if wanted.isdisjoint(HALO):
+        if set(names).isdisjoint(HALO):
             return {}
         radius = per_lens(torch.exp, p["log_einstein_radius_px"])
         unit = (deflection[0] / radius, deflection[1] / radius)
@@ -218,49 +255,22 @@ class Scene:
         (ax_1, ay_1), (ax_2, ay_2) = slopes.d_eta_1, slopes.d_eta_2
         sx, sy = gradient
         cross = radius * slopes.xy + p["shear_2"]
-        moves = {
+        return {
             "mass_eta_1": lambda: -radius * (sx * ax_1 + sy * ay_1),
             "mass_eta_2": lambda: -radius * (sx * ax_2 + sy * ay_2),
             "centre_x_px": lambda: sx * (radius * slopes.xx + p["shear_1"] - 1) + sy * cross,
             "centre_y_px": lambda: sx * cross + sy * (radius * slopes.yy - p["shear_1"] - 1),
         }
-        return {name: moves[name]() for name in HALO if name in wanted}
 
-    def _lens_tangents(
-        self, parameters: Tensor, wanted: set[str], x: Tensor, y: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _lens_tangents(self, parameters: Tensor, names: Sequence[str]) -> Tensor:
         p = columns(parameters)
-        index_too = "log_lens_light_index" in wanted
-        coarse = sersic_with_derivatives(x, y, *_lens_shape(p), index_too=index_too)
-        parts = {
-            "value": coarse.value,
-            "lens_light_eta_1": coarse.d_eta_1,
-            "lens_light_eta_2": coarse.d_eta_2,
-            "log_lens_light_radius_px": -coarse.d_log_r,
-            "centre_x_px": -coarse.gradient_x,
-            "centre_y_px": -coarse.gradient_y,
-        }
-        if coarse.d_log_index is not None:
-            parts["log_lens_light_index"] = coarse.d_log_index
+        x, y = self.grid(parameters)
+        light = _lens_derivatives(p, x, y, names)
         if self.cusp_samples > 1:
             rows, cols, sub_x, sub_y = self._cusp(parameters)
-            sub_x, sub_y = sub_x - p["centre_x_px"], sub_y - p["centre_y_px"]
-            fine = sersic_with_derivatives(sub_x, sub_y, *_lens_shape(p), index_too=index_too)
-            patches = {
-                "value": fine.value,
-                "lens_light_eta_1": fine.d_eta_1,
-                "lens_light_eta_2": fine.d_eta_2,
-                "log_lens_light_radius_px": -fine.d_log_r,
-                "centre_x_px": -fine.gradient_x,
-                "centre_y_px": -fine.gradient_y,
-                "log_lens_light_index": fine.d_log_index,
-            }
-            for name, image in parts.items():
-                patch = patches[name]
-                if patch is not None and (name == "value" or name in wanted):
-                    image[:, rows, cols] = self._average(patch, rows, cols)
-        value = parts.pop("value")
-        return value, {name: image for name, image in parts.items() if name in wanted}
+            fine = _lens_derivatives(p, sub_x, sub_y, names)
+            light[:, :, rows, cols] = self._average(fine)
+        return light
 
     def cusp_patch(self) -> tuple[slice, slice]:
         """Rows and columns that are sub-sampled."""
@@ -284,15 +294,41 @@ class Scene:
         shape = (1, fine_y.shape[1], fine_x.shape[2])
         return rows, cols, fine_x.expand(shape), fine_y.expand(shape)
 
-    def _average(self, fine: Tensor, rows: slice, cols: slice) -> Tensor:
+    def _average(self, fine: Tensor) -> Tensor:
+        """Means of the sub-pixels of each pixel of the patch; leading axes stay."""
         s = self.cusp_samples
-        height, width = fine.shape[1] // s, fine.shape[2] // s
-        return fine.reshape(-1, height, s, width, s).mean(dim=(2, 4))
+        height, width = fine.shape[-2] // s, fine.shape[-1] // s
+        blocks = fine.reshape(*fine.shape[:-2], height, s, width, s)
+        return blocks.mean(dim=(-3, -1))
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:
     """Named parameters, each of shape (n, 1, 1) to broadcast over images."""
     return {name: parameters[:, i, None, None] for i, name in enumerate(NAMES)}
+
+
+def _lens_derivatives(p: dict[str, Tensor], x: Tensor, y: Tensor, names: Sequence[str]) -> Tensor:
+    """Light of lens galaxies and its derivatives, shape (n, 1 + len(names), h, w)."""
+    shape = sersic_with_derivatives(
+        x - p["centre_x_px"],
+        y - p["centre_y_px"],
+        *_lens_shape(p),
+        index_too="log_lens_light_index" in names,
+    )
+    moves: Moves = {
+        "lens_light_eta_1": lambda: shape.d_eta_1,
+        "lens_light_eta_2": lambda: shape.d_eta_2,
+        "log_lens_light_radius_px": lambda: -shape.d_log_r,
+        "log_lens_light_index": lambda: shape.d_log_index,
+        "centre_x_px": lambda: -shape.gradient_x,
+        "centre_y_px": lambda: -shape.gradient_y,
+    }
+    return _stacked(shape.value, moves, names)
+
+
+def _stacked(light: Tensor, moves: Moves, names: Sequence[str]) -> Tensor:
+    derivatives = (moves[name]() for name in names)
+    return torch.stack([light, *(part for part in derivatives if part is not None)], dim=1)
 
 
 def _source_shape(p: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

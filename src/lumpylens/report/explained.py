@@ -15,19 +15,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from lumpylens.report.strips import display
 from lumpylens.report.style import LIGHT, Theme
 from lumpylens.results.explanation import Explanation, Peak, PositionMap, Surprise
+from lumpylens.results.position import ROW_ZERO
 
 __all__ = ["draw_explanation", "figure_png"]
 
-WIDTH_INCHES, ROW_INCHES, HEADER_INCHES = 10.4, 3.42, 1.72
-SIDE_INCHES, GAP_INCHES, MARGIN_INCHES = 2.78, 0.58, 0.22
-TITLE_INCHES, FOOT_INCHES = 0.3, 0.24
+SIDE_INCHES, GAP_INCHES = 2.7, 1.0
+LEFT_INCHES, RIGHT_INCHES = 0.5, 0.6
 COLUMNS = 3
+WIDTH_INCHES = LEFT_INCHES + COLUMNS * SIDE_INCHES + (COLUMNS - 1) * GAP_INCHES + RIGHT_INCHES
+TITLE_INCHES, FOOT_INCHES, CAPTION_INCHES = 0.5, 0.55, 0.3
+"""Room above a panel for its title and ticks in arcsec; below for ticks in pixels and the words of
+the mark; and at the bottom of the figure."""
+LINE_INCHES, SCORES_INCHES = 0.22, 0.62
+"""Of a line of the sentence, and of the scores with their p-values."""
 GROUND = {"light": "white", "dark": "#1b1f25"}
-LINE_CHARACTERS = 116
+LINE_CHARACTERS, MARK_CHARACTERS = 122, 52
 EXPLANATION_DPI = 130
 """Dots per inch: text stays readable, and a page of many figures stays small."""
 
@@ -35,8 +42,8 @@ CONTOURS = (0.15, 0.35, 0.55, 0.75)
 """Brightness of the model's outlines, on the scale of the pictures."""
 
 LEAST_SIGMA = 4.0
-"""Smallest half-range of a map, in units of its error. Below it, the colour scale would stretch
-pure noise until it looks like a signal."""
+"""Smallest half-range of a residual in units of its noise, and of the bars of parameters. Below it,
+the scale would stretch pure noise until it looks like a signal."""
 
 NORMAL_SIGMA = 2.0
 """Half-width of the shaded range behind the bars, which holds 95 % of normal lenses."""
@@ -70,46 +77,58 @@ def draw_explanation(theme: Theme, explanation: Explanation) -> Figure:
     panels = [*pictures(theme, explanation), *maps(theme, explanation)]
     if explanation.surprises:
         panels.append(lambda axes: surprises(axes, theme, explanation))
-    rows = -(-len(panels) // COLUMNS)
-    height = HEADER_INCHES + rows * ROW_INCHES
+    lines = header_lines(explanation)
+    top = 0.4 + LINE_INCHES * len(lines) + 0.12 + SCORES_INCHES
+    row_inches = TITLE_INCHES + SIDE_INCHES + FOOT_INCHES
+    height = top + -(-len(panels) // COLUMNS) * row_inches + CAPTION_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, height))
-    header(figure, theme, explanation, height)
+    header(figure, theme, explanation, lines)
     for place, fill in enumerate(panels):
         row, column = divmod(place, COLUMNS)
-        left = MARGIN_INCHES + column * (SIDE_INCHES + GAP_INCHES)
-        top = HEADER_INCHES + row * ROW_INCHES + TITLE_INCHES
-        axes = figure.add_axes(
-            (
-                left / WIDTH_INCHES,
-                1 - (top + SIDE_INCHES) / height,
-                SIDE_INCHES / WIDTH_INCHES,
-                SIDE_INCHES / height,
-            )
-        )
-        fill(axes)
+        left = LEFT_INCHES + column * (SIDE_INCHES + GAP_INCHES)
+        lower = height - (top + row * row_inches + TITLE_INCHES + SIDE_INCHES)
+        side = SIDE_INCHES / WIDTH_INCHES, SIDE_INCHES / height
+        fill(figure.add_axes((left / WIDTH_INCHES, lower / height, *side)))
     return figure
 
 
-def header(figure: Figure, theme: Theme, explanation: Explanation, height: float) -> None:
-    """Write name, sentence, and the scores with their p-values."""
+def header_lines(explanation: Explanation) -> list[str]:
+    """Sentence, reason for no map and warning, wrapped to the width of the figure."""
+    texts = [f"{explanation.sentence}."]
+    if explanation.no_map:
+        texts.append(f"No map of where: {explanation.no_map}.")
+    if explanation.warning:
+        texts.append(f"Warning: {explanation.warning}.")
+    return [line for text in texts for line in textwrap.wrap(drawable(text), LINE_CHARACTERS)]
+
+
+def header(figure: Figure, theme: Theme, explanation: Explanation, lines: list[str]) -> None:
+    """Write name, sentence, and the scores with their p-values; at the bottom what ticks are."""
+    height = figure.get_figheight()
 
     def say(x: float, y: float, text: str, **style: Any) -> None:
-        style = {"color": theme.ink, **style}
-        figure.text(x / WIDTH_INCHES, 1 - y / height, text, va="top", parse_math=False, **style)
+        style = {"color": theme.ink, "va": "top", **style}
+        figure.text(x / WIDTH_INCHES, 1 - y / height, text, parse_math=False, **style)
 
+    margin = 0.22
     name = textwrap.shorten(explanation.id, 90, placeholder="…") or explanation.id[:90]
-    say(MARGIN_INCHES, 0.16, drawable(name), fontsize=9.5, color=theme.muted)
-    warning = f". Warning: {explanation.warning}" if explanation.warning else ""
-    sentence = drawable(explanation.sentence + warning)
-    lines = textwrap.wrap(sentence, LINE_CHARACTERS, max_lines=2, placeholder=" …")
-    say(MARGIN_INCHES, 0.38, "\n".join(lines), fontsize=11.5, linespacing=1.35)
-    step = min(1.95, (WIDTH_INCHES - 2 * MARGIN_INCHES) / max(len(explanation.scores), 1))
+    say(margin, 0.16, drawable(name), fontsize=9.5, color=theme.muted)
+    for place, line in enumerate(lines):
+        say(margin, 0.4 + LINE_INCHES * place, line, fontsize=11.5)
+    below = 0.4 + LINE_INCHES * len(lines) + 0.12
+    step = min(1.95, (WIDTH_INCHES - 2 * margin) / max(len(explanation.scores), 1))
     for place, part in enumerate(explanation.scores):
-        left = MARGIN_INCHES + place * step
-        say(left, 0.97, part.name.replace("_", " "), fontsize=9, color=theme.muted)
+        left = margin + place * step
+        say(left, below, part.name.replace("_", " "), fontsize=9, color=theme.muted)
         colour = theme.accent if place == 0 else theme.ink
-        say(left, 1.13, f"{part.value:.4g}", fontsize=14, color=colour)
-        say(left, 1.41, part.p_text, fontsize=9, color=theme.muted)
+        say(left, below + 0.16, f"{part.value:.4g}", fontsize=14, color=colour)
+        say(left, below + 0.44, part.p_text, fontsize=9, color=theme.muted)
+    caption = f"Columns and rows in pixels; {ROW_ZERO}."
+    if explanation.pixel_scale_arcsec is not None:
+        caption += (
+            " Above and right of the image: arcsec from its middle, x to the right, y upwards."
+        )
+    say(margin, height - 0.1, caption, fontsize=9, color=theme.muted, va="bottom")
 
 
 def drawable(text: str) -> str:
@@ -122,25 +141,29 @@ def drawable(text: str) -> str:
 Painter = Callable[[Axes], None]
 """Draws one panel into the axes it is given."""
 
+Scale = Callable[[Any], Any]
+"""From arrays to arrays of the same shape."""
+
 
 def pictures(theme: Theme, explanation: Explanation) -> list[Painter]:
     """Painters of image, model and residual; of the last two only where they exist."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
 
-    def picture(pixels: NDArray[np.float32], title: str, ring: bool) -> Painter:
-        def fill(axes: Axes) -> None:
-            axes.imshow(display(pixels, image), cmap="magma", vmin=0, vmax=1)
-            finish(axes, theme, title, explanation)
-            if ring:
-                add_ring(axes, explanation)
+    def given(axes: Axes) -> None:
+        axes.imshow(display(image, image), cmap="magma", vmin=0, vmax=1, origin="lower")
+        finish(axes, theme, "image", explanation)
+        add_arcsec(axes, theme, explanation)
+        mark(axes, explanation.peak)
 
-        return fill
-
-    panels = [picture(image, "image", ring=False)]
-    if model is not None:
+    def rebuilt(axes: Axes) -> None:
+        assert model is not None
+        axes.imshow(display(model, image), cmap="magma", vmin=0, vmax=1, origin="lower")
         title = "smooth model" if explanation.ring_px else "reconstruction"
-        panels.append(picture(model, title, ring=True))
+        finish(axes, theme, title, explanation)
+        add_ring(axes, explanation)
+
+    panels: list[Painter] = [given] if model is None else [given, rebuilt]
     if residual is not None:
         panels.append(lambda axes: residual_panel(axes, theme, explanation, residual))
     return panels
@@ -152,10 +175,9 @@ def residual_panel(
     """Draw image minus model, red where the image is brighter."""
     in_sigma = explanation.residual_unit == "sigma"
     span = residual_span(explanation)
-    drawn = axes.imshow(residual, cmap=colours("RdBu_r", theme), vmin=-span, vmax=span)
+    palette = colours("RdBu_r", theme)
+    drawn = axes.imshow(residual, cmap=palette, vmin=-span, vmax=span, origin="lower")
     finish(axes, theme, "image − model", explanation)
-    if not explanation.maps:
-        mark(axes, explanation.peak, theme)
     if in_sigma:
         bar(axes, theme, drawn, "in its noise")
     else:
@@ -171,20 +193,21 @@ def residual_span(explanation: Explanation) -> float:
 
 
 def maps(theme: Theme, explanation: Explanation) -> list[Painter]:
-    """Painters of the maps, with the light of the model as contours."""
+    """Painters of the maps, with the light of the model, or else of the image, as contours."""
 
     def panel(position_map: PositionMap, first: bool) -> Painter:
         def fill(axes: Axes) -> None:
             scale, palette = scale_of(position_map)
             values, extent = position_map.values, position_map.extent_px
-            drawn = axes.imshow(values, extent=extent, norm=scale, cmap=palette)
+            drawn = axes.imshow(values, extent=extent, norm=scale, cmap=palette, origin="lower")
             finish(axes, theme, position_map.title, explanation)
             axes.set_facecolor("none")
             add_contours(axes, theme, explanation)
             add_ring(axes, explanation, "black")
             bar(axes, theme, drawn, position_map.unit)
-            if first:
-                mark(axes, explanation.peak, theme)
+            if first and explanation.peak is not None:
+                mark(axes, explanation.peak)
+                write_below(axes, theme, f"+ {explanation.peak.text}")
 
         return fill
 
@@ -195,7 +218,7 @@ def scale_of(position_map: PositionMap) -> tuple[Normalize, str]:
     """Range and colours of a map."""
     values = position_map.values[np.isfinite(position_map.values)]
     if position_map.diverging:
-        span = max(float(np.abs(values).max(initial=0)), LEAST_SIGMA)
+        span = max(float(np.abs(values).max(initial=0)), position_map.least_range) or 1.0
         return Normalize(-span, span), "PuOr_r"
     if not len(values):
         return Normalize(0, 1), "viridis_r"
@@ -209,19 +232,43 @@ def colours(name: str, theme: Theme) -> Colormap:
 
 
 def finish(axes: Axes, theme: Theme, title: str, explanation: Explanation) -> None:
-    """Set title and field of view; remove ticks and frame."""
+    """Set title, field of view and ticks in pixels; remove the frame."""
     axes.set_title(title, fontsize=10.5, color=theme.ink, loc="left", pad=5)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.tick_params(colors=theme.muted, labelsize=8, length=2)
     axes.set_facecolor(theme.grid)
     for spine in axes.spines.values():
         spine.set_visible(False)
     assert explanation.image is not None
     height, width = explanation.image.shape
-    left, right, lower, upper = explanation.view_px or (-0.5, width - 0.5, height - 0.5, -0.5)
+    left, right, bottom, top = explanation.view_px or (-0.5, width - 0.5, -0.5, height - 0.5)
     axes.set_xlim(left, right)
-    axes.set_ylim(lower, upper)
+    axes.set_ylim(bottom, top)
     axes.set_aspect("equal", adjustable="box", anchor="NW")
+
+
+def add_arcsec(axes: Axes, theme: Theme, explanation: Explanation) -> None:
+    """Add ticks above and on the right, in arcsec from the middle, if the scale is known."""
+    scale = explanation.pixel_scale_arcsec
+    assert explanation.image is not None
+    if scale is None:
+        return
+    height, width = explanation.image.shape
+    above = axes.secondary_xaxis("top", functions=arcsec_from((width - 1) / 2, scale))
+    right = axes.secondary_yaxis("right", functions=arcsec_from((height - 1) / 2, scale))
+    for beside, axis in ((above, above.xaxis), (right, right.yaxis)):
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}″".replace("-", "−")))
+        beside.tick_params(colors=theme.muted, labelsize=8, length=2)
+        for spine in beside.spines.values():
+            spine.set_visible(False)
+    axes.set_title(axes.get_title(loc="left"), fontsize=10.5, color=theme.ink, loc="left", pad=18)
+
+
+def arcsec_from(middle_px: float, scale: float) -> tuple[Scale, Scale]:
+    """Pixels to arcsec from the middle, and back."""
+    return (lambda px: (px - middle_px) * scale, lambda arcsec: arcsec / scale + middle_px)
 
 
 def add_ring(axes: Axes, explanation: Explanation, colour: str = "white") -> None:
@@ -234,23 +281,32 @@ def add_ring(axes: Axes, explanation: Explanation, colour: str = "white") -> Non
 
 
 def add_contours(axes: Axes, theme: Theme, explanation: Explanation) -> None:
-    """Draw contours of the model's light, so that positions can be compared between panels."""
-    if explanation.model is None:
-        return
-    light = display(explanation.model, explanation.model)
-    axes.contour(light, levels=CONTOURS, colors=theme.muted, linewidths=0.6, alpha=0.7)
+    """Draw contours of the light, so that positions can be compared between panels."""
+    light = explanation.image if explanation.model is None else explanation.model
+    assert light is not None
+    # Contours of noise would hide the map.
+    smoothed = gaussian_filter(display(light, light), 1.5)
+    axes.contour(smoothed, levels=CONTOURS, colors=theme.muted, linewidths=0.6, alpha=0.7)
 
 
-def mark(axes: Axes, peak: Peak | None, theme: Theme) -> None:
-    """Draw a cross where the image departs most, and write below by how much."""
+def mark(axes: Axes, peak: Peak | None) -> None:
+    """Draw a cross where the image departs most, in black on white to be seen on any picture."""
     if peak is None:
         return
-    axes.plot(peak.column_px, peak.row_px, "+", color="black", markersize=13, markeredgewidth=1.6)
+    for colour, width, size in (("white", 3.4, 15), ("black", 1.6, 13)):
+        axes.plot(
+            peak.column_px, peak.row_px, "+",
+            color=colour, markersize=size, markeredgewidth=width,
+        )  # fmt: skip
+
+
+def write_below(axes: Axes, theme: Theme, text: str) -> None:
+    """Write a text below the ticks of a panel."""
     axes.annotate(
-        f"+ {peak.text}",
+        "\n".join(textwrap.wrap(drawable(text), MARK_CHARACTERS)),
         (0, 0),
         xycoords="axes fraction",
-        xytext=(0, -4),
+        xytext=(0, -17),
         textcoords="offset points",
         va="top",
         fontsize=8.5,

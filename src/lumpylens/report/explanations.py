@@ -86,12 +86,13 @@ class Explanations(Sequence[Explanation]):
         return "".join(parts) + (f"<p>and {rest} more</p>" if rest > 0 else "")
 
     def columns(self) -> dict[str, list[Any]]:
-        """Name -> values, one per image: its sentence, then each part of its score and p-value."""
+        """Name -> values, one per image: sentence, place, each part of the score, its p-value."""
         names = dict.fromkeys(part.name for explanation in self for part in explanation.scores)
         parts = [{part.name: part for part in explanation.scores} for explanation in self]
         return {
             "id": [explanation.id for explanation in self],
             "sentence": [explanation.sentence for explanation in self],
+            "where": [explanation.peak_words for explanation in self],
             **{n: [p[n].value if n in p else math.nan for p in parts] for n in names},
             **{f"p_{n}": [p[n].p_value if n in p else math.nan for p in parts] for n in names},
             "warning": [explanation.warning for explanation in self],

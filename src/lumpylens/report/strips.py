@@ -38,6 +38,8 @@ def residual_range(examples: Iterable[Example]) -> float:
 def write_strip(example: Example, span: float, path: Path) -> None:
     """Write a PNG with the image and, where there is one, reconstruction and residual.
 
+    Row 0 is at the bottom.
+
     Parameters
     ----------
     example : Example
@@ -53,7 +55,7 @@ def write_strip(example: Example, span: float, path: Path) -> None:
         panels.append(matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * rest / span))
     gap = np.zeros((len(example.image), max(1, GAP_PX * example.image.shape[0] // 150), 4))
     parts = [part for panel in panels for part in (gap, panel)][1:]
-    pixels = (255 * np.concatenate(parts, axis=1)).round().astype(np.uint8)
+    pixels = (255 * np.concatenate(parts, axis=1)[::-1]).round().astype(np.uint8)
     picture = Image.fromarray(pixels)
     height, width = example.image.shape
     if min(height, width) < SHORT_SIDE_PX:

@@ -90,6 +90,21 @@ class Calibration:
         )
         return result
 
+    def standing(self, score: float) -> str:
+        """How one score compares with those of the calibration images, in words.
+
+        Examples
+        --------
+        >>> hundred = Calibration(np.arange(100.0))
+        >>> hundred.standing(97.5)
+        'score above 98 of 100 normal images'
+        >>> hundred.standing(1e6)
+        'score above all 100 normal images'
+        """
+        below = int(np.searchsorted(self.scores, score, side="left"))
+        share = "all" if below == len(self) else f"{below} of"
+        return f"score above {share} {len(self)} normal images"
+
     def counts(self, p_values: ArrayLike) -> list[tuple[int, int]]:
         """Count the images that have each p-value that occurs.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lumpylens.results.calibration import Calibration
+from lumpylens.results.position import ROW_ZERO, position_words
 
 __all__ = ["Explanation", "Peak", "PositionMap", "ScorePart", "Surprise"]
 
@@ -83,17 +85,20 @@ class PositionMap:
     Attributes
     ----------
     name : str
-        ``perturbation`` or ``sensitivity``.
+        One word, such as ``loss`` or ``perturbation``.
     title : str
         What it shows, for people.
     values : ndarray of float32, shape (h, w)
         NaN where nothing is known.
     extent_px : (float, float, float, float)
         Left, right, lower and upper edge in pixel coordinates of the image (column, column,
-        row, row), in which pixel centres are whole numbers and rows count downwards.
+        row, row), in which pixel centres are whole numbers and row 0 is at the bottom.
     unit : str
     diverging : bool
         Zero is the middle of the scale, rather than its end.
+    least_range : float
+        Smallest half-range of the colours of a `diverging` map, in `unit`. Below it, colours would
+        stretch what normal images have too until it looks like a signal.
     """
 
     name: str
@@ -102,6 +107,7 @@ class PositionMap:
     extent_px: tuple[float, float, float, float]
     unit: str
     diverging: bool
+    least_range: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Peak:
     Attributes
     ----------
     column_px, row_px : float
-        Pixel coordinates, counted from 0.
+        Pixel coordinates, counted from 0; row 0 is at the bottom.
     text : str
         By how much, with the unit.
     """
@@ -143,12 +149,17 @@ class Explanation:
     surprises : tuple of Surprise
         Empty for detectors that know no parameters.
     maps : tuple of PositionMap
+        Of places; the first one is the score's own.
+    no_map : str
+        Why there is none; empty if there is one.
     peak : Peak or None
-        Of the first map, or of the residual.
+        Of the first map.
     ring_px : (float, float, float) or None
         Column, row and radius of the Einstein ring.
     view_px : (float, float, float, float) or None
         Part of the image to be shown, as in `PositionMap.extent_px`; None for all.
+    pixel_scale_arcsec : float or None
+        Of the image, where it is known.
     error, warning : str
         Why there is no explanation, or why it should not be trusted.
     """
@@ -162,75 +173,59 @@ class Explanation:
     sentence: str = ""
     surprises: tuple[Surprise, ...] = ()
     maps: tuple[PositionMap, ...] = ()
+    no_map: str = ""
     peak: Peak | None = None
     ring_px: tuple[float, float, float] | None = None
     view_px: tuple[float, float, float, float] | None = None
+    pixel_scale_arcsec: float | None = None
     error: str = ""
     warning: str = ""
 
-    @classmethod
-    def of_reconstruction(
-        cls,
-        image: NDArray[np.float32],
-        model: NDArray[np.float32] | None,
-        noise: NDArray[np.float32] | None,
-        scores: Mapping[str, float],
-    ) -> Explanation:
-        """Explain the score of any detector by how its reconstruction differs from the image.
+    def calibrated(self, calibration: Calibration) -> Explanation:
+        """Say how the score compares with those of normal images.
+
+        The anomaly score gets its p-value, unless there is a `warning`, and the sentence says how
+        many normal images it exceeds. No p-value of a part stays below the smallest one.
 
         Parameters
         ----------
-        image : ndarray of float32, shape (H, W)
-        model, noise : ndarray of float32, shape (H, W), or None
-            Reconstruction and 1-sigma noise map, in the unit of `image`.
-        scores : dict of str to float
-        """
-        parts = tuple(ScorePart(name, float(value)) for name, value in scores.items())
-        if model is None:
-            text = "This detector draws no normal image to compare with: its score is all it says"
-            return cls(image=image, scores=parts, sentence=text)
-        difference = image.astype(np.float64) - model
-        share = difference / float(np.ptp(image))
-        residual, unit = (share, "of the range") if noise is None else (difference / noise, "sigma")
-        row, column = np.unravel_index(np.abs(residual).argmax(), residual.shape)
-        most = float(residual[row, column])
-        amount = f"{most:+.1%} of the range" if noise is None else f"{most:+.1f} sigma"
-        return cls(
-            image=image,
-            model=model,
-            residual=residual.astype(np.float32),
-            residual_unit=unit,
-            scores=parts,
-            sentence=(
-                f"The reconstruction misses {np.sqrt(np.square(share).mean()):.2%} of the image's "
-                f"range (rms), most at column {column}, row {row} ({amount})"
-            ),
-            peak=Peak(float(column), float(row), amount),
-        )
-
-    def calibrated(self, p_value: float, smallest_p_value: float) -> Explanation:
-        """Add the p-value of the whole score, and raise the parts' p-values to the smallest one.
-
-        Parameters
-        ----------
-        p_value : float
-            Of the anomaly score; NaN where it is not known.
-        smallest_p_value : float
-            The smallest that the calibration gives.
+        calibration : Calibration
+            Scores of normal images that were not learned from.
         """
         if not self.scores:
             return self
+        smallest = calibration.smallest_p_value
         first, *others = self.scores
+        p_value = math.nan if self.warning else float(calibration.p_values(first.value))
+        standing = "" if self.warning else f"; {calibration.standing(first.value)}"
         return replace(
             self,
+            sentence=self.sentence + standing,
             scores=(
-                replace(first, p_value=p_value, smallest_p_value=smallest_p_value),
+                replace(first, p_value=p_value, smallest_p_value=smallest),
                 *(
-                    replace(part, smallest_p_value=max(part.smallest_p_value, smallest_p_value))
+                    replace(part, smallest_p_value=max(part.smallest_p_value, smallest))
                     for part in others
                 ),
             ),
         )
+
+    @property
+    def peak_words(self) -> str:
+        """Where an image departs most and by how much; or why no place is named.
+
+        Examples
+        --------
+        >>> image = np.zeros((11, 11), dtype=np.float32)
+        >>> Explanation(image=image, peak=Peak(3.0, 7.0, "4 sigma")).peak_words
+        'column 3, row 7: 4 sigma; row 0 is at the bottom'
+        """
+        if self.peak is None or self.image is None:
+            return self.no_map and f"no map of where: {self.no_map}"
+        height, width = self.image.shape
+        column, row = self.peak.column_px, self.peak.row_px
+        place = position_words(column, row, (height, width), self.pixel_scale_arcsec)
+        return f"{place}: {self.peak.text}; {ROW_ZERO}"
 
     def __repr__(self) -> str:
         text = self.error or self.sentence or "nothing to show"

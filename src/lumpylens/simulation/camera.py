@@ -16,7 +16,9 @@ from scipy.ndimage import gaussian_filter
 from lumpylens.data.image import LensImage
 from lumpylens.data.readers.pictures import decode
 from lumpylens.errors import DataError
-from lumpylens.physics import fused
+from lumpylens.physics.compiled.blur import blurred
+from lumpylens.physics.compiled.scene import lens_light, rays
+from lumpylens.physics.compiled.sersic import sersic_light
 from lumpylens.physics.light import sersic
 from lumpylens.physics.masses import Masses
 from lumpylens.physics.parameters import INDEX
@@ -98,10 +100,10 @@ def brightness(
     """
     scene, numbers = _scene(size_px, samples, cusp_pitch), lens.numbers()
     widths = _widths(lens.psf_sigma_px, scene, samples)
-    u, v = fused.rays(scene, numbers, masses_of(lens.perturbers))
+    u, v = rays(scene, numbers, masses_of(lens.perturbers))
     image = _blurred(_source(lens, numbers, u, v, galaxies), widths[1], samples)
     if lens.lens_light_brightness:
-        light = np.float32(lens.lens_light_brightness) * fused.lens_light(scene, numbers)
+        light = np.float32(lens.lens_light_brightness) * lens_light(scene, numbers)
         image += _blurred(light, widths[0], samples)
     return image
 
@@ -124,10 +126,10 @@ def _source(
         light = np.float32(flux) * light
     else:
         shape = (numbers[INDEX[name]] for name in SOURCE_SHAPE)
-        light = np.float32(lens.source_brightness) * fused.sersic_light(u, v, *shape)
+        light = np.float32(lens.source_brightness) * sersic_light(u, v, *shape)
     for clump in lens.clumps:
         dx, dy = u - np.float32(clump.x_px), v - np.float32(clump.y_px)
-        light += np.float32(clump.brightness) * fused.sersic_light(
+        light += np.float32(clump.brightness) * sersic_light(
             dx, dy, 0.0, 0.0, math.log(clump.radius_px), 0.0
         )
     return light
@@ -140,7 +142,7 @@ def _blurred(light: NDArray[np.float32], sigma: float, samples: int) -> NDArray[
     if samples > 1:
         size = light.shape[0] // samples
         light = light.reshape(size, samples, size, samples).mean(axis=(1, 3), dtype=np.float32)
-    return fused.blurred(light, sigma, _kernel_radius(sigma))
+    return blurred(light, sigma, _kernel_radius(sigma))
 
 
 @torch.no_grad()

@@ -57,6 +57,10 @@ __all__ = [
 DTYPES = ("uint8", "int64", "float32", "float64")
 
 
+SPACES = ("detector", "domain", "usual", "calibration", "fast_calibration", "seen")
+"""First parts of the names of arrays."""
+
+
 class _Brightness(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -119,6 +123,7 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         for space, group in (
             ("detector", detector._arrays()),
             ("domain", detector.domain.arrays()),
+            ("usual", {} if detector.usual_loss is None else {"loss": detector.usual_loss}),
             ("calibration", model.calibration.arrays()),
             ("fast_calibration", model.fast_calibration.arrays() if model.fast_calibration else {}),
             ("seen", model.seen),
@@ -180,9 +185,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
     except (ModelError, TypeError, AttributeError) as problem:
         raise ModelError(f"{folder / CONFIG}: {problem}") from None
     arrays = _read_arrays(folder, config)
-    spaces: dict[str, dict[str, NDArray[Any]]] = {
-        "detector": {}, "domain": {}, "calibration": {}, "fast_calibration": {}, "seen": {}
-    }  # fmt: skip
+    spaces: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in SPACES}
     for name, array in arrays.items():
         space, _, key = name.partition("/")
         if space not in spaces or not key:
@@ -200,6 +203,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
             np.array(bounds.low), np.array(bounds.high), bounds.one_value, bounds.flat_lines
         ).with_arrays(spaces["domain"])
         detector._restore(spaces["detector"])
+        detector.usual_loss = _usual_loss(spaces["usual"], config.image_shape)
         calibration = Calibration.from_arrays(spaces["calibration"])
         fast = spaces["fast_calibration"]
         fast_calibration = Calibration.from_arrays(fast) if fast else None
@@ -214,6 +218,16 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
         ) from problem
     card = _read_text(folder / CARD) if (folder / CARD).is_file() else ""
     return TrainedModel(detector, calibration, spaces["seen"], card, config.info, fast_calibration)
+
+
+def _usual_loss(
+    arrays: Mapping[str, NDArray[Any]], image_shape: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """What models made before it was kept, and detectors without a reconstruction, lack."""
+    loss = arrays.get("loss")
+    if loss is not None and (loss.shape != image_shape or not (loss >= 0).all()):
+        raise ValueError(f"usual/loss is no squared error of {image_shape[0]}x{image_shape[1]}")
+    return loss
 
 
 def model_digest(model: str | Path) -> str:

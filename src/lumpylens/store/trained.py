@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,15 +115,7 @@ class TrainedModel:
         """
         with self.detector.on(device):
             explanations = self.detector.explain(images, on_image=on_image)
-        return [self._with_p_value(explanation) for explanation in explanations]
-
-    def _with_p_value(self, explanation: Explanation) -> Explanation:
-        if not explanation.scores:
-            return explanation
-        p_value = math.nan
-        if not explanation.warning:
-            p_value = float(self.calibration.p_values(explanation.scores[0].value))
-        return explanation.calibrated(p_value, self.calibration.smallest_p_value)
+        return [explanation.calibrated(self.calibration) for explanation in explanations]
 
     def __repr__(self) -> str:
         shape = self.detector.image_shape

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import Detector
-from lumpylens.detectors.outcome import BatchScores
+from lumpylens.detectors.lens_words import departure, departures, surprises_of
+from lumpylens.detectors.outcome import BatchScores, score_parts
 from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.errors import ModelError
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.population import robust_gaussian
 from lumpylens.physics.scores import squared_distance
+from lumpylens.results.explanation import Explanation
 from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
@@ -90,6 +92,24 @@ class EncoderDetector(Detector):
         distance = squared_distance(off, self.covariance).numpy()
         others = squared_distance(off, self.covariance, without=MASS).numpy()
         return BatchScores(distance, {"parameters": distance, "free_mass": others})
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        estimates = self.read(alone.pixels)[0]
+        sigma = (estimates - self.mean) / self.covariance.diagonal().sqrt()
+        surprises = surprises_of(
+            zip(ESTIMATED, estimates.tolist(), self.mean.tolist(), sigma.tolist(), strict=True)
+        )
+        sentence = "; ".join(departures(surprises)) or (
+            "no number of the lens stands out by itself; the farthest from normal ones: "
+            f"{departure(surprises[0])}"
+        )
+        return Explanation(
+            image=alone.pixels[0],
+            scores=score_parts(self._score_batch(alone)),
+            sentence=sentence[0].upper() + sentence[1:],
+            surprises=surprises,
+            no_map="the encoder reads the numbers of the lens off the whole image",
+        )
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         weights = {f"encoder.{k}": v.numpy() for k, v in self.encoder.state_dict().items()}

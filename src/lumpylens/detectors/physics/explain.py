@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageBatch
+from lumpylens.detectors.lens_words import departures, surprises_of
 from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.physics.examination import REACH, SPACING, Examination, Examiner
 from lumpylens.detectors.physics.state import Learned
@@ -19,6 +20,7 @@ from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.perturbation import Filter, Perturbers, Signals
 from lumpylens.physics.residual import whitened_residual
 from lumpylens.results.explanation import Explanation, Peak, PositionMap, ScorePart, Surprise
+from lumpylens.results.position import position_words
 
 __all__ = ["explain_one"]
 
@@ -31,45 +33,11 @@ AT_ONCE = 150
 UNUSUAL = 0.01
 """Tail probability below which the sentence calls a part of the score unusual."""
 
-OUTSTANDING = 4.0
-"""Standard deviations from which a parameter is named in the sentence."""
-
-NAMED = 3
-"""Parameters named at most."""
+LEAST_SIGMA = 4.0
+"""Smallest half-range of the colours of the perturbation map: pure noise stays pale."""
 
 VIEW = 2.6
 """Half-side of what is drawn, in Einstein radii: arcs reach about twice the ring."""
-
-
-@dataclass(frozen=True)
-class Wording:
-    """A parameter in words, its unit, and how it is shown."""
-
-    words: str
-    unit: str = ""
-    shown: Callable[[float], float] = float
-
-
-WORDS = {
-    "log_einstein_radius_px": Wording("Einstein radius", "px", math.exp),
-    "shear_1": Wording("shear (x)"),
-    "shear_2": Wording("shear (diagonal)"),
-    "source_x": Wording("source offset (x)", "Einstein radii"),
-    "source_y": Wording("source offset (y)", "Einstein radii"),
-    "source_eta_1": Wording("source ellipticity (x)"),
-    "source_eta_2": Wording("source ellipticity (diagonal)"),
-    "lens_light_eta_1": Wording("lens-light ellipticity (x)"),
-    "lens_light_eta_2": Wording("lens-light ellipticity (diagonal)"),
-    "log_source_radius_px": Wording("source radius", "px", math.exp),
-    "log_source_index": Wording("source Sersic index", "", math.exp),
-    "log_lens_light_radius_px": Wording("lens-light radius", "px", math.exp),
-    "log_lens_light_index": Wording("lens-light Sersic index", "", math.exp),
-    "mass_eta_1": Wording("halo ellipticity (x)"),
-    "mass_eta_2": Wording("halo ellipticity (diagonal)"),
-    "centre_x_px": Wording("lens centre (x)", "px"),
-    "centre_y_px": Wording("lens centre (y)", "px"),
-    "log_psf_sigma_px": Wording("width of the blur", "px", math.exp),
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +52,7 @@ class Maps:
         Squared Einstein radius of a perturber and its standard deviation, px^2. Errors of the
         instrument model are included.
     extent : (float, float, float, float)
-        Left, right, lower and upper edge relative to the image's centre, px.
+        Left, right, bottom and top edge relative to the image's centre, px.
     """
 
     snr: NDArray[np.float64]
@@ -118,16 +86,19 @@ def explain_one(
     rows, columns = (slice(at, at + region.size) for at in (region.row, region.column))
     residual[rows, columns] = whitened_residual(model, seen.solved.seen)[0].numpy()
 
-    surprises = tuple(surprises_of(learned, exam))
+    surprises = surprises_in(learned, exam)
     parts = score_parts(learned, exam, result)
     peak = peak_of(maps, radius, ((width - 1) / 2, (height - 1) / 2))
     assert result.reconstruction is not None
+    where = "" if peak is None else position_words(
+        peak.column_px, peak.row_px, (height, width), alone.pixel_scale_arcsec
+    )  # fmt: skip
     return Explanation(
         image=alone.pixels[0],
         model=result.reconstruction[0],
         residual=residual,
         scores=parts,
-        sentence=sentence(parts, surprises, peak),
+        sentence=sentence(parts, surprises, where),
         surprises=surprises,
         maps=drawn(maps, radius, ((width - 1) / 2, (height - 1) / 2)),
         peak=peak,
@@ -135,8 +106,8 @@ def explain_one(
         view_px=(
             max(column - VIEW * radius, -0.5),
             min(column + VIEW * radius, width - 0.5),
-            min(row + VIEW * radius, height - 0.5),
             max(row - VIEW * radius, -0.5),
+            min(row + VIEW * radius, height - 0.5),
         ),
         warning=(result.warning or [""])[0],
     )
@@ -176,19 +147,19 @@ def perturbation_maps(unit: float, error: float, seen: Filter, scored: Signals) 
     at = [(grid / spacing + half - 0.5).round().long().numpy() for grid in (fine.y, fine.x)]
     square[:, at[0], at[1]] = torch.cat(found, dim=1).numpy()
     side = half * spacing
-    return Maps(square[0] / square[1], square[0], square[1], (-side, side, side, -side))
+    return Maps(square[0] / square[1], square[0], square[1], (-side, side, -side, side))
 
 
 def drawn(maps: Maps, radius: float, centre: tuple[float, float]) -> tuple[PositionMap, ...]:
     """The maps in pixel coordinates, for people."""
     x, y = centre
-    left, right, lower, upper = maps.extent
-    extent = (left + x, right + x, lower + y, upper + y)
+    left, right, bottom, top = maps.extent
+    extent = (left + x, right + x, bottom + y, top + y)
     smallest = 100 * 5 * maps.error / radius**2
     return (
         PositionMap(
             "perturbation", "perturbation map", maps.snr.astype(np.float32), extent,
-            "sigma of a clump there", diverging=True,
+            "sigma of a clump there", diverging=True, least_range=LEAST_SIGMA,
         ),
         PositionMap(
             "sensitivity", "sensitivity map", smallest.astype(np.float32), extent,
@@ -203,29 +174,21 @@ def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | No
     row, column = np.unravel_index(snr.argmax(), snr.shape)
     if not snr[row, column] > 0:
         return None
-    left, right, _, upper = maps.extent
+    left, right, bottom, _ = maps.extent
     step = (right - left) / snr.shape[1]
     share = 100 * maps.mass[row, column] / radius**2
     return Peak(
         centre[0] + left + (column + 0.5) * step,
-        centre[1] + upper + (row + 0.5) * step,
+        centre[1] + bottom + (row + 0.5) * step,
         f"{snr[row, column]:.1f} sigma, about {share:.2g} % of the lens's mass",
     )
 
 
-def surprises_of(learned: Learned, exam: Examination) -> list[Surprise]:
+def surprises_in(learned: Learned, exam: Examination) -> tuple[Surprise, ...]:
     """Every parameter that varies between images, most surprising first."""
-    made = []
-    for k, (name, sigma) in enumerate(learned.surprises(exam).items()):
-        wording = WORDS[name]
-        value, typical = float(exam.fitted.values[0, k]), float(learned.population.mean[k])
-        made.append(
-            Surprise(
-                wording.words, wording.shown(value), wording.shown(typical), wording.unit,
-                float(sigma[0]),
-            )
-        )  # fmt: skip
-    return sorted(made, key=lambda one: -abs(one.sigma))
+    sigmas = {name: float(sigma[0]) for name, sigma in learned.surprises(exam).items()}
+    values, typical = exam.fitted.values[0].tolist(), learned.population.mean.tolist()
+    return surprises_of(zip(sigmas, values, typical, sigmas.values(), strict=True))
 
 
 def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tuple[ScorePart, ...]:
@@ -242,16 +205,13 @@ def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tup
     return tuple(parts)
 
 
-def sentence(
-    parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], peak: Peak | None
-) -> str:
-    """What is unusual about a lens and what is not, in plain words."""
+def sentence(parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], where: str) -> str:
+    """What is unusual about a lens and what is not, in plain words; `where` is the peak's place."""
     unusual = {part.name for part in parts if part.p_value < UNUSUAL}
     score = {part.name: part.value for part in parts}
     said = []
-    outstanding = [one for one in surprises if abs(one.sigma) >= OUTSTANDING][:NAMED]
-    if outstanding:
-        said += [departure(one) for one in outstanding]
+    if outstanding := departures(surprises):
+        said += outstanding
     elif "parameters" in unusual:
         said.append("parameters unusual in combination, though none is by itself")
     else:
@@ -261,21 +221,9 @@ def sentence(
     else:
         said.append("residual consistent with noise")
     if "perturbation" in unusual:
-        where = "" if peak is None else (
-            f", most at column {peak.column_px:.0f}, row {peak.row_px:.0f}"
-        )  # fmt: skip
-        said.append(f"light deflected as no smooth lens does it{where}")
+        most = where and f", most at {where}"
+        said.append(f"light deflected as no smooth lens does it{most}")
     else:
         said.append("no clump of mass stands out")
     text = "; ".join(said)
     return text[0].upper() + text[1:]
-
-
-def departure(one: Surprise) -> str:
-    """One surprising parameter in words."""
-    side = "above" if one.value > one.typical else "below"
-    unit = f" {one.unit}" if one.unit else ""
-    return (
-        f"{one.parameter} {abs(one.value - one.typical):.2f}{unit} {side} the population "
-        f"({abs(one.sigma):.0f} sigma)"
-    )

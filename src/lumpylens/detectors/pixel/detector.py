@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.base import Detector, to_unit_range
-from lumpylens.detectors.outcome import BatchScores
+from lumpylens.detectors.outcome import BatchScores, score_parts
+from lumpylens.detectors.pixel.explain import explain_shift, radial_slope
 from lumpylens.detectors.pixel.network import FEATURES, PixelConfig, PixelNetwork
+from lumpylens.results.explanation import Explanation
 from lumpylens.training.device import torch_device
 from lumpylens.training.loop import seeded, train_network
 from lumpylens.training.run import Run
@@ -110,6 +112,12 @@ class PixelDetector(Detector):
             anomaly_score=distance,
             components={"outward_px": outward - self.offset_px, "free_outward": freed},
         )
+
+    def _explain_one(self, alone: ImageBatch) -> Explanation:
+        assert self.network is not None
+        network = self.network.to(torch_device(self.device)).eval()
+        slope = radial_slope(network, self.centre, self.precision, to_unit_range(alone.pixels)[0])
+        return explain_shift(alone, score_parts(self._score_batch(alone)), slope)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self.network is not None

@@ -227,8 +227,11 @@ function panel(found, one) {
   }
   if (one.peak && found.peak) {
     const [cx, cy] = found.peak, arm = 5 * thin;
-    picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
-      stroke: "#000", "stroke-width": 1.5 * thin, fill: "none"}));
+    // Black on white, to be seen on dark images and on pale maps.
+    for (const [stroke, width] of [["#fff", 3], ["#000", 1.5]]) {
+      picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
+        stroke, "stroke-width": width * thin, fill: "none", class: "mark"}));
+    }
   }
   const figure = element("figure", {}, element("figcaption", {textContent: one.title}), picture);
   if (one.palette) {
@@ -276,7 +279,7 @@ function open(row) {
   const pictures = found ? found.panels.map((one) => panel(found, one))
     : data.thumbs[row] ? [element("figure", {}, element("img", {src: thumbnail(row), alt: "image"}))] : [];
   by("opened-panels").replaceChildren(...pictures);
-  by("opened-peak").textContent = found && found.peak_text ? `+ ${found.peak_text}` : "";
+  by("opened-peak").textContent = found ? found.peak_text : "";
   const bars = found ? surprises(found.surprises) : [];
   by("opened-surprises").replaceChildren(
     ...(bars.length ? [element("h3", {textContent: "Surprise, in sigma of normal lenses"}), ...bars] : []));

@@ -1,0 +1,1 @@
+"""The physics of `lumpylens.physics` again, in loops over pixels compiled for the processor."""
