@@ -88,10 +88,10 @@ def write_lens_figure(pictures: LensPictures, folder: Path, name: str) -> None:
 
 
 def write_lens_thumbnail(pictures: LensPictures, path: Path) -> None:
-    """Write a small picture of the data, with row 0 at the bottom as in the figure."""
+    """Write a small picture of the data, with row 0 at the bottom."""
     step = max(1, min(pictures.data.shape) // THUMBNAIL_PX)
     shown = _stretched(pictures.data, *_range(pictures.data))
-    write_picture(shown[::-step, ::step], LIGHT_PALETTE, path)
+    write_picture(shown[::step, ::step], LIGHT_PALETTE, path)
 
 
 def draw_lens_figure(theme: Theme, pictures: LensPictures) -> Figure:
