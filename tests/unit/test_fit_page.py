@@ -125,9 +125,9 @@ def title_of(path: Path) -> str:
     ],
 )  # fmt: skip
 def test_a_verdict_is_one_sentence(changes, status, said):
-    made = row("a", **changes)
-    assert status_of(made) is status
-    assert verdict_of(made) == said
+    fitted_row = row("a", **changes)
+    assert status_of(fitted_row) is status
+    assert verdict_of(fitted_row) == said
 
 
 def test_a_p_value_is_not_told_more_exactly_than_it_is_known():
@@ -166,7 +166,7 @@ def test_the_page_begins_with_the_most_significant():
         row("failed", error="no PSF"), row("dull", 0.9), row("doubt", doubts="poor-fit"),
         row("clear", 0.001), row("large", doubts="poor-fit", perturber_log_evidence=300.0),
     ]  # fmt: skip
-    assert [one.id for one in in_order(rows)] == ["clear", "dull", "large", "doubt", "failed"]
+    assert [lens.id for lens in in_order(rows)] == ["clear", "dull", "large", "doubt", "failed"]
 
 
 def test_a_table_of_an_earlier_version_is_read(tmp_path):
@@ -212,16 +212,16 @@ def test_a_run_leaves_page_table_figures_and_titles(images, fitted, tmp_path):
     report = tmp_path / "page"
     rows = fit(images[:3], report=report, progress=False)
     assert {path.name for path in report.iterdir()} == {"report.html", "fits.csv", "images"}
-    assert [repr(one) for one in LensCatalogue.read(report / "fits.csv")] == [
-        repr(one) for one in rows
+    assert [repr(lens) for lens in LensCatalogue.read(report / "fits.csv")] == [
+        repr(lens) for lens in rows
     ]
     page = (report / "report.html").read_text()
-    for one in rows:
-        title = title_of(report / "images" / f"{one.id}-dark.png")
-        assert title.startswith(f"{one.id}: Einstein radius 1.200 arcsec")
-        assert title.endswith(verdict_of(one))
-        assert f'"images/{one.id}-dark.png"' in page
-        assert f'"images/thumb-{one.id}.png"' in page
+    for lens in rows:
+        title = title_of(report / "images" / f"{lens.id}-dark.png")
+        assert title.startswith(f"{lens.id}: Einstein radius 1.200 arcsec")
+        assert title.endswith(verdict_of(lens))
+        assert f'"images/{lens.id}-dark.png"' in page
+        assert f'"images/thumb-{lens.id}.png"' in page
 
 
 def test_a_finished_table_gets_its_page(images, fitted, tmp_path):
@@ -297,7 +297,7 @@ def test_a_folder_with_other_files_is_refused_before_the_work(images, fitted, tm
         fit(images, report=tmp_path / "mine", progress=False)
     (tmp_path / "file").touch()
     for word in ("figures", "products"):
-        with pytest.raises(DataError, match="file"):
+        with pytest.raises(DataError, match="file is a file; give a folder"):
             fit(images, **{word: tmp_path / "file"}, progress=False)
     assert fitted == []
 

@@ -40,9 +40,9 @@ def rows():
 def page(rows, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fits") / "page"
     (folder / "images").mkdir(parents=True)
-    for made in rows[:30] + rows[117:119]:
-        for path in (*figure_paths(made.id, folder / "images"),
-                     thumbnail_path(made.id, folder / "images")):  # fmt: skip
+    for fitted_row in rows[:30] + rows[117:119]:
+        for path in (*figure_paths(fitted_row.id, folder / "images"),
+                     thumbnail_path(fitted_row.id, folder / "images")):  # fmt: skip
             Image.new("RGB", (40, 30)).save(path)
     return write_page(rows, folder, "memory")
 
