@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from lumpylens.files.paths import short_path
 from lumpylens.files.writing import check_only, whole_file
-from lumpylens.lenses.catalogue import MEANINGS, TEXT_COLUMNS, LensCatalogue, LensRow, p_words
+from lumpylens.lenses.catalogue import (
+    LEAST_P,
+    MEANINGS,
+    TEXT_COLUMNS,
+    LensCatalogue,
+    LensRow,
+    p_words,
+)
 from lumpylens.lenses.inflation import SEEN_SNR
 from lumpylens.lenses.pictures import figure_paths, file_stem
 from lumpylens.lenses.verdict import CANDIDATE_P, Status, status_of, verdict_of
@@ -147,6 +154,7 @@ def _listing(rows: Sequence[LensRow], folder: Path) -> Listing:
                 "text": key in TEXT_COLUMNS,
                 "meaning": MEANINGS.get(key, ""),
                 "decimals": DEGREE_DECIMALS if key.endswith("_deg") else 0,
+                "least": LEAST_P if key == "perturber_p_value" else None,
             }
             for key in columns
         ],

@@ -24,8 +24,11 @@ function number(value) {
   const size = Math.abs(value);
   return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
-const shownValue = ({key, decimals}, row) => decimals && rows[key][row] !== null
-  ? rows[key][row].toFixed(decimals) : number(rows[key][row]);
+function shownValue({key, decimals, least}, row) {
+  const value = rows[key][row];
+  if (value !== null && value < least) return `< ${least.toExponential()}`;
+  return decimals && value !== null ? value.toFixed(decimals) : number(value);
+}
 const note = (row) => data.notes[row];
 const kind = (row) => data.kinds ? data.kinds[row] : "";
 
