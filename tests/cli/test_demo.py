@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 import lumpylens
-from lumpylens.verbs.demo import N_FRESH
+from lumpylens.verbs.demo import N_FRESH, Demonstration
+
+
+def test_a_demonstration_is_json_and_the_table_of_its_scores(tmp_path):
+    table = lumpylens.ScoreTable(id=["a", "b"], anomaly_score=[1.0, 2.0], error=["", ""],
+                                 warning=["", ""], p_value=[0.5, 0.1], q_value=[0.5, 0.2],
+                                 flag=[False, False], components={})  # fmt: skip
+    scores = table.write(tmp_path / "scores.csv")
+    model, page = Path("<b>"), tmp_path / "report.html"
+    demonstration = Demonstration(tmp_path, model, scores, page, 0.9, 2, 1)
+    assert "model: &lt;b&gt;" in demonstration._repr_html_()
+    assert demonstration.to_pandas()["anomaly_score"].tolist() == [1.0, 2.0]
+    written = json.loads(demonstration.write(tmp_path / "demo.json").read_text(encoding="utf-8"))
+    assert (written["report"], written["auc"]) == (str(page), 0.9)
+    assert "flagged at a false-discovery rate of 0.05: 1 of 2" in demonstration._repr_html_()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 
 from lumpylens.detectors import DETECTORS
 from lumpylens.lenses.catalogue import MEANINGS
-from lumpylens.verbs.benchmark.table import PUBLISHED
+from lumpylens.report.comparison_table import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import sys
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from page_text import Page
 
 from lumpylens import LensImages
 from lumpylens.errors import DataError, ModelError
-from lumpylens.results.metrics import separation
+from lumpylens.report import comparison_page
+from lumpylens.report.comparison import Comparison
+from lumpylens.report.curves import Curves, compared_low
+from lumpylens.report.style import LIGHT
+from lumpylens.results.metrics import CURVE_FPRS, separation
 from lumpylens.verbs.benchmark.compare import benchmark as run_benchmark
 from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class, main, run
 
+EMBEDDED = comparison_page.embedded
 benchmark_module = sys.modules["lumpylens.verbs.benchmark.compare"]
 
 
@@ -48,9 +57,11 @@ def made(one, monkeypatch):
         found = {**one, "detector": job["detector"], "seed": job["seed"]}
         if job["also"] is not None:
             found["also"] = {**one["metrics"], "auc": 0.75}
+            found["also_roc"] = [0.5] * len(CURVE_FPRS)
         if job["detector"] == REFERENCE:
             curve = [[10, 0.6], [20, 0.8]]
             found["metrics"] = separation([0.0, 1.0, 2.0], [1.5, 2.5, 3.5])
+            found["roc"] = [0.4] * len(CURVE_FPRS)
             found["metrics"]["learning_curve"] = curve
         if job["detector"] == "rbm":
             found = {"detector": "rbm", "seed": job["seed"], "failed": "it diverged"}
@@ -59,6 +70,8 @@ def made(one, monkeypatch):
         return type("Done", (), {"returncode": 0, "stderr": b""})
 
     monkeypatch.setattr(benchmark_module.subprocess, "run", stand_in)
+    # drawing takes most of the time
+    monkeypatch.setattr(comparison_page, "embedded", lambda draw: {"light": "", "dark": ""})
     return asked
 
 
@@ -80,11 +93,94 @@ def test_a_run_measures_what_the_table_shows(one):
 def test_a_process_of_its_own_gives_the_same(lenses, one, tmp_path):
     result = run_benchmark(lenses, ["pca"], out=tmp_path, name="small", progress=False)
     assert result.numbers["rows"][0]["auc"] == one["metrics"]["auc"]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs", "small.json", "small.md"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "runs", "small.html", "small.json", "small.md"
+    ]  # fmt: skip
     assert json.loads((tmp_path / "small.json").read_text()) == json.loads(
         json.dumps(result.numbers)
     )
     assert [entry.name for entry in (tmp_path / "runs" / "small").iterdir()] == ["pca-0.json"]
+
+
+def test_a_run_keeps_its_roc_curve(one):
+    curve = dict(zip(CURVE_FPRS, one["roc"], strict=True))
+    for fpr, rate in one["metrics"]["tpr_at_fpr"].items():
+        assert curve[float(fpr)] == pytest.approx(rate, abs=1e-5)
+    assert curve[1.0] == 1
+    width = np.diff(CURVE_FPRS)
+    area = float((width * one["roc"][:-1]).sum())
+    assert area == pytest.approx(one["metrics"]["auc"], abs=0.02)
+
+
+def test_curves_are_averaged_over_seeds_and_missing_where_one_is():
+    assert benchmark_module.mean_curve([[0.0, 0.5], [0.5, 1.0]]) == [0.25, 0.75]
+    assert benchmark_module.mean_curve([[0.0, 0.5], None]) is None
+
+
+def test_the_page_has_all_curves_the_tables_and_how_it_was_made(
+    lenses, made, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(comparison_page, "embedded", EMBEDDED)
+    name = "A & <B>"
+    result = call(
+        lenses, tmp_path, "pca", "dcae", "rbm", seeds=[0, 1], reference=True, name=name
+    )  # fmt: skip
+    row = result.numbers["rows"][0]
+    assert row["roc"] == one_curve(result, tmp_path, row["detector"])
+    text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    for said in ("pca", "dcae", "learned from labels", "rbm with seed 0 (it diverged)",
+                 "--detectors pca,dcae,rbm", "0.932", "mean pixel value",
+                 f"{row['auc_low']:.4f} to {row['auc_high']:.4f}", "No detector"):  # fmt: skip
+        assert said in page.text
+    assert "No curve is known" not in page.text
+    pictures = [image["src"] for image in page.all("img")]
+    pictures += [source["srcset"] for source in page.all("source")]
+    assert len(set(pictures)) == 4
+    drawn = [base64.b64decode(picture.partition("base64,")[2]) for picture in pictures]
+    assert all(svg.lstrip().startswith(b"<?xml") for svg in drawn)
+    assert f"pca {row['auc']:.4f}" in page.all("img")[0]["alt"]
+    assert name not in text
+    # it asks nobody for anything
+    assert not re.search(r"(src|srcset|href)=\"(?!data:|#|A%20)", text)
+    links = [unquote(link["href"]) for link in page.all("a") if not link["href"].startswith("#")]
+    assert [(tmp_path / link).is_file() for link in links] == [True, True]
+
+
+def one_curve(result, folder, detector):
+    (first, *_) = sorted((folder / "runs" / result.numbers["name"]).glob(f"{detector}-*.json"))
+    return json.loads(first.read_text())["roc"]
+
+
+def test_the_page_of_a_result_without_curves_says_so(lenses, made, tmp_path):
+    result = call(lenses, None, "pca", "dcae")
+    rows = [{**row, "roc": None} for row in result.numbers["rows"]]
+    whole, half = (
+        Comparison({**result.numbers, "rows": kept})
+        for kept in (rows, [result.numbers["rows"][0], rows[1]])
+    )
+    half.write(tmp_path)
+    page = Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
+    assert f"No curve is known of {rows[1]['detector']}: an older version" in page.text
+    whole.write(tmp_path)
+    page = Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
+    assert page.all("img") == []
+    assert "ROC curves" not in page.text
+
+
+def test_names_stand_apart_beside_the_curves():
+    names = [f"pkg.module:Detector{k}" for k in range(9)]
+    rates = {name: np.linspace(0.01 * k, 1, len(CURVE_FPRS)) for k, name in enumerate(names)}
+    curves = Curves(CURVE_FPRS, rates, dict.fromkeys(names, 0.5), "", 100)
+    axes = compared_low(LIGHT, curves).axes[0]
+    heights = sorted(text.get_position()[1] for text in axes.texts)
+    assert min(np.diff(heights)) > 0.06
+    assert 0 <= heights[0] < heights[-1] <= 1
+    assert max(len(text.get_text()) for text in axes.texts) <= 24
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines[:9]}
+    assert len(looks) == 9
+    assert {line.get_drawstyle() for line in axes.lines[:9]} == {"steps-post"}
 
 
 def test_a_run_that_is_there_is_not_made_again(lenses, made, tmp_path):
@@ -168,6 +264,9 @@ def test_a_population_is_simulated_as_it_is_and_compensated(made, tmp_path, monk
     # The stand-in gives the second class an AUC of its own.
     assert result.numbers["rows"][0]["auc"] != result.compensated.numbers["rows"][0]["auc"]
     assert "mass-compensated" in (tmp_path / "lsst-compensated.md").read_text()
+    assert 'href="lsst-compensated.html"' in (tmp_path / "lsst.html").read_text()
+    assert (tmp_path / "lsst-compensated.html").is_file()
+    assert result.compensated.numbers["rows"][0]["roc"] == [0.5] * len(CURVE_FPRS)
     (place,) = (tmp_path / "simulated").iterdir()
     normal, added = by_class(place / "as-is")
     spared = LensImages.open(place / "compensated" / "sub.h5")
@@ -203,6 +302,7 @@ def test_the_supervised_reference_learns_from_some_and_is_measured_on_others(len
     found = run(Job(str(lenses), REFERENCE, 0, "cpu", False, ""))
     assert found["metrics"]["auc"] > 0.8
     assert found["n_train"] + found["metrics"]["n_normal"] + found["metrics"]["n_anomalous"] < 260
+    assert len(found["roc"]) == len(CURVE_FPRS)
     counts = [count for count, _ in found["metrics"]["learning_curve"]]
     assert counts[-1] == found["n_train"]
     assert counts == pytest.approx([counts[-1] / 4, counts[-1] / 2, counts[-1]], abs=1)

@@ -11,13 +11,13 @@ from numpy.testing import assert_array_equal
 from scipy.stats import betabinom, binomtest, ks_2samp
 
 from lumpylens.data.shortcuts import TRIVIAL_STATISTICS
+from lumpylens.files.json_files import plain
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.evaluation_numbers import (
     audit,
     counted_rows,
     measure,
     operating_point,
-    without_nan,
 )
 from lumpylens.results.metrics import auc, separation, wasserstein
 from lumpylens.results.score_table import ScoreTable
@@ -178,6 +178,6 @@ def test_the_audit_is_of_the_headline_images() -> None:
 
 def test_what_json_cannot_hold_is_none() -> None:
     given = {"a": math.nan, 1: [np.float64(2.5), np.int64(3), (math.inf, "x")], "b": None}
-    assert without_nan(given) == {"a": None, "1": [2.5, 3, [None, "x"]], "b": None}
-    assert type(without_nan(np.int64(3))) is int
-    assert_array_equal(without_nan([np.float32(0.5)]), [0.5])
+    assert plain(given) == {"a": None, "1": [2.5, 3, [None, "x"]], "b": None}
+    assert type(plain(np.int64(3))) is int
+    assert_array_equal(plain([np.float32(0.5)]), [0.5])

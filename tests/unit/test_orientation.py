@@ -18,13 +18,10 @@ from lumpylens.report.as_read import draw_as_read
 from lumpylens.report.explained import draw_explanation
 from lumpylens.report.listing import write_thumbnail
 from lumpylens.report.panels import explanation_parts
-from lumpylens.report.strips import write_strip
+from lumpylens.report.strips import write_example
 from lumpylens.report.style import LIGHT
-from lumpylens.results.calibration import Calibration
 from lumpylens.results.examples import Example
 from lumpylens.results.explanation import Explanation, Peak, PositionMap
-from lumpylens.results.ranking import Ranking
-from lumpylens.results.score_table import ScoreTable
 
 HEIGHT, WIDTH = 40, 60
 ROW, COLUMN = 5, 50
@@ -67,21 +64,18 @@ def test_thumbnails_of_notebooks(image: NDArray[np.float32]) -> None:
 
 
 def test_thumbnails_of_pages(image: NDArray[np.float32], tmp_path: Path) -> None:
-    values = np.ones(1)
-    table = ScoreTable(["0"], values, [""], [""], values, values, values > 2, {})
-    images = LensImages.from_arrays(image[None])
-    ranking = Ranking(table, images, Calibration(np.arange(9.0)), {}, 0.05, {})
-    write_thumbnail(ranking, 0, tmp_path / "thumb.png")
+    write_thumbnail(LensImages.from_arrays(image[None])[0], tmp_path / "thumb.png")
     assert brightest(Image.open(tmp_path / "thumb.png")) == EXPECTED
 
 
 def test_examples_of_pages(image: NDArray[np.float32], tmp_path: Path) -> None:
-    write_strip(Example("0", True, 1, 1.0, 0.5, image, None), 1.0, tmp_path / "strip.png")
-    assert brightest(Image.open(tmp_path / "strip.png")) == EXPECTED
+    write_example(Example("0", True, 1, 1.0, 0.5, image, image), 1.0, tmp_path, "example")
+    for name in ("image", "model"):
+        assert brightest(Image.open(tmp_path / f"example-{name}.png")) == EXPECTED
 
 
 def test_explanations_of_pages(explanation: Explanation, tmp_path: Path) -> None:
-    parts = explanation_parts(explanation, tmp_path, "rank-0001")
+    parts = explanation_parts(explanation, tmp_path, "rank-0001", None)
     assert brightest(Image.open(tmp_path / "rank-0001-image.png")) == EXPECTED
     # Pages count rows from the top.
     assert parts["peak"] == [COLUMN, HEIGHT - 1 - ROW]

@@ -133,6 +133,36 @@ def test_noise_and_hot_pixels_are_no_sharp_peaks():
         assert item.remarks == ()
 
 
+def lit(side):
+    """A kernel of one lit pixel."""
+    kernel = np.zeros((side, side))
+    kernel[side // 2, side // 2] = 1
+    return kernel
+
+
+@pytest.mark.parametrize(
+    ("kernel", "share"),
+    [
+        (lit(9), "0%"),
+        (lit(1), "0%"),
+        (gaussian(9, 1.0, sigma=0.28), "4%"),
+        (gaussian(9, 1.0, sigma=0.31), ""),
+        (gaussian(3, 1.0, sigma=0.5), ""),
+    ],
+)
+def test_a_kernel_narrower_than_any_star_is_a_remark(kernel, share):
+    (item,) = LensImages.from_arrays(seen(1.0)[None], psf=kernel)
+    said = [text for text in item.remarks if "narrower than a telescope's" in text]
+    assert len(said) == bool(share)
+    assert all(f"have {share} of its value" in text for text in said)
+
+
+def test_no_real_lens_has_a_psf_without_width(real_data):
+    for folder in ("slacs", "euclid"):
+        for item in LensImages.open(real_data / folder):
+            assert not any("narrower" in remark for remark in item.remarks)
+
+
 def test_no_real_lens_is_sharper_than_its_psf(real_data):
     for folder in ("slacs", "euclid"):
         for item in LensImages.open(real_data / folder):

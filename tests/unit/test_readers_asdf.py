@@ -48,6 +48,10 @@ def test_a_mosaic_of_roman(compression, pixels, tmp_path):
     np.testing.assert_array_equal(item.image, pixels)
     np.testing.assert_array_equal(item.noise, pixels + 1)
     assert item.pixel_scale_arcsec == pytest.approx(0.11)
+    assert item.origins == {
+        "image": "roman/data", "noise map": "roman/err",
+        "pixel scale": "meta.wcsinfo.pixel_scale",
+    }  # fmt: skip
     assert item.remarks == (
         "not used: roman/context (other map), roman/var_poisson (other map), "
         "roman/weight (weight map)",

@@ -280,6 +280,41 @@ def test_pixel_scale(header, scale, image, tmp_path):
     assert item.pixel_scale_arcsec == (None if scale is None else pytest.approx(scale))
 
 
+def sides(x, y, skew=0.0):
+    """Header of pixels of `x` by `y` arcsec whose axes are not perpendicular by `skew` radians."""
+    cd = np.array([[-x, y * np.sin(skew)], [0, y * np.cos(skew)]]) / 3600
+    return {f"CD{i + 1}_{j + 1}": cd[i, j] for i in range(2) for j in range(2)}
+
+
+OBLONG = "the pixels are not square but {} by {} arcsec; {} is taken for both sides"
+
+
+@pytest.mark.parametrize(
+    ("header", "remark"),
+    [
+        (sides(0.05, 0.05), ""),
+        (sides(0.05, 0.05 * 1.0009), ""),
+        (sides(0.05, 0.0503), OBLONG.format("0.0503", "0.05", "0.05015")),
+        (sides(0.05, 0.05, skew=0.0009), ""),
+        (sides(0.05, 0.05, skew=0.01), OBLONG.format("0.05025", "0.04975", "0.05")),
+        ({"PIXSCAY": 0.05, "PIXSCAX": 0.0503}, OBLONG.format("0.0503", "0.05", "0.05015")),
+        ({"CDELT1": -1e-5, "CDELT2": 1.01e-5}, OBLONG.format("0.03636", "0.036", "0.03618")),
+    ],
+)
+def test_pixels_that_are_not_quite_square_are_a_remark(header, remark, image, tmp_path):
+    item = only(save(tmp_path / "a.fits", image, **header))
+    assert not item.error
+    assert item.remarks == ((remark,) if remark else ())
+
+
+@pytest.mark.parametrize("header", [sides(0.05, 0.052), sides(0.05, 0.05, skew=0.03),
+                                    {"PIXSCAY": 0.05, "PIXSCAX": 0.1}])  # fmt: skip
+def test_oblong_pixels_are_refused(header, image, tmp_path):
+    item = only(save(tmp_path / "a.fits", image, **header))
+    assert item.error.startswith("the pixels are not square but ")
+    assert item.error.endswith(" arcsec; resample the image to square ones")
+
+
 def test_the_scale_of_the_image_goes_before_that_of_the_file(image, tmp_path):
     first = fits.PrimaryHDU(header=fits.Header({"PIXSCALE": 0.5}))
     for name, own, scale in (("a", {"PIXSCALE": 0.1}, 0.1), ("b", {}, 0.5)):

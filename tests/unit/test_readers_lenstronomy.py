@@ -50,6 +50,10 @@ def test_image_noise_psf_and_scale_are_those_of_lenstronomy(image, kernel, tmp_p
     np.testing.assert_allclose(item.noise, np.sqrt(variance), rtol=1e-6)
     np.testing.assert_allclose(item.psf, kernel / kernel.sum(), rtol=1e-6)
     assert item.pixel_scale_arcsec == pytest.approx(0.05)
+    assert item.origins == {
+        "image": "image_data", "noise map": "background_rms and exposure_time",
+        "PSF": "kernel_point_source in a file of its own", "pixel scale": "transform_pix2angle",
+    }  # fmt: skip
     alone = LensImages.open(tmp_path / "image_l0_VIS.h5")[0]
     np.testing.assert_array_equal(alone.psf, item.psf)
 
@@ -103,3 +107,20 @@ def test_lenses_with_numbers_and_no_bands_are_lenses(image, tmp_path):
     for k in range(3):
         write_image(tmp_path / f"image_lens_{k}.h5", image + k)
     assert len(LensImages.open(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("sides", [(0.05, 0.05), (0.05, 0.0505), (0.05, 0.1)])
+def test_pixels_that_are_not_square_are_told(sides, image, tmp_path):
+    x, y = sides
+    path = write_image(tmp_path / "image_a.h5", image)
+    with h5py.File(path, "a") as file:
+        file["transform_pix2angle"][...] = [[-x, 0], [0, y]]
+    if y > 0.051:
+        with pytest.raises(DataError, match="the pixels are not square but 0.1 by 0.05 arcsec"):
+            LensImages.open(path)
+        return
+    (item,) = LensImages.open(path)
+    assert [text.split(";")[0] for text in item.remarks] == [
+        "the pixels are not square but 0.0505 by 0.05 arcsec"
+    ] * (y > x)
+    assert item.pixel_scale_arcsec == pytest.approx((x * y) ** 0.5)

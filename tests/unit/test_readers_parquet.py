@@ -49,7 +49,19 @@ def test_array2d_with_noise_psf_ids_and_labels(pixels, tmp_path):
         assert item.psf.shape == (3, 3)
         assert item.pixel_scale_arcsec == 0.1
         assert not item.stretched
+    assert images[0].origins == {
+        "image": "image", "noise map": "noise", "PSF": "psf", "pixel scale": "as given",
+    }  # fmt: skip
     assert LensImages.open(tmp_path).ids[0] == "a.parquet[a]"
+
+
+def test_an_image_with_an_id_of_its_own_that_fails_is_found_by_its_row(pixels, tmp_path):
+    pixels[3] = 1
+    path = write(tmp_path / "a.parquet", image=lists(pixels), id=["a", "b", "c", "d", "e"])
+    reason = "constant image: every pixel is 1"
+    assert LensImages.open(path)[3].error == f"{reason} (row 3 of a.parquet, counted from 0)"
+    path = write(tmp_path / "a.parquet", image=lists(pixels))
+    assert LensImages.open(path)[3].error == reason
 
 
 def test_the_number_of_a_class_counts_by_its_name(pixels, tmp_path):

@@ -410,9 +410,43 @@ def test_noise_maps_and_masks_by_their_names_are_no_images(ending, pixels, tmp_p
 
 
 def test_companions_are_known_by_the_names_that_the_field_gives_them(write, pixels):
-    path = write(data=pixels, noise_map=pixels + 1, mask=np.ones((12, 15)), psf_kernel=np.eye(3))
+    kernel = np.ones((3, 3))
+    path = write(data=pixels, noise_map=pixels + 1, mask=np.ones((12, 15)), psf_kernel=kernel)
     item = LensImages.open(path)[1]
     np.testing.assert_array_equal(item.image, pixels[1])
     np.testing.assert_array_equal(item.noise, pixels[1] + 1)
     assert item.psf.shape == (3, 3)
     assert item.remarks == ("not used: mask (mask)",)
+
+
+def test_what_became_image_noise_and_psf_is_known_by_name(write, pixels):
+    path = write(images=pixels, noise_map=pixels + 1, psf=np.ones((3, 3)))
+    expected = {"image": "images", "noise map": "noise_map", "PSF": "psf"}
+    assert LensImages.open(path)[2].origins == expected
+    given = LensImages.open(path, pixel_scale_arcsec=0.1)[2].origins
+    assert given == expected | {"pixel scale": "as given"}
+    colours = np.stack([pixels, pixels + 1], axis=1)
+    assert LensImages.open(write(any_name=colours), band="1")[0].origins == {
+        "image": "any_name", "band": "1",
+    }  # fmt: skip
+
+
+def test_the_scale_of_the_file_has_an_origin(write, pixels, tmp_path):
+    path = write(images=pixels, pixel_scale_arcsec=0.05)
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file["images"].attrs["pixel_scale_arcsec"] = 0.05
+    assert LensImages.open(path)[0].origins == {
+        "image": "images", "pixel scale": "pixel_scale_arcsec",
+    }  # fmt: skip
+
+
+def test_an_image_with_an_id_of_its_own_that_fails_is_found_by_its_place(write, pixels):
+    pixels[2, 0, 0] = np.nan
+    path = write(images=pixels, ids=["a", "b", "c", "d"])
+    reason = "1 of 180 pixels are NaN or infinite"
+    place = f" (image 2 of {path.name}, counted from 0)"
+    assert LensImages.open(path)[2].error == reason + place
+    assert LensImages.open(path.parent)[2].error == reason + place
+    assert LensImages.open(path)[1].error == ""
+    assert LensImages.open(write(images=pixels))[2].error == reason, "its id says where it is"

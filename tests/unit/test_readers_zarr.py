@@ -49,6 +49,9 @@ def test_everything_known_is_read(version, write, pixels):
         assert item.psf.shape == (3, 3)
         assert item.pixel_scale_arcsec == 0.1
         assert item.remarks == ()
+        assert item.origins == {
+            "image": "images", "noise map": "noise", "PSF": "psf", "pixel scale": "as given",
+        }  # fmt: skip
 
 
 def test_one_array_without_a_group_and_its_scale(tmp_path, pixels):

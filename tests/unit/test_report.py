@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mean_image import MeanImage, blobs
 from numpy.typing import NDArray
+from page_text import Page
 from PIL import Image
 
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import split
-from lumpylens.report import page
+from lumpylens.report import page, pictures
 from lumpylens.report.bins import shared_bins
 from lumpylens.report.evaluation import Evaluation
 from lumpylens.report.figures import power_of_ten
+from lumpylens.report.listing import write_listing
 from lumpylens.report.page import write_report
-from lumpylens.report.panels import write_picture
-from lumpylens.report.strips import residual_range, write_strip
+from lumpylens.report.pictures import write_picture
+from lumpylens.report.strips import residual_range, write_example
 from lumpylens.report.style import LIGHT
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.examples import Example
+from lumpylens.results.score_table import ScoreTable
 from lumpylens.store.trained import TrainedModel
 from lumpylens.verbs.evaluate import evaluate
 
@@ -64,37 +67,13 @@ def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> 
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes most of the time."""
     monkeypatch.setattr(page, "save_both", lambda draw, folder, name: None)
-    monkeypatch.setattr(page, "write_strip", lambda example, span, path: None)
+    files = {"image": "image.png", "bar": (20, "5 px")}
+    monkeypatch.setattr(page, "write_example", lambda *_: files)
 
 
 def pixels_of(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGBA"))
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text outside of styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "img", "br", "source", "input"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data if not {"style", "script"} & set(self.open) else ""
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def test_page_is_well_formed_and_asks_nobody_for_anything(report: Path) -> None:
@@ -105,7 +84,8 @@ def test_page_is_well_formed_and_asks_nobody_for_anything(report: Path) -> None:
     addresses = text.replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"(https?:)//\w", addresses)
     assert "@import" not in text
-    assert "url(" not in text
+    # the colours of pictures are filters of the page itself
+    assert "url(" not in text.replace("url(#light-", "")
     named = [a["src"] for a in found.all("img")] + [a["srcset"] for a in found.all("source")]
     assert all(not name.startswith("/") and (report.parent / name).is_file() for name in named)
     used = {Path(name).name for name in named}
@@ -168,12 +148,16 @@ def test_names_of_images_are_text(report: Path) -> None:
     assert NASTY in Page(text).text
 
 
-def test_what_a_detector_lacks_is_said(
+def test_nothing_is_said_of_what_a_detector_lacks(
     evaluation: Evaluation, tmp_path: Path, no_pictures: None
 ) -> None:
     m = {**evaluation.metrics, "splits": {}, "wasserstein": None, "model": {
         **evaluation.metrics["model"], "n_seen": {}}}  # fmt: skip
     m["audit"] = {**m["audit"], "free_mass": None, "trivial": {}}
+    for place in (m, m["audit"]):
+        place["components"] = {
+            name: area for name, area in place["components"].items() if name == "free_mass"
+        }
     bare = {
         name: replace(
             table,
@@ -191,11 +175,26 @@ def test_what_a_detector_lacks_is_said(
     least = replace(evaluation, metrics=m, tables=bare, history=[], examples=shown)
     found = Page(write_report(least, tmp_path).read_text(encoding="utf-8"))
     assert found.open == []
-    for sentence in ("makes no reconstructions", "not trained in epochs"):
-        assert sentence in found.text
-    for missing in ("Training and validation data", "total mass"):
+    assert "not trained in epochs" in found.text
+    for missing in ("Training and validation data", "total mass", "econstruct", "Blink"):
         assert missing not in found.text
     assert not re.search(r"\b(nan|None|inf)\b", found.text)
+
+
+def test_the_list_has_no_column_of_what_a_detector_lacks(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    def columns(table: ScoreTable) -> set[str]:
+        ranking = replace(evaluation.ranking, table=table, explanations={})
+        return {column["key"] for column in write_listing(ranking, tmp_path).data["columns"]}
+
+    table = evaluation.ranking.table
+    lacking = {**table.components, "reconstruction_mse": np.full(len(table), np.nan)}
+    none = np.full(len(table), np.nan)
+    whole = columns(table)
+    assert whole - columns(replace(table, components=lacking)) == {"reconstruction_mse"}
+    # what every table has stays, even if no image has a p-value
+    assert columns(replace(table, p_value=none, q_value=none)) == whole
 
 
 def test_figures_of_a_perfect_and_of_a_useless_score_are_drawn(tmp_path: Path) -> None:
@@ -243,20 +242,107 @@ def test_the_axis_follows_the_range() -> None:
     assert odd.edges[-1] < 30
 
 
-def test_strips_hold_three_panels_on_one_scale(tmp_path: Path) -> None:
+def test_an_example_is_an_image_its_reconstruction_and_their_difference(tmp_path: Path) -> None:
     image = blobs(1, seed=3)[0]
-    example = Example("a", True, 1, 2.0, 0.1, image, image + 0.01)
+    example = Example("a", True, 1, 2.0, 0.1, image, image + 0.01, pixel_scale_arcsec=0.1)
     assert residual_range([example]) == pytest.approx(0.01 / np.ptp(image), rel=1e-4)
-    write_strip(example, residual_range([example]), tmp_path / "three.png")
-    pixels = pixels_of(tmp_path / "three.png")
-    height, width = pixels.shape[:2]
-    assert height >= 150
-    assert 3 < width / height < 3.3
+    pictures = write_example(example, residual_range([example]), tmp_path, "a")
+    assert pictures["bar"] == (pytest.approx(100 * 5 / 24), "0.5″")
+    shown = {name: pixels_of(tmp_path / pictures[name]) for name in ("image", "model", "residual")}
+    assert {pixels.shape for pixels in shown.values()} == {(24, 24, 4)}
     # the image is fainter than its reconstruction everywhere: blue
-    rest = pixels[:, -height:]
-    assert (rest[..., 2] > rest[..., 0]).all()
-    write_strip(replace(example, reconstruction=None), 1.0, tmp_path / "one.png")
-    assert pixels_of(tmp_path / "one.png").shape[:2] == (height, height)
+    assert (shown["residual"][..., 2] > shown["residual"][..., 0]).all()
+    # limits are those of the image
+    assert (shown["model"] >= shown["image"]).all()
+    bare = replace(example, reconstruction=None, pixel_scale_arcsec=None)
+    assert write_example(bare, 1.0, tmp_path, "b") == {
+        "image": "b-image.png", "bar": (pytest.approx(100 * 5 / 24), "5 px")
+    }  # fmt: skip
+
+
+def test_pictures_of_large_images_are_small(tmp_path: Path) -> None:
+    image = np.kron(blobs(1, seed=3)[0], np.ones((50, 50), dtype=np.float32))
+    write_example(Example("a", True, 1, 2.0, 0.1, image, None), 1.0, tmp_path, "a")
+    assert pixels_of(tmp_path / "a-image.png").shape[:2] == (400, 400)
+
+
+@pytest.mark.parametrize("stretch", ["asinh", "linear", "log"])
+def test_the_page_turns_grey_levels_into_the_colours_of_a_stretch(
+    tmp_path: Path, stretch: str
+) -> None:
+    image = np.linspace(0, 1, 2001, dtype=np.float32)[None]
+    pictures.write_light(image, image, tmp_path / "light.png")
+    level = pixels_of(tmp_path / "light.png")[..., 0] / 255
+    tables = [np.array(table.split(), dtype=float) for table in pictures.stretch_tables()[stretch]]
+    shown = np.stack([np.interp(level, np.linspace(0, 1, len(t)), t) for t in tables], axis=-1)
+    unit = pictures.unit_light(image, image)
+    light = {
+        "asinh": pictures.display(image, image),
+        "linear": unit,
+        "log": np.log(1 + 100 * unit) / np.log(101),
+    }[stretch]
+    wanted = matplotlib.colormaps["magma"](light)[..., :3]
+    assert np.abs(shown - wanted).max() < 6 / 255
+
+
+@pytest.mark.parametrize(
+    ("width", "scale", "length", "text"),
+    [(100, 0.05, 20, "1″"), (201, 0.05, 40, "2″"), (64, None, 10, "10 px"), (24, 0.1, 5, "0.5″"),
+     (70, None, 20, "20 px"), (170, None, 50, "50 px")],
+)  # fmt: skip
+def test_a_scale_bar_is_a_round_length(
+    width: float, scale: float | None, length: float, text: str
+) -> None:
+    assert pictures.scale_bar(width, scale) == (pytest.approx(length), text)
+
+
+def test_mistakes_at_the_threshold_are_counted_in_words() -> None:
+    point = {"threshold": 3.0, "fpr": 0.0, "tpr": 1.0, "n_normal": 40, "n_anomalous": 20}
+    said = page.mistakes("0.01", point)
+    line = "scores above the threshold for a false-positive rate of 0.01 (3)"
+    assert said == {
+        "false_alarms": f"No normal image with a p-value {line}: there are no false alarms.",
+        "missed": f"Every anomalous image with a p-value {line}: none is missed.",
+    }
+    said = page.mistakes("0.01", {**point, "fpr": 2 / 40, "tpr": 19 / 20})
+    assert said["false_alarms"].startswith("False alarms: 2 of 40 normal images")
+    assert said["missed"].startswith("Missed: 1 of 20 anomalous images")
+
+
+def test_an_image_is_a_mistake_by_class_and_threshold() -> None:
+    image = blobs(1, seed=3)[0]
+    point = ("0.01", {"threshold": 3.0})
+    normal = Example("a", False, 1, 3.5, 0.01, image, None)
+    assert page.mistake_of(normal, point) == "false alarm"
+    assert page.mistake_of(replace(normal, anomaly_score=3.0), point) == ""
+    assert page.mistake_of(replace(normal, p_value=np.nan), point) == ""
+    assert page.mistake_of(normal, None) == ""
+    anomalous = replace(normal, anomalous=True)
+    assert page.mistake_of(anomalous, point) == ""
+    assert page.mistake_of(replace(anomalous, anomaly_score=3.0), point) == "missed"
+
+
+def groups_of(text: str) -> str:
+    """Part of the page's text that shows mistakes, if there are any."""
+    return text[text.index("Normal images with the highest") : text.index("Lowest ranked")]
+
+
+def test_page_calls_false_alarms_only_what_is_above_the_threshold(
+    evaluation: Evaluation, tmp_path: Path, no_pictures: None
+) -> None:
+    thresholds = evaluation.metrics["thresholds"]
+    fpr, point = page.strictest_point(evaluation.metrics)  # type: ignore[misc]
+    assert "refused" in thresholds["0.01"]
+    text = Page(write_report(evaluation, tmp_path).read_text(encoding="utf-8")).text
+    assert page.mistakes(fpr, point)["false_alarms"] in text
+    shown = evaluation.examples["false_alarms"] + evaluation.examples["missed"]
+    tags = [page.mistake_of(example, (fpr, point)) for example in shown]
+    for tag in ("false alarm", "missed"):
+        assert len(re.findall(rf"{tag}rank", groups_of(text))) == tags.count(tag)
+    refused = {fpr: {"refused": "too few"} for fpr in thresholds}
+    bare = replace(evaluation, metrics={**evaluation.metrics, "thresholds": refused})
+    text = Page(write_report(bare, tmp_path).read_text(encoding="utf-8")).text
+    assert not re.search("(?i)false alarm|missed", groups_of(text))
 
 
 def test_a_map_lets_the_light_below_show_where_it_is_near_zero(tmp_path: Path) -> None:

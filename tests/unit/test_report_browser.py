@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mean_image import MeanImage, blobs
+from PIL import Image
 
 from lumpylens.data.images import LensImages
 from lumpylens.results.calibration import Calibration
@@ -161,6 +164,105 @@ def test_it_filters_by_words_conditions_and_kind(opened: Any, page: Path) -> Non
     assert len(column(opened, "id")) == EXPLAINED
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("p_val<0.1", "There is no column p_val; did you mean p_value? Columns: rank, id,"),
+        ("score>3", "There is no column score; did you mean anomaly_score? Columns:"),
+        ("qwertyuiop>3", "There is no column qwertyuiop. Columns: rank, id, anomaly_score,"),
+        ("p_value<", "p_value< is not finished: write a number behind it."),
+        ("id=", "id= is not finished: write a word behind it."),
+        ("p_value<x", "p_value<x: x is not a number."),
+        ("id<5", "id holds words: write id=5, or the word alone."),
+    ],
+)
+def test_a_condition_that_cannot_be_tested_says_why_and_hides_nothing(
+    opened: Any, typed: str, said: str
+) -> None:
+    query = one(opened, "#query")
+    write(query, typed)
+    assert one(opened, "#query-problem").text.startswith(said)
+    assert query.get_attribute("aria-invalid") == "true"
+    assert "120 of 120 images" in one(opened, "#shown-said").text
+    write(query, "lens")
+    assert one(opened, "#query-problem").text == ""
+    assert query.get_attribute("aria-invalid") == "false"
+
+
+def test_conditions_may_have_blanks_other_letters_and_words(opened: Any, page: Path) -> None:
+    table = ScoreTable.read(page.parent / "scores.csv")
+    query = one(opened, "#query")
+    write(query, "P_value <= 0.02")
+    assert set(column(opened, "id")) == {
+        name for name, p in zip(table.id, table.p_value, strict=True) if p <= 0.02
+    }
+    write(query, "rank == 3")
+    assert column(opened, "rank") == ["3"]
+    # a name may look like a condition
+    write(query, "onerror=")
+    assert column(opened, "id") == [NASTY]
+    assert one(opened, "#query-problem").text == ""
+
+
+def test_a_stretch_holds_for_all_pictures(opened: Any) -> None:
+    from selenium.webdriver.support.select import Select
+
+    def colour() -> tuple[int, int, int]:
+        """Of the middle of the first thumbnail, a bright blob."""
+        with Image.open(io.BytesIO(one(opened, "#thumbs img").screenshot_as_png)) as shown:
+            middle = shown.convert("RGB").getpixel((shown.width // 3, shown.height // 2))
+        return tuple(middle)
+
+    colours = {"asinh": colour()}
+    for stretch in ("linear", "log"):
+        Select(one(opened, "#gallery .stretch")).select_by_value(stretch)
+        colours[stretch] = colour()
+        one(opened, "#thumbs button").click()
+        dialog = one(opened, "#opened .stretch")
+        assert dialog.get_attribute("value") == stretch
+        drawn = all_of(opened, "#opened-panels image.light:not(.turn)")
+        assert len(drawn) == 2
+        assert all(f"#light-{stretch}" in p.value_of_css_property("filter") for p in drawn)
+        one(opened, "#close").click()
+    # faint light is brightest on a logarithmic scale
+    assert sum(colours["linear"]) < sum(colours["asinh"]) < sum(colours["log"])
+    # colours, although the files are grey
+    assert len(set(colours["asinh"])) == 3
+
+
+def test_image_and_model_blink_and_have_a_scale(opened: Any) -> None:
+    one(opened, "#thumbs button").click()
+    model = one(opened, "#opened-panels image.turn")
+    assert model.value_of_css_property("visibility") == "hidden"
+    switch = one(opened, "#opened .blink-switch")
+    switch.send_keys(" ")
+    # this browser prefers reduced motion: the model replaces the image until switched back
+    assert model.value_of_css_property("visibility") == "visible"
+    assert model.value_of_css_property("animation-name") == "none"
+    assert one(opened, "#opened-panels text.turn").text == "reconstruction"
+    opened.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-reduced-motion", "value": "no-preference"}]},
+    )
+    assert model.value_of_css_property("animation-name") == "turn"
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    switch.send_keys(" ")
+    assert model.value_of_css_property("visibility") == "hidden"
+    bars = [bar.text for bar in all_of(opened, "#opened-panels .scale text")]
+    assert bars == ["5 px"] * len(all_of(opened, "#opened-panels svg"))
+    label = one(opened, "#opened-panels svg").get_attribute("aria-label")
+    assert label == "image; the bar is 5 px long"
+
+
+def test_arrow_keys_choose_a_stretch_where_it_has_the_focus(opened: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    one(opened, "#thumbs button").click()
+    rank = one(opened, "#opened-rank").text
+    one(opened, "#opened .stretch").send_keys(Keys.ARROW_RIGHT)
+    assert one(opened, "#opened-rank").text == rank
+
+
 def test_an_explanation_opens_and_keys_lead_on(opened: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
@@ -227,20 +329,26 @@ def test_an_empty_selection_says_why_and_what_would_help(
     write(one(opened, "#fdr"), "2")
     said = one(opened, "#fdr-said").text
     assert said.startswith(
-        f"0 images selected by Benjamini-Hochberg. Fewer than {fewest} of 118 cannot be, and so "
-        f"many only if each scores above all 199 calibration images; {highest} do. "
-        f"From {lowest:.3g} % on some are. At this rate the {highest} highest would be if they "
-        "stayed above "
+        f"0 images selected by Benjamini-Hochberg. This rate needs at least {fewest} of the 118 "
+        f"images above all 199 calibration images; there are {highest}. "
+        f"From a rate of {lowest:.3g} % on, images are selected. With "
     )
-    enough = Calibration(np.arange(float(said.split()[-3])))
+    counted = re.search(
+        rf"With (\d+) calibration images, the {highest} highest images would be selected at this "
+        "rate if they scored above all of them.",
+        said,
+    )
+    assert counted
+    enough = Calibration(np.arange(float(counted[1])))
     assert enough.fewest_selected(0.02, 118) == highest
     assert not one(opened, "#download").is_enabled()
     write(one(opened, "#fdr"), "0.4")
-    assert "No image can be: 199 calibration images give no p-value below 1/200 = 0.5 %" in (
-        one(opened, "#fdr-said").text
+    assert (
+        "No image can be selected at this rate: 199 calibration images give no p-value below "
+        "1/200 = 0.5 %" in one(opened, "#fdr-said").text
     )
     write(one(opened, "#fdr"), f"{lowest + 0.01}")
-    assert "Fewer" not in one(opened, "#fdr-said").text
+    assert "needs" not in one(opened, "#fdr-said").text
 
 
 def test_the_slider_says_how_many_false_alarms_to_expect(
@@ -256,7 +364,7 @@ def test_the_slider_says_how_many_false_alarms_to_expect(
     low, high = model.calibration.expected_false_alarms(1 / 200, 118)
     said = one(opened, "#threshold-said").text
     assert said.startswith(f"{above} images reach a score of ")
-    assert f"about 0.59 false alarms would (95 %: {low} to {high})" in said
+    assert f"about 0.59 would reach it as false alarms (95 %: {low} to {high})" in said
     assert f"{above} images" in slider.get_attribute("aria-valuetext")
     before = one(opened, "#threshold-line").value_of_css_property("left")
     slider.send_keys(Keys.END)

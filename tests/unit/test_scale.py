@@ -99,6 +99,8 @@ def test_shards_together_say_what_one_table_says(model, shards, tmp_path):
     assert [row["id"] for row in top] == table.top(20).id
     assert campaign.to_pandas()["id"].tolist() == table.top(20).id
     assert "91 images of 4 shards" in campaign._repr_html_()
+    written = campaign.write(tmp_path / "campaign.json").read_text(encoding="utf-8")
+    assert json.loads(written).items() <= json.loads((out / "summary.json").read_text()).items()
     assert [float(row["anomaly_score"]) for row in top] == table.top(20).anomaly_score.tolist()
     assert [row["flag"] == "true" for row in top] == table.top(20).flag.tolist()
     scores = []

@@ -30,6 +30,13 @@ def test_shards_hold_the_images_of_one_call(tmp_path):
         assert item.label == 1
     assert len(list((out / "shards").glob("*.truth.ecsv"))) == 3
 
+    frame = campaign.to_pandas()
+    assert frame["file"].tolist() == [f"shards/{file.name}" for file in files]
+    assert frame["images"].tolist() == [2, 2, 1]
+    assert "5 images in 3 shards" in campaign._repr_html_()
+    written = campaign.write(tmp_path / "campaign.json").read_text(encoding="utf-8")
+    assert written == (out / "summary.json").read_text(encoding="utf-8")
+
     files[1].unlink()
     (out / "shards" / ".lenses-0000000002.dead").mkdir()
     again = simulate_shards("slc", 5, out=out, shard=2, **OPTIONS)

@@ -185,5 +185,5 @@ def demo(
     from lumpylens.verbs.demo import demo
 
     demonstration = demo(out=out, seed=seed, progress=not quiet)
-    say(asdict(demonstration), as_json, [repr(demonstration)])
+    say(demonstration.to_dict(), as_json, [repr(demonstration)])
     return 0

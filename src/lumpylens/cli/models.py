@@ -275,7 +275,7 @@ def benchmark(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the table.")] = Path("results"),
     name: Annotated[
-        str, typer.Option("--name", help="The table is NAME.md and NAME.json.")
+        str, typer.Option("--name", help="The page is NAME.html, the table NAME.md and NAME.json.")
     ] = "benchmark",
     reference: Annotated[
         bool, typer.Option("--reference", help="Add a classifier that is trained on labels.")
@@ -322,6 +322,7 @@ def benchmark(
     pages = [comparison.markdown()]
     if comparison.compensated is not None:
         pages.append(comparison.compensated.markdown())
+    pages.append(f"report: {out / f'{name}.html'}")
     say(comparison.to_dict(), as_json, pages)
     return SOME_FAILED if comparison.failed else 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import tomllib
 import traceback
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from lumpylens.errors import DataWarning, LumpylensError, ModelError
+from lumpylens.files.json_files import plain
 
 __all__ = [
     "SOME_FAILED",
@@ -112,7 +112,7 @@ def going_on(how: Callable[[], str]) -> Iterator[None]:
 
 def say(result: Mapping[str, Any], as_json: bool, lines: Iterable[str]) -> None:
     """Print a result on standard output: as JSON for a program, or as lines for a person."""
-    text = json.dumps(_plain(result), allow_nan=False) if as_json else "\n".join(lines)
+    text = json.dumps(plain(result), allow_nan=False) if as_json else "\n".join(lines)
     typer.echo(text)
 
 
@@ -128,19 +128,6 @@ def settings_of(assignments: Iterable[str] | None) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             settings[key.strip()] = text
     return settings
-
-
-def _plain(value: Any) -> Any:
-    """Convert to types that JSON has; a missing number becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
 
 
 def _print_error(text: str) -> None:

@@ -124,7 +124,7 @@ class Allowance:
 
 
 class Readable(Protocol):
-    """What gives bytes."""
+    """A stream of bytes, such as an open file."""
 
     def read(self, size: int, /) -> bytes:
         """Read as a file does."""
@@ -132,7 +132,7 @@ class Readable(Protocol):
 
 
 class Bounded:
-    """A stream that gives no more than an honest archive unpacks to."""
+    """A stream that raises `DataError` beyond the size that an honest archive unpacks to."""
 
     def __init__(self, stream: Readable) -> None:
         self.stream, self.left = stream, 2 * LARGEST_TOTAL_BYTES

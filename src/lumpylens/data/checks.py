@@ -34,23 +34,25 @@ LARGEST_PIXEL_COUNT = 2**26
 """8192 x 8192: well above any cutout, well below what exhausts a laptop's memory."""
 
 MOST_BANDS = 8
-"""Of one lens in one array; the Legacy Survey has 4, LSST 6, and Euclid with a survey from the
-ground 8."""
+"""Bands of one lens in one array: the Legacy Surveys have 4, LSST 6, and Euclid with a survey from
+the ground 8."""
 
 LEAST_FLAT_SIDE = 16
 """Rows shorter than 16 x 16 pixels are hardly flattened cutouts."""
 
 MASKED_NOISE = 1e6
-"""Noise over the smallest one, from which on a pixel counts as masked."""
+"""Noise over the smallest one, from which on a pixel counts as masked: files mark masked pixels
+with 1e8 or so, and the noise of others differs by factors of up to 23 in SLACS and Euclid."""
 
 LEVELS_OF_PICTURES = 256
-"""Of 8 bits."""
+"""Values that a picture of 8 bits can have."""
 
 LEAST_FLAT_SHARE, LEAST_FLAT_BLOCKS = 0.05, 0.025
-"""Of the pixels: those with one value, and the centres of 3 x 3 such pixels."""
+"""Shares of the pixels: those with one value, and the centres of 3 x 3 such pixels. Of 24 SLACS
+lenses, with bad pixels set to one value, none has more than 0.06 and 0.003 of them."""
 
 LARGEST_SHARE = 0.25
-"""Of the memory, for one stack of images: what learns from it makes copies."""
+"""Share of the memory for one stack of images: whatever learns from it makes copies."""
 
 CONTROL_GROUP_LIMITS = (
     "/sys/fs/cgroup/memory.max",
@@ -234,6 +236,6 @@ def psf_defect(psf: NDArray[np.float32]) -> str:
     return ""
 
 
-def same_scales(one: float, other: float) -> bool:
+def same_scales(scale: float, other: float) -> bool:
     """Whether two pixel scales differ by no more than rounding does."""
-    return math.isclose(one, other, rel_tol=SCALES_ALIKE)
+    return math.isclose(scale, other, rel_tol=SCALES_ALIKE)

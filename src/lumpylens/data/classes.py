@@ -16,6 +16,7 @@ NAMES_OF_NORMAL = ("no_sub", "no", "good", "normal", "smooth")
 """What folders of normal images are called, for advice alone: only ``no_sub`` is a label."""
 
 SHOWN = 6
+"""Folders that a message names."""
 
 
 def class_folders(images: LensImages) -> dict[str, int]:
@@ -39,27 +40,27 @@ def refuse_anomalies(images: LensImages) -> LensImages:
     if not anomalous.any() and (normal.all() or not (folders or normal.any())):
         return images
     if anomalous.any():
-        what = (
+        finding = (
             f"{np.count_nonzero(anomalous)} of {len(images)} images of {images.location} are "
             f"labelled anomalous (the first is {images.ids[int(np.argmax(anomalous))]})"
         )
     elif folders:
         listed = [f"{name} {count}" for name, count in list(folders.items())[:SHOWN]]
         more = ", ..." if len(folders) > SHOWN else ""
-        what = f"{images.location} holds images of several folders ({', '.join(listed)}{more})"
+        finding = f"{images.location} holds images of several folders ({', '.join(listed)}{more})"
     else:
-        what = (
+        finding = (
             f"{np.count_nonzero(~normal)} of {len(images)} images of {images.location} are "
             "unlabelled and the others normal "
             f"(the first unlabelled one is {images.ids[int(np.argmin(normal))]})"
         )
     raise DataError(
-        f"{what}, and a detector learns from normal images alone; {_advice(images, folders)}"
+        f"{finding}, and a detector learns from normal images alone; {_advice(images, folders)}"
     )
 
 
 def _advice(images: LensImages, folders: dict[str, int]) -> str:
-    """Which folder or file to learn from, if its name or labels tell."""
+    """Advice which folder or file to learn from, by names or labels if there are any."""
     labelled = [images.ids[k] for k in np.flatnonzero(images.labels == NORMAL)[:1]]
     # A folder above the image, or the stack that holds it.
     places = [name.rpartition("/")[0] or name.rpartition("[")[0] for name in labelled]

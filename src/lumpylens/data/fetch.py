@@ -28,6 +28,7 @@ PICTURES = (".jpg", ".jpeg", ".png")
 TIMEOUT_S = 30.0
 """Longest silence of a server."""
 RETRIES = 2
+"""Further attempts at a download that failed."""
 CHUNK_BYTES = 2**16
 
 
@@ -63,10 +64,10 @@ class DataSet:
         files = image_files(self, folder)
         if len({path.parent.parent for path in files.values()}) > 1:
             return "the class folders do not lie beside each other"
-        found = Counter(name.split("/")[0] for name in files)
+        counts = Counter(name.split("/")[0] for name in files)
         for kind, count in self.counts.items():
-            if found[kind] != count:
-                return f"{found[kind]} images in {kind} where {count} are expected"
+            if counts[kind] != count:
+                return f"{counts[kind]} images in {kind} where {count} are expected"
         if content_digest(files) != self.digest:
             return "the number of images is right but their content differs"
         return ""
@@ -134,7 +135,7 @@ def fetch_data_set(
     timeout_s: float = TIMEOUT_S,
     retries: int = RETRIES,
 ) -> Path:
-    """Do what `fetch` does, for any data set.
+    """Download any data set, check it and put it in place, as `fetch` does.
 
     Parameters
     ----------

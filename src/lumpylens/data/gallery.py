@@ -17,10 +17,11 @@ SHOWN = 8
 """Thumbnails in one row of a notebook."""
 
 SIDE_PX = 96
+"""Width of a thumbnail: eight take some 800 pixels, the width of a notebook."""
 
 
 class Thumbnail(Protocol):
-    """What is drawn: a `LensImage`, or whatever has these three."""
+    """An image to draw: a `LensImage`, or any object with these three attributes."""
 
     @property
     def id(self) -> str:

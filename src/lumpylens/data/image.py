@@ -16,7 +16,7 @@ from lumpylens.data.checks import (
     noise_defect,
     psf_defect,
 )
-from lumpylens.data.psf import width_remark
+from lumpylens.data.psf import narrow_remark, wide_remark
 from lumpylens.data.sky import SkyCoordinates
 
 __all__ = ["ANOMALOUS", "LABEL_WORDS", "NORMAL", "UNKNOWN", "LensImage"]
@@ -57,8 +57,9 @@ class LensImage:
     remarks : tuple of str
         What its file holds that is not used, and why; what was assumed.
     origins : mapping of str to str
-        What in the files became the image, the noise map and so on, for people; empty where the
-        format leaves no choice.
+        What in the files became the image, the noise map and so on, for people: the names of
+        arrays, extensions or files, alike for all images of one layout. Empty where the format
+        leaves no choice.
     """
 
     id: str
@@ -112,10 +113,10 @@ class LensImage:
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
         if not error:
-            found = [flat_remark(image, noise_map)]
+            of_pixels = [flat_remark(image, noise_map)]
             if psf_image is not None:
-                found.append(width_remark(image, noise_map, psf_image))
-            remarks = (*remarks, *filter(None, found))
+                of_pixels += [narrow_remark(psf_image), wide_remark(image, noise_map, psf_image)]
+            remarks = (*remarks, *filter(None, of_pixels))
         return cls(
             id=id,
             image=image if image.size else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import operator
 import warnings
@@ -15,7 +14,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, same_scales, stack_defect
+from lumpylens.data.batch import ImageBatch, stacked
+from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
 from lumpylens.data.source import (
     ArraySource,
@@ -23,6 +23,7 @@ from lumpylens.data.source import (
     DecodedSource,
     ImageSource,
     MemoryBudget,
+    paths_of,
 )
 from lumpylens.errors import DataError, DataWarning
 
@@ -37,35 +38,7 @@ __all__ = [
 ]
 
 DECODED_SHARE = 0.125
-"""Of the memory, for images that are kept decoded: half of what one stack of them may take."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageBatch:
-    """Readable cutouts of one shape, stacked.
-
-    Attributes
-    ----------
-    positions : ndarray of int, shape (n,)
-        Where each image stands in the collection it came from.
-    pixels : ndarray of float32, shape (n, H, W)
-    noise, psf : ndarray of float32 or None
-        Stacked like `pixels`; None unless every image of the batch has one.
-    pixel_scale_arcsec : float or None
-        Common to the batch; None where unknown or mixed.
-    jpeg_tables : tuple of ndarray of int, shape (8, 8), or None
-        Of each image: see `LensImage`.
-    """
-
-    positions: NDArray[np.int_]
-    pixels: NDArray[np.float32]
-    noise: NDArray[np.float32] | None = None
-    psf: NDArray[np.float32] | None = None
-    pixel_scale_arcsec: float | None = None
-    jpeg_tables: tuple[NDArray[np.int_] | None, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.positions)
+"""Share of the memory for images that are kept decoded: half of what one stack may take."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -337,13 +310,13 @@ class LensImages(Sequence[LensImage]):
         on_image : callable, optional
             Called once for each image, for progress bars.
         """
-        held: dict[Hashable, list[tuple[int, LensImage]]] = {}
+        waiting: dict[Hashable, list[tuple[int, LensImage]]] = {}
         for position, item in self._readable(shape, {} if failed is None else failed, on_image):
-            given = (item.noise is not None, None if item.psf is None else item.psf.shape)
-            held.setdefault(given, []).append((position, item))
-            if sum(map(len, held.values())) == size:
-                yield _stack(held.pop(max(held, key=lambda kind: len(held[kind]))))
-        yield from map(_stack, held.values())
+            parts = (item.noise is not None, None if item.psf is None else item.psf.shape)
+            waiting.setdefault(parts, []).append((position, item))
+            if sum(map(len, waiting.values())) == size:
+                yield stacked(waiting.pop(max(waiting, key=lambda kind: len(waiting[kind]))))
+        yield from map(stacked, waiting.values())
 
     def _readable(
         self,
@@ -377,72 +350,31 @@ class LensImages(Sequence[LensImage]):
             If one cannot be read or has another shape, or they need too much memory.
         """
         failed: dict[int, str] = {}
-        held: list[tuple[int, LensImage]] = []
+        readable: list[tuple[int, LensImage]] = []
         for position, item in self._readable(shape, failed):
-            if not held and item.image is not None:
+            if not readable and item.image is not None:
                 height, width = item.image.shape
                 if reason := memory_defect(len(self), height, width):
                     raise DataError(f"{self.location}: {reason}")
-            held.append((position, item))
+            readable.append((position, item))
         if failed:
             first = min(failed)
             raise DataError(
                 f"{len(failed)} of {len(self)} images of {self.location} cannot be used; "
                 f"the first is {self.ids[first]}: {failed[first]}"
             )
-        if not held:
+        if not readable:
             raise DataError(f"no images in {self.location}")
-        return _stack(held)
+        return stacked(readable)
 
 
-def paths_of(data: Any) -> list[Path] | None:
-    """The files and folders that are meant, a pattern opened up; None if `data` is no path.
-
-    Raises
-    ------
-    DataError
-        If a pattern matches nothing.
-    """
-    if isinstance(data, Path):
-        return [data]
-    if isinstance(data, str):
-        if not glob.has_magic(data) or Path(data).exists():
-            return [Path(data)]
-        matches = sorted(glob.glob(str(Path(data).expanduser()), recursive=True))
-        if not matches:
-            raise DataError(f"no file matches {data}")
-        return [Path(match) for match in matches]
-    if isinstance(data, (list, tuple)) and all(isinstance(part, (str, Path)) for part in data):
-        return [path for part in data for path in paths_of(part) or ()]
-    return None
-
-
-def _flat_stack(values: ArrayLike, what: str) -> NDArray[np.float32]:
+def _flat_stack(values: ArrayLike, contents: str) -> NDArray[np.float32]:
     """Flatten (..., H, W) to float32 (n, H, W), or say why these are no `what`."""
     try:
         array, reason = as_float32(values)
     except (TypeError, ValueError) as problem:
-        raise DataError(f"{what} must be an array of numbers: {problem}") from None
+        raise DataError(f"{contents} must be an array of numbers: {problem}") from None
     reason = reason or stack_defect(array.shape)
     if reason:
-        raise DataError(f"{what} must have shape (..., height, width): {reason}")
+        raise DataError(f"{contents} must have shape (..., height, width): {reason}")
     return array.reshape(-1, *array.shape[-2:])
-
-
-def _stack(held: list[tuple[int, LensImage]]) -> ImageBatch:
-    """Stack images; a noise map or PSF that some of them lack is left out."""
-    items = [item for _, item in held]
-    pixels = np.stack([item.image for item in items if item.image is not None])
-    noise = [item.noise for item in items if item.noise is not None]
-    psf = [item.psf for item in items if item.psf is not None]
-    scales = [item.pixel_scale_arcsec for item in items if item.pixel_scale_arcsec is not None]
-    same_scale = len(scales) == len(items) and same_scales(min(scales), max(scales))
-    same_psf = len(psf) == len(items) and len({p.shape for p in psf}) == 1
-    return ImageBatch(
-        positions=np.array([position for position, _ in held]),
-        pixels=pixels,
-        noise=np.stack(noise) if len(noise) == len(items) else None,
-        psf=np.stack(psf) if same_psf else None,
-        pixel_scale_arcsec=scales[0] if same_scale else None,
-        jpeg_tables=tuple(item.jpeg_table for item in items),
-    )

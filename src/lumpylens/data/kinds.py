@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-__all__ = ["NOISE_KINDS", "Kind", "split_title"]
+__all__ = ["BAND", "NOISE_KINDS", "Kind", "split_title"]
 
 
 class Kind(StrEnum):
-    """What pixels are; the value is what messages call them."""
+    """Kind of a map of pixels; its value is the name that messages use."""
 
     IMAGE = "image"
     NOISE = "noise map"
@@ -45,6 +45,18 @@ NAMES = {
 }
 KINDS = {name: kind for kind, names in NAMES.items() for name in names.split()}
 
+BAND = re.compile(
+    r"(?<![^_\-.\s])(?:"
+    r"F\d{3,4}(?:LP|[WMNX])2?"  # HST and JWST
+    r"|F(?:062|087|106|129|146|158|184|213)"  # Roman
+    r"|VIS|(?:NIR|NISP)[_-]?[YJH]"  # Euclid
+    r"|(?:(?:HSC|LSST|DES|DECAM|DECALS|LS|SDSS|PS1|PANSTARRS|CFIS|MEGACAM|WISHES|VISTA)[_-]?)?"
+    r"(?:[UGRIZYJHKBV]|KS|[RI]2)"  # from the ground; r2 and i2 are HSC's second ones
+    r")(?![^_\-.\s])",
+    re.IGNORECASE,
+)
+"""A photometric band as a word of a name."""
+
 WORD = re.compile(r"[^_\-.\s]+")
 MOST_WORDS = max(name.count("_") for name in KINDS) + 1
 
@@ -55,8 +67,9 @@ def split_title(title: str) -> tuple[str, Kind | None]:
     Parameters
     ----------
     title : str
-        The kind may come last, as in ``J0822_noise_map``, or first, as in ``PSF_F814W``; but
-        ``model_a`` is a name of its own, and ``lens1_model`` a model.
+        The kind may come last, as in ``J0822_noise_map``, first, as in ``PSF_F814W``, or before
+        a band, as in ``J0822_psf_F814W``; but ``model_a`` is a name of its own, and
+        ``lens1_model`` a model.
 
     Returns
     -------
@@ -70,6 +83,12 @@ def split_title(title: str) -> tuple[str, Kind | None]:
             chosen = words[-count:] if last_first else words[:count]
             kind = KINDS.get("_".join(word.group().lower() for word in chosen))
             if kind is not None and (last_first or kind is not Kind.OTHER):
-                rest = title[: chosen[0].start()] if last_first else title[chosen[-1].end() :]
-                return rest.strip("_-. "), kind
+                base = title[: chosen[0].start()] if last_first else title[chosen[-1].end() :]
+                return base.strip("_-. "), kind
+    band = next((word for word in BAND.finditer(title) if word.end() == len(title)), None)
+    if band is not None and band.start() > 0:
+        separator = title[band.start() - 1]
+        base, kind = split_title(title[: band.start() - 1])
+        if kind is not None:
+            return f"{base}{separator}{band.group()}", kind
     return title, None

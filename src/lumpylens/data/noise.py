@@ -46,14 +46,14 @@ def noise_from(
     remarks : list of str
     """
     remarks = []
-    given = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
+    filled = np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        empty = given == 0
-        noise = given
+        empty = filled == 0
+        noise = filled
         if kind is Kind.VARIANCE:
-            noise = np.sqrt(given)
+            noise = np.sqrt(filled)
         elif kind is Kind.WEIGHT:
-            noise = 1 / np.sqrt(given)
+            noise = 1 / np.sqrt(filled)
     sound = np.isfinite(noise) & ~empty
     typical = float(np.median(noise[sound])) if sound.any() else math.nan
     if kind is Kind.WEIGHT:

@@ -69,7 +69,7 @@ def write_npz(images: LensImages, path: str | Path) -> Path:
         if (values := getattr(batch, name)) is not None:
             arrays[name] = values
     tables = [item.jpeg_table for item in images if item.jpeg_table is not None]
-    if len(tables) == len(images) and all(np.array_equal(each, tables[0]) for each in tables):
+    if len(tables) == len(images) and all(np.array_equal(table, tables[0]) for table in tables):
         arrays["jpeg_table"] = tables[0]
     with whole_file(place) as beside, beside.open("wb") as stream:
         np.savez_compressed(stream, **arrays)

@@ -1,18 +1,21 @@
-"""Where images come from: what a reader gives, arrays in memory, several sources as one."""
+"""Where images come from: paths, what a reader gives, arrays in memory, several sources as one."""
 
 from __future__ import annotations
 
+import glob
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.data.image import LensImage
+from lumpylens.errors import DataError
 
 __all__ = [
     "ArraySource",
@@ -23,11 +26,12 @@ __all__ = [
     "JoinedSource",
     "MemoryBudget",
     "joined",
+    "paths_of",
 ]
 
 
 class ImageSource(Protocol):
-    """What a reader provides: names and labels at once, pixels when asked for."""
+    """Images as a reader provides them: names and labels at once, pixels when asked for."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -133,20 +137,20 @@ class DecodedSource:
         return self.source.remarks
 
     def load(self, position: int) -> LensImage:
-        """Give what was decoded before, or decode it."""
+        """Return one image, decoded now or before."""
         image = self._decoded.get(position)
         if image is None:
             image = self.source.load(position)
             arrays = {"image": image.image, "noise": image.noise, "psf": image.psf}
-            held = {name: array for name, array in arrays.items() if array is not None}
-            if self.budget.spend(sum(array.nbytes for array in held.values())):
+            present = {name: array for name, array in arrays.items() if array is not None}
+            if self.budget.spend(sum(array.nbytes for array in present.values())):
                 # A copy: a reader may give a view, which would hold the array of a whole file.
-                copies: dict[str, Any] = {name: array.copy() for name, array in held.items()}
+                copies: dict[str, Any] = {name: array.copy() for name, array in present.items()}
                 image = self._decoded[position] = replace(image, **copies)
         return image
 
     def forget(self) -> None:
-        """Let go of what was decoded, and keep nothing from now on."""
+        """Drop the decoded images, and keep no more."""
         self._decoded.clear()
         self.budget.left = -1
 
@@ -170,7 +174,7 @@ class CutoutSource:
         return [image.label for image in self.images]
 
     def load(self, position: int) -> LensImage:
-        """Give one cutout."""
+        """Return one cutout."""
         return self.images[position]
 
 
@@ -185,7 +189,7 @@ class FailedSource:
     remarks: Sequence[str] = ()
 
     def load(self, position: int) -> LensImage:
-        """Give the reason."""
+        """Return an image without pixels, with the reason."""
         return LensImage(
             self.ids[position], None, label=self.labels[position], error=self.reasons[position]
         )
@@ -226,7 +230,7 @@ class JoinedSource:
 
 
 def joined(parts: Sequence[ImageSource], location: str, remarks: Sequence[str] = ()) -> ImageSource:
-    """Join what has images or something to say; a single part alone stays as it is.
+    """Join parts, without those that have neither images nor remarks; a single one stays as it is.
 
     Parameters
     ----------
@@ -237,3 +241,25 @@ def joined(parts: Sequence[ImageSource], location: str, remarks: Sequence[str] =
     """
     kept = [part for part in parts if len(part.ids) or part.remarks]
     return kept[0] if len(kept) == 1 and not remarks else JoinedSource(kept, location, remarks)
+
+
+def paths_of(data: Any) -> list[Path] | None:
+    """Files and folders that `data` names, with patterns resolved; None if it is no path.
+
+    Raises
+    ------
+    DataError
+        If a pattern matches nothing.
+    """
+    if isinstance(data, Path):
+        return [data]
+    if isinstance(data, str):
+        if not glob.has_magic(data) or Path(data).exists():
+            return [Path(data)]
+        matches = sorted(glob.glob(str(Path(data).expanduser()), recursive=True))
+        if not matches:
+            raise DataError(f"no file matches {data}")
+        return [Path(match) for match in matches]
+    if isinstance(data, (list, tuple)) and all(isinstance(part, (str, Path)) for part in data):
+        return [path for part in data for path in paths_of(part) or ()]
+    return None

@@ -170,8 +170,8 @@ def contained(digests: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[n
     -------
     ndarray of bool, shape (n,)
     """
-    seen = set(_as_bytes(known))
-    return np.array([digest in seen for digest in _as_bytes(digests)], dtype=bool)
+    known_digests = set(_as_bytes(known))
+    return np.array([digest in known_digests for digest in _as_bytes(digests)], dtype=bool)
 
 
 def check_disjoint(*digest_arrays: NDArray[np.uint8]) -> None:

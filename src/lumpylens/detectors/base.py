@@ -18,6 +18,7 @@ from lumpylens.detectors.loss import LossSum, explain_loss, unit_squares
 from lumpylens.detectors.outcome import BatchScores, Scores, score_parts
 from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.detectors.settings import DetectorConfig, validated
+from lumpylens.detectors.shapes import MEASURES, measured
 from lumpylens.errors import DataError, ModelError
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.explanation import Explanation
@@ -182,6 +183,7 @@ class Detector(OutlierDetector):
         parts = {name: np.full(count, np.nan) for name in self.components}
         warning = [""] * count
         failed: dict[int, str] = {}
+        shapes = np.full((count, len(MEASURES)), np.nan)
         for batch in collection.batches(
             self.batch_size, shape=self.image_shape, failed=failed, on_image=on_image
         ):
@@ -197,6 +199,8 @@ class Detector(OutlierDetector):
                 if losses is not None:
                     losses.add(batch.pixels, result.reconstruction)
             failed |= {int(k): why for k, why in zip(at, result.error or (), strict=False) if why}
+            if self.domain.shapes is not None:
+                shapes[at] = measured(batch.pixels)
             own = result.warning or [""] * len(batch)
             for position, first, second in zip(at, self.domain.warnings(batch), own, strict=True):
                 warning[position] = "; ".join(part for part in (first, second) if part)
@@ -204,7 +208,10 @@ class Detector(OutlierDetector):
             failed.setdefault(int(position), "the score is not a finite number")
             score[position] = np.nan
         error = [failed.get(position, "") for position in range(count)]
-        return Scores(score, parts, mse, error, warning)
+        scores = Scores(score, parts, mse, error, warning)
+        if self.domain.shapes is None:
+            return scores
+        return replace(scores, remark=self.domain.shapes.remark(shapes[scores.trusted]))
 
     @contextmanager
     def on(self, device: str) -> Iterator[None]:

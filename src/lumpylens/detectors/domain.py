@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import ImageBatch
 from lumpylens.detectors.layout import LEAST_IMAGES, Layout
+from lumpylens.detectors.shapes import Shapes
 from lumpylens.detectors.texture import LEAST_SIDE, Texture
 
 __all__ = ["Domain", "to_unit_range"]
@@ -48,6 +49,8 @@ class Domain:
         Quantisation table that all training images share.
     texture : Texture or None
     layout : Layout or None
+    shapes : Shapes or None
+        Of all training images together.
         None where there were too few images to learn it from, and in models made before these
         were learned: not checked.
     """
@@ -59,6 +62,7 @@ class Domain:
     jpeg_table: NDArray[np.int_] | None = None
     texture: Texture | None = None
     layout: Layout | None = None
+    shapes: Shapes | None = None
 
     @classmethod
     def learn(cls, images: ImageBatch) -> Self:
@@ -77,6 +81,7 @@ class Domain:
             jpeg_table=tables[0] if shared else None,
             texture=Texture.learn(unit) if enough and min(unit.shape[1:]) >= LEAST_SIDE else None,
             layout=Layout.learn(unit) if enough else None,
+            shapes=Shapes.learn(images.pixels) if enough else None,
         )
 
     def warnings(self, images: ImageBatch) -> list[str]:
@@ -143,7 +148,8 @@ class Domain:
         stored: dict[str, NDArray[Any]] = {}
         if self.jpeg_table is not None:
             stored["jpeg_table"] = self.jpeg_table.astype(np.int64)
-        for name, part in (("texture", self.texture), ("layout", self.layout)):
+        parts = {"texture": self.texture, "layout": self.layout, "shapes": self.shapes}
+        for name, part in parts.items():
             if part is not None:
                 stored |= {f"{name}.{key}": value for key, value in part.arrays().items()}
         return stored
@@ -167,12 +173,13 @@ class Domain:
                 if key.startswith(name)
             }
 
-        texture, layout = part("texture."), part("layout.")
+        texture, layout, shapes = part("texture."), part("layout."), part("shapes.")
         return replace(
             self,
             jpeg_table=table,
             texture=Texture.from_arrays(texture) if texture else None,
             layout=Layout.from_arrays(layout) if layout else None,
+            shapes=Shapes.from_arrays(shapes) if shapes else None,
         )
 
 

@@ -64,6 +64,9 @@ class Scores:
     reconstruction_mse : ndarray of float64, shape (n,)
         Mean squared error per pixel with image and reconstruction on the image's [0, 1] scale.
     error, warning : list of str, length n
+    remark : str
+        How the images without an error or warning, taken together, differ from the training images;
+        empty if they do not.
     """
 
     anomaly_score: NDArray[np.float64]
@@ -71,6 +74,7 @@ class Scores:
     reconstruction_mse: NDArray[np.float64]
     error: list[str]
     warning: list[str]
+    remark: str = ""
 
     @property
     def trusted(self) -> NDArray[np.bool_]:

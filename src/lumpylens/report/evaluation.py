@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from lumpylens.files.json_files import write_json
 from lumpylens.files.writing import check_only, whole_folder
 from lumpylens.report.place import IMAGES, PAGE
 from lumpylens.results.evaluation import EvaluationData
@@ -32,8 +32,7 @@ class Evaluation(EvaluationData):
         place = Path(folder)
         check_evaluation_place(place)
         with whole_folder(place, made_by_us=METRICS) as beside:
-            text = json.dumps(self.metrics, indent=2, allow_nan=False)
-            (beside / METRICS).write_text(text + "\n", encoding="utf-8")
+            write_json(self.metrics, beside / METRICS)
             for name, file in SCORE_FILES.items():
                 self.tables[name].write(beside / file)
             write_report(self, beside)

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lumpylens.report.strips import display
+from lumpylens.report.pictures import display
 from lumpylens.report.style import LIGHT, Theme
 from lumpylens.results.explanation import Explanation, Peak, PositionMap, Surprise
 from lumpylens.results.position import ROW_ZERO

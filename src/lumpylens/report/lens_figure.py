@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lumpylens.report.panels import LIGHT_PALETTE, write_picture
+from lumpylens.report.pictures import LIGHT_PALETTE, shrunk, write_light
 from lumpylens.report.style import Theme, save_both
 
 __all__ = ["LensPictures", "draw_lens_figure", "write_lens_figure", "write_lens_thumbnail"]
@@ -88,10 +88,9 @@ def write_lens_figure(pictures: LensPictures, folder: Path, name: str) -> None:
 
 
 def write_lens_thumbnail(pictures: LensPictures, path: Path) -> None:
-    """Write a small picture of the data, with row 0 at the bottom."""
-    step = max(1, min(pictures.data.shape) // THUMBNAIL_PX)
-    shown = _stretched(pictures.data, *_range(pictures.data))
-    write_picture(shown[::step, ::step], LIGHT_PALETTE, path)
+    """Write a small picture of the data, with row 0 at the bottom as in the figure."""
+    data = pictures.data.astype(np.float32)
+    write_light(shrunk(data, THUMBNAIL_PX), data, path)
 
 
 def draw_lens_figure(theme: Theme, pictures: LensPictures) -> Figure:

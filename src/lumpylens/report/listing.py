@@ -14,15 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.image import LensImage
 from lumpylens.report.bins import Bins, shared_bins
-from lumpylens.report.panels import (
-    LIGHT_PALETTE,
-    PALETTES,
-    explanation_parts,
-    gradient,
-    write_picture,
-)
-from lumpylens.report.strips import display
+from lumpylens.report.panels import explanation_parts
+from lumpylens.report.pictures import PALETTES, gradient, scale_bar, shrunk, write_light
 from lumpylens.results.calibration import Calibration
 from lumpylens.results.ranking import CLASS, Ranking
 from lumpylens.results.score_table import DESCRIPTIONS
@@ -32,7 +27,9 @@ __all__ = ["THUMBNAILS", "ListWords", "Listing", "json_column", "write_listing"]
 THUMBNAILS = 200
 """Ranks with a thumbnail; every image is a row of the table. More make the folder larger."""
 
-THUMBNAIL_PX = 150
+THUMBNAIL_PX = 250
+"""Longest side of a thumbnail."""
+
 POINTS = 120
 """Largest number of positions of the threshold slider; each adds six numbers to the page."""
 
@@ -84,6 +81,8 @@ class Listing:
         Position on [0, 1] and text.
     start : int
         Initial position of the slider.
+    blink : bool
+        Whether some image has a model to compare with.
     """
 
     data: dict[str, Any]
@@ -91,21 +90,26 @@ class Listing:
     curves: dict[str, str] = field(default_factory=dict)
     ticks: list[tuple[float, str]] = field(default_factory=list)
     start: int = 0
+    blink: bool = False
 
 
 def write_listing(ranking: Ranking, folder: Path) -> Listing:
     """Write thumbnails and pictures of explanations into `folder`, which exists."""
     order = ranking.table.order()
     table = ranking.table[order]
-    explained = {
-        place: explanation_parts(ranking.explanations[int(row)], folder, f"rank-{place + 1:04d}")
-        for place, row in enumerate(order)
-        if int(row) in ranking.explanations and ranking.explanations[int(row)].image is not None
-    }
-    thumbs = [
-        write_thumbnail(ranking, int(row), folder / f"thumb-{place + 1:04d}.png")
-        for place, row in enumerate(order[:THUMBNAILS])
-    ]
+    explained, thumbs, views = {}, [], []
+    for place, row in enumerate(order.tolist()):
+        explanation = ranking.explanations.get(row)
+        if place >= THUMBNAILS and explanation is None:
+            continue
+        item = ranking.images[row]
+        if place < THUMBNAILS:
+            file = folder / f"thumb-{place + 1:04d}.png"
+            thumbs.append(write_thumbnail(item, file))
+            views.append(view_of(item))
+        if explanation is not None and explanation.image is not None:
+            stem, scale = f"rank-{place + 1:04d}", item.pixel_scale_arcsec
+            explained[place] = explanation_parts(explanation, folder, stem, scale)
     histograms = {"calibration": ranking.calibration.scores}
     if ranking.labelled:
         histograms = {
@@ -141,9 +145,11 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
             }
             for key, values in columns.items()
             if key not in ("error", "warning", "flag")
+            and not (key in table.components and is_missing(values))
         ],
         "rows": {key: json_column(values) for key, values in columns.items()},
         "thumbs": thumbs,
+        "views": views,
         "explained": explained,
         "points": points,
         "fdr": ranking.fdr,
@@ -158,6 +164,7 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
         {name: outline(values, bins) for name, values in histograms.items()},
         ticks(bins),
         int(np.argmin(away)),
+        any(panel["name"] == "model" for parts in explained.values() for panel in parts["panels"]),
     )
 
 
@@ -194,6 +201,12 @@ def is_text(values: Any) -> bool:
     return np.asarray(values).dtype.kind in "US"
 
 
+def is_missing(values: Any) -> bool:
+    """Tell whether a column holds numbers, none of which is known."""
+    column = np.asarray(values)
+    return column.dtype.kind == "f" and bool(np.isnan(column).all())
+
+
 def json_column(values: Any) -> list[Any]:
     """Convert a column to types that JSON has; a missing number becomes None."""
     column = np.asarray(values)
@@ -202,14 +215,21 @@ def json_column(values: Any) -> list[Any]:
     return [value if math.isfinite(value) else None for value in column.tolist()]
 
 
-def write_thumbnail(ranking: Ranking, row: int, path: Path) -> str:
+def write_thumbnail(item: LensImage, path: Path) -> str:
     """Write a small version of one image; its place for the page, empty if it cannot be drawn."""
-    item = ranking.images[row]
     if item.image is None or item.error:
         return ""
-    step = max(1, min(item.image.shape) // THUMBNAIL_PX)
-    write_picture(display(item.image, item.image)[::step, ::step], LIGHT_PALETTE, path)
+    write_light(shrunk(item.image, THUMBNAIL_PX), item.image, path)
     return f"{path.parent.name}/{path.name}"
+
+
+def view_of(item: LensImage) -> dict[str, Any] | None:
+    """Left, top, width and height of an image in its pixels, and its `scale_bar`."""
+    if item.image is None:
+        return None
+    height, width = item.image.shape
+    bar = scale_bar(width, item.pixel_scale_arcsec)
+    return {"box": [-0.5, -0.5, width, height], "scale": bar}
 
 
 def operating_points(calibration: Calibration, tested: int, bins: Bins) -> list[dict[str, float]]:

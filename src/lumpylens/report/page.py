@@ -13,10 +13,12 @@ from markupsafe import Markup
 from lumpylens.data.shortcuts import TRIVIAL_STATISTICS
 from lumpylens.report import figures
 from lumpylens.report.listing import write_listing
+from lumpylens.report.pictures import stretch_tables
 from lumpylens.report.place import IMAGES, PAGE
-from lumpylens.report.strips import residual_range, write_strip
+from lumpylens.report.strips import residual_range, write_example
 from lumpylens.report.style import save_both
 from lumpylens.results.evaluation import EvaluationData
+from lumpylens.results.examples import Example
 from lumpylens.results.metrics import RocCurve, roc_curve
 from lumpylens.results.ranking import Ranking
 from lumpylens.results.score_table import FIRST_COMPONENT
@@ -28,11 +30,12 @@ __all__ = ["render_page", "write_list_report", "write_report"]
 
 GROUPS = {
     "highest": ("Highest ranked", "The most anomalous of all images, of either class."),
-    "false_alarms": ("False alarms", "The normal images with the highest scores."),
-    "missed": ("Missed", "The anomalous images with the lowest scores."),
+    "false_alarms": ("Normal images with the highest scores", ""),
+    "missed": ("Anomalous images with the lowest scores", ""),
     "lowest": ("Lowest ranked", "The least anomalous of all images, of either class."),
-    "drawn": ("Drawn at random", "Neither best nor worst: half from each class."),
+    "drawn": ("Drawn at random", "Half from each class, whatever their scores."),
 }
+"""Heading and text of each group of examples; `mistakes` says how many there are of two of them."""
 PART_NAMES = {
     "train": "training part",
     "validation": "validation part",
@@ -136,6 +139,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.globals |= {"zip": zip, "stretches": stretch_tables()}
     templates.filters |= {
         "number": number,
         "rate": rate,
@@ -202,9 +206,8 @@ def draw_figures(evaluation: EvaluationData, folder: Path) -> dict[str, str]:
         save_both(lambda t: figures.distribution(t, losses, label, None), folder, "loss")
         captions["loss"] = histogram_caption("reconstruction loss", losses)
 
-    points = {fpr: point for fpr, point in m["thresholds"].items() if "threshold" in point}
-    lines = [(f"FPR {float(fpr):.0%}", point["threshold"]) for fpr, point in points.items()]
-    line = lines[0] if lines else None
+    strictest = strictest_point(m)
+    line = strictest and (f"FPR {float(strictest[0]):.0%}", strictest[1]["threshold"])
     save_both(lambda t: figures.distribution(t, scores, "anomaly score", line), folder, "score")
     captions["score"] = histogram_caption("anomaly score", scores)
 
@@ -259,19 +262,61 @@ def histogram_caption(what: str, values: Mapping[str, Any]) -> str:
 
 def draw_examples(
     evaluation: EvaluationData, folder: Path
-) -> tuple[list[tuple[str, str, list[tuple[str, Any]]]], float]:
-    """Write one strip per example; return heading, text and (file, example) of each group."""
+) -> tuple[list[tuple[str, str, list[tuple[dict[str, Any], Example, str]]]], float | None]:
+    """Write the pictures of each example; heading, text and members of each group, and the range.
+
+    The range is that of the residuals, None where no example has a reconstruction.
+    """
     shown = evaluation.examples
-    span = residual_range(example for group in shown.values() for example in group)
-    written: dict[int, str] = {}
+    rebuilt = [e for group in shown.values() for e in group if e.reconstruction is not None]
+    span = residual_range(rebuilt)
+    point = strictest_point(evaluation.metrics)
+    counts = {} if point is None else mistakes(*point)
+    written: dict[int, dict[str, Any]] = {}
     groups = []
     for key, (heading, text) in GROUPS.items():
         members = []
         for example in shown.get(key, ()):
             if id(example) not in written:
-                written[id(example)] = f"example-{len(written) + 1:02d}.png"
-                write_strip(example, span, folder / written[id(example)])
-            members.append((f"{IMAGES}/{written[id(example)]}", example))
+                stem = f"example-{len(written) + 1:02d}"
+                written[id(example)] = write_example(example, span, folder, stem)
+            members.append((written[id(example)], example, mistake_of(example, point)))
         if members:
-            groups.append((heading, text, members))
-    return groups, span
+            groups.append((heading, counts.get(key, text), members))
+    return groups, span if rebuilt else None
+
+
+def strictest_point(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """False-positive rate and operating point of the highest calibrated threshold, if any."""
+    points = ((fpr, point) for fpr, point in metrics["thresholds"].items() if "threshold" in point)
+    return next(points, None)
+
+
+def mistakes(fpr: str, point: Mapping[str, Any]) -> dict[str, str]:
+    """Sentences on the false alarms and on the missed images at an operating point."""
+    n_normal, n_anomalous = point["n_normal"], point["n_anomalous"]
+    alarms = round((point["fpr"] or 0) * n_normal)
+    missed = n_anomalous - round((point["tpr"] or 0) * n_anomalous)
+    line = f"the threshold for a false-positive rate of {fpr} ({point['threshold']:.4g})"
+    no_alarm = f"No normal image with a p-value scores above {line}: there are no false alarms."
+    none_missed = f"Every anomalous image with a p-value scores above {line}: none is missed."
+    return {
+        "false_alarms": f"False alarms: {alarms} of {n_normal} normal images with a p-value, which "
+        f"score above {line}."
+        if alarms
+        else no_alarm,
+        "missed": f"Missed: {missed} of {n_anomalous} anomalous images with a p-value, which do "
+        f"not score above {line}."
+        if missed
+        else none_missed,
+    }
+
+
+def mistake_of(example: Example, point: tuple[str, Mapping[str, Any]] | None) -> str:
+    """Tell whether an image with a p-value is a ``false alarm`` or ``missed``; empty if neither."""
+    if point is None or math.isnan(example.p_value):
+        return ""
+    above = example.anomaly_score > point[1]["threshold"]
+    if example.anomalous:
+        return "" if above else "missed"
+    return "false alarm" if above else ""

@@ -6,63 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize, to_hex
+from matplotlib.colors import LogNorm, Normalize
 from numpy.typing import NDArray
-from PIL import Image
 
 from lumpylens.report.explained import number_of, residual_span, scale_of
-from lumpylens.report.strips import display
+from lumpylens.report.pictures import DIFFERENCE_PALETTE, scale_bar, write_light, write_picture
 from lumpylens.results.explanation import Explanation
 
-__all__ = ["PALETTES", "explanation_parts", "gradient", "write_picture"]
-
-LIGHT_PALETTE, RESIDUAL_PALETTE = "magma", "RdBu_r"
-PALETTES = (LIGHT_PALETTE, RESIDUAL_PALETTE, "PuOr_r", "viridis_r")
-OPAQUE_FROM = 0.3
-"""Share of a diverging map's range from which colours hide the light below. By eye."""
-COLOURS = 255
-"""Colours of an image; of the 256 of a palette, one is kept for unknown pixels."""
-
-
-def gradient(palette: str) -> list[str]:
-    """Nine colours of a palette, for the bar beside an image."""
-    return [to_hex(matplotlib.colormaps[palette](part)) for part in np.linspace(0, 1, 9)]
-
-
-def write_picture(
-    unit: NDArray[Any], palette: str, path: Path, *, see_through: bool = False
-) -> None:
-    """Write values on [0, 1] as a PNG with a palette, row 0 at the bottom; NaN is transparent.
-
-    Parameters
-    ----------
-    unit : ndarray, shape (H, W)
-    palette : str
-    path : Path
-    see_through : bool
-        Colours near the middle of the palette are transparent, too, the middle itself wholly.
-    """
-    values = np.asarray(unit, dtype=np.float64)[::-1]
-    steps = np.clip(np.nan_to_num(values) * (COLOURS - 1), 0, COLOURS - 1).round() + 1
-    picture = Image.fromarray(np.where(np.isfinite(values), steps, 0).astype(np.uint8))
-    places = np.linspace(0, 1, COLOURS)
-    shades = matplotlib.colormaps[palette](places)[:, :3]
-    picture.putpalette(b"\0\0\0" + (255 * shades).round().astype(np.uint8).tobytes())
-    opacity = np.clip(np.abs(2 * places - 1) / OPAQUE_FROM, 0, 1) if see_through else places**0
-    picture.save(path, transparency=b"\0" + (255 * opacity).round().astype(np.uint8).tobytes())
+__all__ = ["explanation_parts"]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Values of one image, and how they are shown; see `explanation_parts`."""
+    """Values of one image, and how they are shown; without a palette they are light."""
 
     name: str
     title: str
     values: NDArray[Any]
-    palette: str
     extent: tuple[float, float, float, float]
+    palette: str = ""
     unit: str = ""
     ends: tuple[str, str] = ("", "")
     ring: bool = False
@@ -70,7 +33,9 @@ class Panel:
     see_through: bool = False
 
 
-def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict[str, Any]:
+def explanation_parts(
+    explanation: Explanation, folder: Path, stem: str, pixel_scale_arcsec: float | None
+) -> dict[str, Any]:
     """Write the images of an explanation; return everything that the page shows of it.
 
     Parameters
@@ -80,30 +45,39 @@ def explanation_parts(explanation: Explanation, folder: Path, stem: str) -> dict
         For the images.
     stem : str
         Start of the names of the images.
+    pixel_scale_arcsec : float or None
+        For the scale bar.
     """
+    assert explanation.image is not None
     panels = []
     for panel in panels_of(explanation):
         file = f"{stem}-{panel.name}.png"
-        write_picture(panel.values, panel.palette, folder / file, see_through=panel.see_through)
+        if panel.palette:
+            place, see_through = folder / file, panel.see_through
+            write_picture(panel.values, panel.palette, place, see_through=see_through)
+        else:
+            write_light(panel.values, explanation.image, folder / file)
         panels.append(
             {
+                "name": panel.name,
                 "file": f"{folder.name}/{file}",
                 "title": panel.title,
                 "unit": panel.unit,
-                "palette": panel.palette if panel.ends[0] else "",
+                "palette": panel.palette,
                 "ends": panel.ends,
                 "box": box_of(panel.extent, explanation),
                 "ring": panel.ring,
                 "peak": panel.peak,
             }
         )
-    assert explanation.image is not None
     last_row = explanation.image.shape[0] - 1
     peak, ring = explanation.peak, explanation.ring_px
+    view = box_of(explanation.view_px or whole(explanation), explanation)
     return {
         "sentence": explanation.sentence,
         "panels": panels,
-        "view": box_of(explanation.view_px or whole(explanation), explanation),
+        "view": view,
+        "scale": scale_bar(view[2], pixel_scale_arcsec),
         "ring": None if ring is None else [ring[0], last_row - ring[1], ring[2]],
         "peak": None if peak is None else [peak.column_px, last_row - peak.row_px],
         "peak_text": f"+ {explanation.peak_words}" if peak else explanation.peak_words,
@@ -140,21 +114,15 @@ def box_of(extent_px: tuple[float, float, float, float], explanation: Explanatio
 
 
 def panels_of(explanation: Explanation) -> list[Panel]:
-    """Panels of an explanation, with values on [0, 1]."""
+    """Panels of an explanation; values that are not light are on [0, 1]."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
     edges = whole(explanation)
     # Maps show the light below them, of the model or else of the image: the panel with a ring.
-    panels = [
-        Panel(
-            "image", "image", display(image, image), LIGHT_PALETTE, edges,
-            ring=model is None, peak=True,
-        )
-    ]  # fmt: skip
+    panels = [Panel("image", "image", image, edges, ring=model is None, peak=True)]
     if model is not None:
         title = "smooth model" if explanation.ring_px else "reconstruction"
-        shown = display(model, image)
-        panels.append(Panel("model", title, shown, LIGHT_PALETTE, edges, ring=True))
+        panels.append(Panel("model", title, model, edges, ring=True))
     if residual is not None:
         span = residual_span(explanation)
         ends, unit = (f"−{span:.3g}", f"+{span:.3g}"), "in its noise"
@@ -165,7 +133,7 @@ def panels_of(explanation: Explanation) -> list[Panel]:
                 name="residual",
                 title="image − model",
                 values=0.5 + 0.5 * residual / span,
-                palette=RESIDUAL_PALETTE,
+                palette=DIFFERENCE_PALETTE,
                 extent=edges,
                 unit=unit,
                 ends=ends,

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from lumpylens.report.pictures import (
+    DIFFERENCE_PALETTE,
+    scale_bar,
+    shrunk,
+    write_light,
+    write_picture,
+)
 from lumpylens.results.examples import Example
 
-__all__ = ["residual_range", "write_strip"]
+__all__ = ["residual_range", "write_example"]
 
-SHORT_SIDE_PX, LONG_SIDE_PX = 150, 400
-GAP_PX = 4
-SOFTENING = 0.15
-"""Brightness on [0, 1] up to which the display is linear, so that arcs show beside the brighter
-lens galaxy. By eye: a smaller value brightens arcs and noise alike."""
+LONGEST_PX = 400
+"""Longest side of a picture in its file; it is shown at about this size."""
 
 
 def residual_range(examples: Iterable[Example]) -> float:
@@ -35,8 +38,8 @@ def residual_range(examples: Iterable[Example]) -> float:
     return max(float(np.percentile(peaks, 75)), 1e-6) if peaks else 1.0
 
 
-def write_strip(example: Example, span: float, path: Path) -> None:
-    """Write a PNG with the image and, where there is one, reconstruction and residual.
+def write_example(example: Example, span: float, folder: Path, stem: str) -> dict[str, Any]:
+    """Write the image and, where there is one, its reconstruction and their difference.
 
     Row 0 is at the bottom.
 
@@ -45,42 +48,34 @@ def write_strip(example: Example, span: float, path: Path) -> None:
     example : Example
     span : float
         Residuals from ``-span`` to ``span`` fill the colour scale.
-    path : Path
+    folder : Path
+    stem : str
+        Start of the names of the files.
+
+    Returns
+    -------
+    dict
+        ``image``, ``model`` and ``residual``: names of files, of the latter two only where there
+        is a reconstruction; ``bar``: length of the scale bar in percent of the width, and its
+        text.
     """
-    grey = matplotlib.colormaps["magma"]
-    panels = [grey(display(example.image, example.image))]
+    image = shrunk(example.image, LONGEST_PX)
+    files = {"image": f"{stem}-image.png"}
+    write_light(image, image, folder / files["image"])
     rest = residual(example)
     if example.reconstruction is not None and rest is not None:
-        panels.append(grey(display(example.reconstruction, example.image)))
-        panels.append(matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * rest / span))
-    gap = np.zeros((len(example.image), max(1, GAP_PX * example.image.shape[0] // 150), 4))
-    parts = [part for panel in panels for part in (gap, panel)][1:]
-    pixels = (255 * np.concatenate(parts, axis=1)[::-1]).round().astype(np.uint8)
-    picture = Image.fromarray(pixels)
-    height, width = example.image.shape
-    if min(height, width) < SHORT_SIDE_PX:
-        factor = -(-SHORT_SIDE_PX // min(height, width))
-        picture = picture.resize(
-            (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
-        )
-    elif max(height, width) > LONG_SIDE_PX:
-        picture = picture.reduce(-(-max(height, width) // LONG_SIDE_PX))
-    picture.save(path)
+        files |= {name: f"{stem}-{name}.png" for name in ("model", "residual")}
+        write_light(shrunk(example.reconstruction, LONGEST_PX), image, folder / files["model"])
+        unit = 0.5 + 0.5 * shrunk(rest, LONGEST_PX) / span
+        write_picture(unit, DIFFERENCE_PALETTE, folder / files["residual"])
+    width = example.image.shape[1]
+    length, text = scale_bar(width, example.pixel_scale_arcsec)
+    return {**files, "bar": (100 * length / width, text)}
 
 
-def display(pixels: NDArray[np.float32], image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Map brightness to [0, 1] by an inverse hyperbolic sine, on the scale of `image`."""
-    low, high = np.percentile(image, [0.5, 99.9])
-    unit = np.clip((pixels.astype(np.float64) - low) / max(high - low, 1e-30), 0, 1)
-    shown: NDArray[np.float64] = np.arcsinh(unit / SOFTENING) / np.arcsinh(1 / SOFTENING)
-    return shown
-
-
-def residual(example: Example) -> NDArray[np.float64] | None:
+def residual(example: Example) -> NDArray[np.float32] | None:
     """Image minus reconstruction in units of the image's range, or None."""
     if example.reconstruction is None:
         return None
     difference = example.image.astype(np.float64) - example.reconstruction
-    spread = float(np.ptp(example.image))
-    result: NDArray[np.float64] = difference / spread
-    return result
+    return (difference / float(np.ptp(example.image))).astype(np.float32)

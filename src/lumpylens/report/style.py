@@ -72,6 +72,7 @@ def new_axes(
     *,
     height_inches: float = SIZE_INCHES[1],
     left_inches: float = 0.72,
+    right_inches: float = 0.2,
     top_inches: float = 0.1,
 ) -> tuple[Figure, Axes]:
     """Make a figure with one pair of axes in the colours of a theme.
@@ -85,7 +86,7 @@ def new_axes(
         (
             left_inches / width,
             0.55 / height_inches,
-            1 - (left_inches + 0.2) / width,
+            1 - (left_inches + right_inches) / width,
             1 - (0.55 + top_inches) / height_inches,
         )
     )

@@ -26,7 +26,6 @@ __all__ = [
     "audit",
     "counted_rows",
     "measure",
-    "without_nan",
 ]
 
 HEADLINE, SEEN, DUPLICATE, BOTH, FAILED = "headline", "seen", "duplicate", "both classes", "failed"
@@ -191,14 +190,3 @@ def area(normal: Array, anomalous: Array) -> dict[str, float]:
     """AUC with its interval, under the keys of the audit."""
     estimate = auc(normal, anomalous)
     return {"auc": estimate.value, "auc_low": estimate.low, "auc_high": estimate.high}
-
-
-def without_nan(value: Any) -> Any:
-    """Replace numbers that are not finite by None, since JSON cannot hold them."""
-    if isinstance(value, Mapping):
-        return {str(key): without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

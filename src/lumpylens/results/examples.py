@@ -31,6 +31,7 @@ class Example:
     anomaly_score, p_value : float
     image : ndarray of float32, shape (H, W)
     reconstruction : ndarray of float32, shape (H, W), or None
+    pixel_scale_arcsec : float or None
     """
 
     id: str
@@ -40,6 +41,7 @@ class Example:
     p_value: float
     image: NDArray[np.float32]
     reconstruction: NDArray[np.float32] | None
+    pixel_scale_arcsec: float | None = None
 
 
 def choose_examples(
@@ -101,6 +103,7 @@ def choose_examples(
                     p_value=float(table.p_value[k]),
                     image=item.image,
                     reconstruction=reconstruction,
+                    pixel_scale_arcsec=item.pixel_scale_arcsec,
                 )
     return {
         group: tuple(examples[spot] for spot in members if spot in examples)

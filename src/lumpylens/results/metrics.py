@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from lumpylens.errors import DataError
 
 __all__ = [
+    "CURVE_FPRS",
     "FPRS",
     "Estimate",
     "RocCurve",
@@ -33,6 +34,13 @@ __all__ = [
 FPRS = (0.01, 0.05, 0.1)
 """False-positive rates at which the true-positive rate is reported; ``metrics.json`` has them as
 keys. A threshold for the smallest needs 99 calibration images."""
+
+CURVE_FPRS = tuple(
+    float(f"{fpr:.4g}")
+    for fpr in np.union1d(np.linspace(0, 1, 21), np.geomspace(1e-4, 1, 81)).tolist()
+)
+"""False-positive rates at which a comparison keeps ROC curves: as many as a figure shows, both on
+a linear axis and on a logarithmic one down to one false alarm in 10,000 images."""
 
 Array = NDArray[np.float64]
 
@@ -178,10 +186,14 @@ class RocCurve:
         last = np.searchsorted(self.fpr_low, at, side="right") - 1
         return self.tpr_low[np.minimum(first, len(self.fpr) - 1)], self.tpr_high[last]
 
+    def tpr_on(self, fpr: ArrayLike) -> Array:
+        """True-positive rates at the lowest thresholds whose false-positive rate is <= `fpr`."""
+        at = np.asarray(fpr, dtype=np.float64) * (1 + 1e-12)
+        return self.tpr[np.searchsorted(self.fpr, at, side="right") - 1]
+
     def tpr_at(self, fpr: float) -> Estimate:
         """True-positive rate at the lowest threshold whose false-positive rate is <= `fpr`."""
-        last = int(np.searchsorted(self.fpr, fpr * (1 + 1e-12), side="right")) - 1
-        value = float(self.tpr[last])
+        value = float(self.tpr_on(fpr))
         low, high = self.band(fpr)
         return Estimate(value, min(float(low), value), max(float(high), value))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import shutil
 import time
 from collections import Counter
@@ -15,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from lumpylens.detectors import name_for_file
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.json_files import write_json
 from lumpylens.files.progress import counted, note
 from lumpylens.files.receipts import read_receipt, write_receipt
 from lumpylens.files.tables import check_table_place, pandas_frame, read_columns
-from lumpylens.files.writing import check_replaceable, check_writable, whole_file
+from lumpylens.files.writing import check_replaceable, check_writable
+from lumpylens.results.summary import Summary
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.selection import TOP, select_images
 from lumpylens.scale.shards import ScoreTask
@@ -36,7 +36,7 @@ numbers off the screen."""
 
 
 @dataclass(frozen=True, repr=False)
-class Campaign:
+class Campaign(Summary):
     """Numbers of scored, failed and flagged images over many shards.
 
     Attributes
@@ -72,6 +72,10 @@ class Campaign:
     failed_shards: Mapping[str, str]
     seconds: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers."""
+        return asdict(self)
+
     def to_pandas(self) -> DataFrame:
         """`pandas.DataFrame` of ``top.csv``: the most anomalous images of all shards.
 
@@ -81,9 +85,6 @@ class Campaign:
             If pandas is not installed, or the file is gone.
         """
         return pandas_frame(read_columns(Path(self.folder) / TOP, text=("shard", "id")))
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
 
     def __repr__(self) -> str:
         newly = self.shards - self.shards_before - len(self.failed_shards)
@@ -270,8 +271,7 @@ def open_folder(folder: Path, mark: str, *, holds: str) -> None:
 
 def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> None:
     """Write the summary; when all shards are done, clear away what killed writers left."""
-    with whole_file(folder / SUMMARY) as beside:
-        beside.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_json(summary, folder / SUMMARY)
     if not whole:
         return
     for leftover in (folder / SHARDS).glob(".*"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lumpylens.errors import DataError
 from lumpylens.files.digests import digest_of_file, digest_of_settings, stamp
 from lumpylens.files.progress import counted
+from lumpylens.files.tables import pandas_frame
+from lumpylens.results.summary import Summary
 from lumpylens.scale.campaign import SHARDS, finish_folder, first_of, open_folder
 from lumpylens.scale.engine import check_cluster, perform_all
 from lumpylens.scale.receipts import (
@@ -23,6 +24,8 @@ from lumpylens.scale.receipts import (
 )
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from lumpylens.simulation.populations import Population
     from lumpylens.simulation.substructure import Substructure
 
@@ -134,7 +137,7 @@ class SimulateTask:
 
 
 @dataclass(frozen=True, repr=False)
-class SimulationCampaign:
+class SimulationCampaign(Summary):
     """Numbers of images and of finished and failed shards.
 
     Attributes
@@ -158,8 +161,27 @@ class SimulationCampaign:
     failed_shards: Mapping[str, str]
     seconds: float
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers."""
+        return asdict(self)
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame`, one row per finished shard: file, number of images, seconds.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        places = sorted((Path(self.folder) / SHARDS).glob("*.json"))
+        receipts = [receipt for place in places if (receipt := Receipt.read(place)) is not None]
+        return pandas_frame(
+            {
+                "file": [f"{SHARDS}/{receipt.result}" for receipt in receipts],
+                "images": [receipt.images for receipt in receipts],
+                "seconds": [receipt.seconds for receipt in receipts],
+            }
+        )
 
     def __repr__(self) -> str:
         lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from lumpylens.data.images import LensImages
 from lumpylens.detectors.base import Detector
-from lumpylens.errors import ModelError
+from lumpylens.errors import DataWarning, ModelError
 from lumpylens.results.calibration import Calibration, benjamini_hochberg
 from lumpylens.results.explanation import Explanation
 from lumpylens.results.score_table import ScoreTable
@@ -72,6 +73,8 @@ class TrainedModel:
         """Scores with p-values, q-values and flags, one row per image in the order of `images`.
 
         Images that failed and images with a warning get no p-value and are not among the tests.
+        A `DataWarning` says if the others, taken together, lie or measure otherwise than the
+        training images.
 
         Parameters
         ----------
@@ -84,6 +87,8 @@ class TrainedModel:
         """
         with self.detector.on(device):
             scores = self.detector.score(images, on_image=on_image)
+        if scores.remark:
+            warnings.warn(scores.remark, DataWarning, stacklevel=2)
         p_value = self.calibration.p_values(np.where(scores.trusted, scores.anomaly_score, np.nan))
         q_value = benjamini_hochberg(p_value)
         return ScoreTable(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.data.images import LensImages
 from lumpylens.data.npz import check_npz_place, write_npz
+from lumpylens.results.score_table import ScoreTable
+from lumpylens.results.summary import Summary
 from lumpylens.verbs.evaluate import evaluate
 from lumpylens.verbs.score import score
 from lumpylens.verbs.train import train
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Demonstration", "demo"]
 
@@ -30,7 +36,7 @@ false-discovery rate of 0.05 as soon as half of them score above all of those.
 
 
 @dataclass(frozen=True, repr=False)
-class Demonstration:
+class Demonstration(Summary):
     """What the demo made, and how good it was.
 
     Attributes
@@ -50,6 +56,20 @@ class Demonstration:
     auc: float
     lumpy: int
     flagged: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Places and numbers."""
+        return asdict(self)
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame` of the lumpy lenses' scores, one row per lens.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed, or the file of scores is gone.
+        """
+        return ScoreTable.read(self.scores).to_pandas()
 
     def __repr__(self) -> str:
         return "\n".join(

@@ -16,6 +16,7 @@ from lumpylens.data.images import ANOMALOUS, NORMAL, LensImages
 from lumpylens.data.shortcuts import TRIVIAL_STATISTICS, trivial_statistics
 from lumpylens.data.splits import PARTS, part_of, pixel_digest
 from lumpylens.errors import DataError, ModelError
+from lumpylens.files.json_files import plain
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted, note
 from lumpylens.files.versions import installed_versions
@@ -29,7 +30,6 @@ from lumpylens.results.evaluation_numbers import (
     SEEN,
     audit,
     measure,
-    without_nan,
 )
 from lumpylens.results.examples import choose_examples
 from lumpylens.results.metrics import FPRS
@@ -126,7 +126,7 @@ def evaluate(
         )
         source = about(model, trained.detector.name, both.location)
         result = Evaluation(
-            metrics=without_nan(metrics),
+            metrics=plain(metrics),
             tables=tables,
             calibration=trained.calibration,
             history=list(trained.detector.history),

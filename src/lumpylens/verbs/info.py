@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import html
 import importlib.util
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.data.checks import same_scales
 from lumpylens.data.classes import class_folders
@@ -18,11 +17,16 @@ from lumpylens.data.images import ANOMALOUS, NORMAL, UNKNOWN, LensImages
 from lumpylens.detectors import DETECTORS, installed_detectors
 from lumpylens.errors import DataError
 from lumpylens.files.progress import counted
+from lumpylens.files.tables import pandas_frame
 from lumpylens.files.versions import installed_versions
 from lumpylens.results.reasons import by_reason
+from lumpylens.results.summary import Summary
 from lumpylens.store.folder import load_model
 from lumpylens.store.layout import CONFIG, list_models
 from lumpylens.store.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Description", "info"]
 
@@ -31,7 +35,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, repr=False)
-class Description:
+class Description(Summary):
     """What `info` found, for programs in `facts` and for people as text.
 
     Attributes
@@ -49,8 +53,20 @@ class Description:
     def __repr__(self) -> str:
         return "\n".join(sentences(self.facts))
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+    def to_dict(self) -> Mapping[str, Any]:
+        """The facts."""
+        return self.facts
+
+    def to_pandas(self) -> DataFrame:
+        """`pandas.DataFrame`, one row per fact: its name, with dots for facts of facts, and value.
+
+        Raises
+        ------
+        DataError
+            If pandas is not installed.
+        """
+        rows = dict(_flat(self.facts))
+        return pandas_frame({"fact": list(rows), "value": [str(value) for value in rows.values()]})
 
 
 def info(
@@ -98,6 +114,14 @@ def info(
         known = ", ".join(list_models()) or "none"
         raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
     return Description(_images(path, band, figure, progress))
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:

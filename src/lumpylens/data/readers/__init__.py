@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumpylens.data.readers import lenstronomy
 from lumpylens.data.readers.asdf import open_asdf
+from lumpylens.data.readers.band_files import one_band_of
 from lumpylens.data.readers.files import (
     DataFiles,
     find_files,
@@ -141,7 +143,7 @@ def open_paths(
     """
     if not paths:
         raise DataError("no files are given; name files or folders of images")
-    found: list[Path] = []
+    files: list[Path] = []
     unreadable: dict[Path, str] = {}
     homes: list[Path] = []
     for path in (path.expanduser().absolute() for path in paths):
@@ -149,54 +151,61 @@ def open_paths(
             raise DataError(f"no such file or folder: {path}")
         whole = path.is_dir() and not is_store(path)
         within, refused = find_files(path) if whole else ([path], {})
-        if again := set(found) & set(within):
+        if again := set(files) & set(within):
             raise DataError(f"{min(again)} is given twice")
-        found += within
+        files += within
         unreadable |= refused
         homes.append(path if whole else path.parent)
     root = Path(os.path.commonpath(homes))
-    return _open_files(root, found, unreadable, root, pixel_scale_arcsec, band)
+    return _open_files(root, files, unreadable, root, pixel_scale_arcsec, band)
 
 
 def _open_folder(folder: Path, pixel_scale_arcsec: float | None, band: str | None) -> ImageSource:
-    found, unreadable = find_files(folder)
-    images = [path for path in found if any(reader.reads(path) for reader in READERS)]
+    files, unreadable = find_files(folder)
+    images = [path for path in files if any(reader.reads(path) for reader in READERS)]
     root = folder if unreadable or not images else sole_folder(folder, images)
-    return _open_files(folder, found, unreadable, root, pixel_scale_arcsec, band)
+    return _open_files(folder, files, unreadable, root, pixel_scale_arcsec, band)
 
 
 def _open_files(
     folder: Path,
-    found: Sequence[Path],
+    files: Sequence[Path],
     unreadable: Mapping[Path, str],
     root: Path,
     pixel_scale_arcsec: float | None,
     band: str | None,
 ) -> ImageSource:
     """The images among files that were found in a folder; `root` is what ids are relative to."""
-    images = [path for path in found if any(reader.reads(path) for reader in READERS)]
+    images = [path for path in files if any(reader.reads(path) for reader in READERS)]
     if not images:
         refused = "; ".join(f"{path}: {reason}" for path, reason in unreadable.items())
         raise DataError(
             f"no images in {folder}{' (' + refused + ')' if refused else ''}: "
-            f"looked for {LOOKED_FOR} in it and its sub-folders, found {len(found)} other files"
+            f"looked for {LOOKED_FOR} in it and its sub-folders, found {len(files)} other files"
         )
-    remarks = _passed_over(set(found) - set(images))
+    remarks = _passed_over(set(files) - set(images))
     images, left_out = _best_format(images)
-    remarks += left_out
+    named = [path for path in images if not lenstronomy.is_of_dolphin(path)]
+    choice = one_band_of(named, band, str(folder))
+    remarks += left_out + choice.remarks
+    unnamed = [path for path in images if path not in choice.chosen | choice.left_out]
     parts: list[ImageSource] = []
-    for reader in READERS:
-        own = [path for path in images if reader.reads(path)]
-        if own:
-            parts.append(
-                reader.open(DataFiles(root, own, str(root), False, pixel_scale_arcsec, band))
-            )
-    if unreadable:
+    # What was chosen by its name is in that band, whatever its header calls it.
+    for paths, band_inside in (([p for p in images if p in choice.chosen], None), (unnamed, band)):
+        for reader in READERS:
+            of_format = [path for path in paths if reader.reads(path)]
+            if of_format:
+                data_files = DataFiles(
+                    root, of_format, str(root), False, pixel_scale_arcsec, band_inside
+                )
+                parts.append(reader.open(data_files))
+    failed = {**choice.missing, **unreadable}
+    if failed:
         parts.append(
             FailedSource(
-                [printable(path.relative_to(root).as_posix()) for path in unreadable],
-                [label_of(path.relative_to(root).parts) for path in unreadable],
-                list(unreadable.values()),
+                [printable(path.relative_to(root).as_posix()) for path in failed],
+                [label_of(path.relative_to(root).parts) for path in failed],
+                list(failed.values()),
                 str(root),
             )
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
 from lumpylens.data.readers.fits_file import reading
-from lumpylens.data.readers.stacks import choose_images, companions_of, open_stacks
+from lumpylens.data.readers.stacks import choose_images, companions_of, open_stacks, origins_of
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install
@@ -62,13 +62,15 @@ def read_asdf(path: Path, band: str | None) -> Stack:
     roman = "roman/data" in arrays and band is None
     name = "roman/data" if roman else choose_images(shapes, band)
     beside, remarks = companions_of(shapes, name)
+    scale = pixel_scale_of(tree)
     return Stack(
         arrays[name],
         noise=arrays[beside["noise"]] if "noise" in beside else None,
         psf=arrays[beside["psf"]] if "psf" in beside else None,
-        pixel_scale_arcsec=pixel_scale_of(tree),
+        pixel_scale_arcsec=scale,
         of_band=name.rpartition("/")[2] == band,
         remarks=remarks,
+        origins=origins_of(name, beside, "" if scale is None else "meta.wcsinfo.pixel_scale"),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class Stack:
         True if the images were chosen by the name of their band.
     remarks : tuple of str
         On what the file holds and is not used.
+    origins : mapping of str to str
+        Name of the array that is the image, the noise map and so on: see `LensImage`.
     """
 
     images: Any
@@ -46,6 +49,7 @@ class Stack:
     complete: int | None = None
     of_band: bool = False
     remarks: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def leading(self) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 Beside ``NAME.fits`` lie ``NAME_noise.fits`` and ``NAME_psf.fits``; beside ``image.fits`` or
 ``data.fits`` in a folder of its own lie ``noise.fits`` (or ``noise_map.fits``) and ``psf.fits``,
 and the folder's name is the id. A bare ``noise.fits`` or ``psf.fits`` serves every cutout of its
-folder and the folders in it that has none of its own. Further names are in `lumpylens.data.kinds`.
+folder and the folders in it that has none of its own, ``psf_F814W.fits`` those that have this band
+in their name. Further names are in `lumpylens.data.kinds`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from lumpylens.data.kinds import NOISE_KINDS, Kind, split_title
+from lumpylens.data.kinds import BAND, NOISE_KINDS, Kind, split_title
 
 __all__ = ["ENDINGS", "Companion", "Cutout", "group_cutouts"]
 
@@ -101,15 +103,19 @@ def group_cutouts(paths: Sequence[Path], root: Path) -> tuple[list[Cutout], list
 
     known = {(path.parent, base) for path, base in images}
     for folder, base, _ in companions:
-        serves_others = not base and any(path.is_relative_to(folder) for path, _ in images)
+        serves_others = (not base or BAND.fullmatch(base)) and any(
+            path.is_relative_to(folder) and base in shared_bases(name) for path, name in images
+        )
         if (folder, base) not in known and not serves_others:
             known.add((folder, base))
             images.append((folder / f"{base or 'image'}.fits", base))
 
     def candidates(folder: Path, base: str, *kinds: Kind) -> Iterator[Companion]:
         yield from (companions[folder, base, k] for k in kinds if (folder, base, k) in companions)
-        for place in (folder, *(p for p in folder.parents if p.is_relative_to(root))):
-            yield from (companions[place, "", k] for k in kinds if (place, "", k) in companions)
+        places = [folder, *(p for p in folder.parents if p.is_relative_to(root))]
+        for place, shared in product(places, shared_bases(base)):
+            keys = [(place, shared, k) for k in kinds]
+            yield from (companions[key] for key in keys if key in companions)
 
     beside = Counter(path.parent for path, _ in images)
     cutouts = [
@@ -123,8 +129,13 @@ def group_cutouts(paths: Sequence[Path], root: Path) -> tuple[list[Cutout], list
     ]
     used = {companion.path for cutout in cutouts for companion in (cutout.noise, cutout.psf)
             if companion is not None}  # fmt: skip
-    left_over += [own for own in companions.values() if own.path not in used]
+    left_over += [companion for companion in companions.values() if companion.path not in used]
     return cutouts, left_over
+
+
+def shared_bases(base: str) -> list[str]:
+    """What companions that serve several cutouts belong to: the bands in a name, or anything."""
+    return [*(word.group() for word in BAND.finditer(base)), ""]
 
 
 def stem_of(path: Path) -> str:

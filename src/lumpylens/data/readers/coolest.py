@@ -16,6 +16,7 @@ from lumpylens.data.readers.companions import Companion, Cutout
 __all__ = ["observations"]
 
 LARGEST_TEMPLATE_BYTES = 2**24
+"""A larger JSON file is no template: those have numbers and names of files, and no pixels."""
 
 
 def observations(folders: Iterable[Path]) -> list[Cutout]:
@@ -23,13 +24,13 @@ def observations(folders: Iterable[Path]) -> list[Cutout]:
 
     Templates of several models may name the same observation.
     """
-    found: dict[Path, Cutout] = {}
+    by_image: dict[Path, Cutout] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.json")):
             cutout = cutout_of(path)
             if cutout is not None:
-                found.setdefault(cutout.path, cutout)
-    return list(found.values())
+                by_image.setdefault(cutout.path, cutout)
+    return list(by_image.values())
 
 
 def cutout_of(path: Path) -> Cutout | None:

@@ -33,13 +33,13 @@ CLASS_LABELS = {"no_sub": NORMAL, "sub": ANOMALOUS}
 """Folder names of the challenge, and what they mean."""
 
 LARGEST_FILE_BYTES = 2**30
-"""Of a file that holds one cutout."""
+"""Largest size of a file that holds one cutout: 16,000 x 16,000 pixels in float32."""
 
 STORE_MARKS = {"zarr.json", ".zgroup", ".zarray"}
 """Files that make a folder a Zarr store."""
 
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error>")
-"""How web pages begin, and the XML with which object stores say no."""
+"""How web pages begin, and the XML with which object stores refuse a download."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class DataFiles:
     def _root_name(self) -> str:
         return self.root.resolve().name
 
-    def refuse_band(self, there: str) -> None:
+    def refuse_band(self, contents: str) -> None:
         """Refuse `band` for a format that has none.
 
         Parameters
@@ -88,7 +88,7 @@ class DataFiles:
         """
         if self.band is not None:
             raise DataError(
-                f"{self.location} has no bands to choose {self.band!r} from: it holds {there}"
+                f"{self.location} has no bands to choose {self.band!r} from: it holds {contents}"
             )
 
     def name(self, path: Path) -> str:
@@ -203,17 +203,17 @@ def sole_folder(folder: Path, files: Sequence[Path]) -> Path:
 
 
 def hidden(name: str) -> bool:
-    """Tell what the system or an archiver left behind."""
+    """Tell whether the system or an archiver left this file behind."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def system_reason(problem: OSError) -> str:
-    """The operating system's words without number and path."""
+    """The operating system's message without number and path."""
     return problem.strerror or one_line(problem)
 
 
 def one_line(problem: BaseException | str) -> str:
-    """What a library says, as one line that is safe to print and not long."""
+    """Text of an exception as one short line that is safe to print."""
     text = " ".join(str(problem).split()) or type(problem).__name__
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
@@ -243,7 +243,7 @@ def file_bytes_of(path: Path, *, limit: int | None = LARGEST_FILE_BYTES) -> int:
 
 
 def placeholder(start: bytes) -> str:
-    """Say what a file holds in place of an image, from its first bytes.
+    """Name of what a file holds in place of an image, from its first bytes; empty if nothing.
 
     The text of a Git LFS pointer begins with its version (git-lfs specification, docs/spec.md).
     """

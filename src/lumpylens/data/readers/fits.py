@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from lumpylens.data.image import LensImage
 from lumpylens.data.kinds import NOISE_KINDS, Kind
 from lumpylens.data.noise import noise_from
+from lumpylens.data.pixel_sides import about_sides
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.companions import ENDINGS, Companion, Cutout, group_cutouts
 from lumpylens.data.readers.coolest import observations
 from lumpylens.data.readers.files import DataFiles
 from lumpylens.data.readers.fits_file import read_file, reading
 from lumpylens.data.readers.fits_planes import BandError, Plane, PlaneSet, choose_planes, planes_in
-from lumpylens.data.readers.fits_scale import pixel_scale_of
+from lumpylens.data.readers.fits_scale import pixel_scale_of, pixel_sides_of
 from lumpylens.data.sky import sky_of
 from lumpylens.errors import DataError
 
@@ -62,14 +63,16 @@ class FitsSource:
         return LensImage.checked(name, label=label, **parts)
 
     def _parts(self, cutout: Cutout) -> dict[str, Any]:
-        """What `LensImage.checked` takes."""
+        """Arguments of `LensImage.checked`."""
         file = read_file(cutout.path)
         chosen = choose_planes(planes_in(file.hdus), self.band)
         image, header = chosen.image.values(), chosen.image.header
-        stated = scale_in(header, file.hdus[0].header)
+        stating = next(filter(pixel_scale_of, (header, file.hdus[0].header)), header)
+        stated = pixel_scale_of(stating)
         scale = stated or cutout.pixel_scale_arcsec or self.pixel_scale_arcsec
         noise = noise_of(cutout.noise, chosen, image, self.band)
         psf = psf_of(cutout.psf, chosen, scale, self.band)
+        oblong = about_sides(pixel_sides_of(stating))
         unused = chosen.about_unused([*noise.planes, *psf.planes])
         origins = {
             "image": chosen.image.title,
@@ -88,7 +91,7 @@ class FitsSource:
             "file_bytes": file.size,
             "origins": {part: origin for part, origin in origins.items() if origin},
             "remarks": tuple(
-                filter(None, [chosen.remark, *noise.remarks, *psf.remarks, unused])
+                filter(None, [chosen.remark, oblong, *noise.remarks, *psf.remarks, unused])
             ),
         }  # fmt: skip
 
@@ -147,8 +150,8 @@ def about_left_over(left_over: Sequence[Companion], files: DataFiles) -> list[st
     remarks = []
     for kind in dict.fromkeys(companion.kind for companion in left_over):
         paths = [companion.path for companion in left_over if companion.kind is kind]
-        what = f"{len(paths)} files such as" if len(paths) > 1 else "1 file,"
-        remarks.append(f"not used: {what} {files.name(paths[0])} ({kind})")
+        number = f"{len(paths)} files such as" if len(paths) > 1 else "1 file,"
+        remarks.append(f"not used: {number} {files.name(paths[0])} ({kind})")
     return remarks
 
 
@@ -171,7 +174,7 @@ def refuse_missing_band(cutouts: Sequence[Cutout], files: DataFiles) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """A noise map or PSF, what it was made of, and what is to be said of it."""
+    """A noise map or PSF, the planes that it was made of, and remarks on it."""
 
     values: NDArray[Any] | None = None
     planes: Sequence[Plane] = ()
@@ -199,10 +202,10 @@ def noise_of(
         kind: Kind | None = plane.kind if plane.kind in NOISE_KINDS else beside.kind
         words = f"{beside.stem} {plane.title}"
     else:
-        held = [plane for kind in NOISE_KINDS for plane in chosen.companions.get(kind, [])]
-        if not held:
+        noise_planes = [plane for kind in NOISE_KINDS for plane in chosen.companions.get(kind, [])]
+        if not noise_planes:
             return Part()
-        plane = held[0]
+        plane = noise_planes[0]
         kind, values, words = plane.kind, plane.values(), plane.title
     stated = str(plane.header.get("UTYPE") or "")
     if stated == "UnknownUncertainty":
@@ -235,7 +238,7 @@ def psf_of(
 
 @contextlib.contextmanager
 def named(companion: Companion) -> Iterator[None]:
-    """Let the defects of a companion name it."""
+    """Put the companion's name before what is wrong with it."""
     try:
         with reading():
             yield
@@ -250,11 +253,11 @@ def companion_planes(
     planes = planes_in(read_file(companion.path).hdus)
     for kind in kinds:
         called = [plane for plane in planes if plane.kind is kind]
-        own = [plane for plane in called if band and plane.band.casefold() == band.casefold()]
-        if own or called:
-            if kind is not Kind.PSF and len(own or called) > 1:
+        in_band = [plane for plane in called if band and plane.band.casefold() == band.casefold()]
+        if in_band or called:
+            if kind is not Kind.PSF and len(in_band or called) > 1:
                 break
-            return own or called
+            return in_band or called
     return [choose_planes(planes, band if len(planes) > 1 else None).image]
 
 
@@ -272,8 +275,3 @@ def scale_origin(stated: float | None, cutout: Cutout, scale: float | None) -> s
     if cutout.pixel_scale_arcsec:
         return "COOLEST template"
     return "as given" if scale else ""
-
-
-def scale_in(*headers: Any) -> float | None:
-    """Pixel scale of the first header that states one."""
-    return next((scale for scale in map(pixel_scale_of, headers) if scale), None)

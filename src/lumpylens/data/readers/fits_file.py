@@ -1,4 +1,4 @@
-"""One FITS file in memory, and what goes wrong with it in plain words."""
+"""One FITS file in memory; what is wrong with it becomes a `DataError` in plain words."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ from lumpylens.errors import DataError
 __all__ = ["FitsFile", "read_file", "reading", "stored_values"]
 
 MOST_EXTENSIONS = 100
+"""In one file: Euclid's cutouts of eight bands have 25."""
 GZIP_MARK = b"\x1f\x8b"
 READING = threading.RLock()
+"""Held while warnings are silenced, which concerns all threads."""
 
 
 @dataclass(frozen=True)

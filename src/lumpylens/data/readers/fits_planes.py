@@ -29,7 +29,7 @@ EUCLID = "VIS"
 """Euclid's band of the lens: its cutouts hold up to eight more, most of them from the ground."""
 
 MOST_BANDS = 32
-"""Of one cube."""
+"""Images of one cube that may be bands; cubes with more are spectra or series."""
 
 
 class BandError(DataError):
@@ -111,11 +111,11 @@ class PlaneSet:
 
     def about_unused(self, used: Sequence[Plane]) -> str:
         """Say which of the planes are not used; empty if all are."""
-        own = [plane for planes in self.companions.values() for plane in planes]
+        companions = [plane for planes in self.companions.values() for plane in planes]
         unused = [
             f"{plane.title} ({plane.kind or 'of no known name'})"
-            for plane in (*own, *self.others)
-            if not any(plane is one for one in used)
+            for plane in (*companions, *self.others)
+            if not any(plane is other for other in used)
         ]
         return f"not used: {', '.join(unused)}" if unused else ""
 
@@ -185,15 +185,15 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
     """
     sets = _sets(planes)
     if not sets:
-        there = ", ".join(f"{plane.title} ({plane.kind})" for plane in planes)
-        raise DataError(f"the FITS file holds no image{': ' + there if there else ''}")
+        titles = ", ".join(f"{plane.title} ({plane.kind})" for plane in planes)
+        raise DataError(f"the FITS file holds no image{': ' + titles if titles else ''}")
     labels = _labels(sets)
     remark = ""
     if band is not None:
         wanted = [k for k, label in enumerate(labels) if label.casefold() == band.casefold()]
         if not wanted:
-            there = ", ".join(labels) if len(labels) > 1 else f"one image, {labels[0]}"
-            raise BandError(f"no bands to choose {band!r} from: it holds {there}")
+            bands = ", ".join(labels) if len(labels) > 1 else f"one image, {labels[0]}"
+            raise BandError(f"no bands to choose {band!r} from: it holds {bands}")
         chosen = wanted[0]
     elif len(sets) == 1:
         chosen = 0
@@ -202,25 +202,26 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
         remark = f"of the bands {', '.join(labels)}, {EUCLID} is taken (choose with band)"
     else:
         first = sets[0][Kind.IMAGE][0]
-        held, shown = "several images", labels
+        contents, shown = "several images", labels
         if first.index is not None:
-            held = f"an array of shape {first.hdu.shape}"
+            contents = f"an array of shape {first.hdu.shape}"
         elif labels[0].isdigit():
             shown = [
                 f"{label} ({parts[Kind.IMAGE][0].title}, {_size(parts[Kind.IMAGE][0])})"
                 for label, parts in zip(labels, sets, strict=True)
             ]
         raise BandError(
-            f"holds {held}: {', '.join(shown)}; choose one with band, such as --band {labels[0]}"
+            f"holds {contents}: {', '.join(shown)}; choose one with band, such as --band "
+            f"{labels[0]}"
         )
-    rest = [label for k, label in enumerate(labels) if k != chosen]
-    if rest and not remark:
-        remark = f"not used: the other images, {', '.join(rest)}"
-    in_sets = {id(plane) for parts in sets for held in parts.values() for plane in held}
+    other_labels = [label for k, label in enumerate(labels) if k != chosen]
+    if other_labels and not remark:
+        remark = f"not used: the other images, {', '.join(other_labels)}"
+    in_sets = {id(plane) for parts in sets for of_kind in parts.values() for plane in of_kind}
     others = [plane for plane in planes if id(plane) not in in_sets]
     companions = dict(sets[chosen])
     (image,) = companions.pop(Kind.IMAGE)
-    name = labels[chosen] if rest else image.band or _filter_of(sets[chosen])
+    name = labels[chosen] if other_labels else image.band or _filter_of(sets[chosen])
     return PlaneSet(image, name, companions, others, remark)
 
 
@@ -230,33 +231,33 @@ def _sets(planes: Sequence[Plane]) -> list[dict[Kind, list[Plane]]]:
     images = images or [plane for plane in planes if plane.kind is None]
     sets = []
     for band in dict.fromkeys(plane.band for plane in images):
-        own = [plane for plane in images if plane.band == band]
-        parts = {
+        in_band = [plane for plane in images if plane.band == band]
+        companions = {
             kind: _of_band(planes, kind, band, len(images))
             for kind in (*NOISE_KINDS, Kind.PSF)
         }  # fmt: skip
-        for k, image in enumerate(own):
-            found: dict[Kind, list[Plane]] = {Kind.IMAGE: [image]}
-            for kind, held in parts.items():
-                if len(own) == 1:
-                    found[kind] = held
-                elif len(held) == len(own):
-                    found[kind] = [held[k]]
-            sets.append(found)
+        for k, image in enumerate(in_band):
+            parts: dict[Kind, list[Plane]] = {Kind.IMAGE: [image]}
+            for kind, planes_of_kind in companions.items():
+                if len(in_band) == 1:
+                    parts[kind] = planes_of_kind
+                elif len(planes_of_kind) == len(in_band):
+                    parts[kind] = [planes_of_kind[k]]
+            sets.append(parts)
     return sets
 
 
 def _of_band(planes: Iterable[Plane], kind: Kind, band: str, images: int) -> list[Plane]:
     """Planes of one kind; one without a band serves the only image, or all of them as a PSF."""
     of_kind = [plane for plane in planes if plane.kind is kind]
-    own = [plane for plane in of_kind if plane.band.casefold() == band.casefold()]
-    if own or (images > 1 and kind is not Kind.PSF):
-        return own
+    in_band = [plane for plane in of_kind if plane.band.casefold() == band.casefold()]
+    if in_band or (images > 1 and kind is not Kind.PSF):
+        return in_band
     return [plane for plane in of_kind if images == 1 or not plane.band]
 
 
 def _labels(sets: Sequence[Mapping[Kind, list[Plane]]]) -> list[str]:
-    """A name for each image that tells it from the others."""
+    """Names that tell the images from each other."""
     images = [parts[Kind.IMAGE][0] for parts in sets]
     if len(images) == 1:
         return [images[0].band or _filter_of(sets[0]) or images[0].title]

@@ -1,4 +1,4 @@
-"""The side of a pixel from a FITS header."""
+"""The sides of a pixel from a FITS header."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["pixel_scale_of"]
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.data.pixel_sides import sides_of
+
+__all__ = ["pixel_scale_of", "pixel_sides_of"]
 
 SCALE_KEYWORDS = (
     "PIXSCALE",
@@ -26,22 +31,28 @@ DIGITS = 9
 
 
 def pixel_scale_of(header: Mapping[str, Any]) -> float | None:
-    """Side of a pixel in arcsec, None if the header does not say.
+    """Side of a square with the area of a pixel, in arcsec; None if the header does not say."""
+    sides = pixel_sides_of(header)
+    return None if sides is None else float(f"{math.sqrt(sides[0] * sides[1]):.{DIGITS}g}")
 
-    The side of a square with the pixel's area: sqrt(abs(det CD)), or PC and CDELT (Greisen and
-    Calabretta 2002, A&A 395, 1061, equations 1 and 2); without them a keyword like PIXSCALE,
-    PyAutoLens's sides PIXSCAY and PIXSCAX, or the area PIXAR_A2 of JWST.
+
+def pixel_sides_of(header: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Sides of a pixel in arcsec, None if the header does not say.
+
+    From the matrix CD, or PC and CDELT (Greisen and Calabretta 2002, A&A 395, 1061, equations 1
+    and 2); without them from a keyword like PIXSCALE, PyAutoLens's PIXSCAY and PIXSCAX, or the
+    area PIXAR_A2 of JWST.
     """
-    side = _of_matrix(header)
-    if side is None:
-        sides = [_number(header, keyword) for keyword in SCALE_KEYWORDS]
-        sides.append(math.sqrt(max(_number(header, "PIXSCAY") * _number(header, "PIXSCAX"), 0)))
-        sides.append(math.sqrt(max(_number(header, "PIXAR_A2"), 0)))
-        side = next((value for value in sides if math.isfinite(value) and value > 0), None)
-    return None if side is None else float(f"{side:.{DIGITS}g}")
+    if (sides := _of_matrix(header)) is not None:
+        return sides
+    candidates = [(side, side) for side in (_number(header, word) for word in SCALE_KEYWORDS)]
+    candidates.append((_number(header, "PIXSCAY"), _number(header, "PIXSCAX")))
+    side = math.sqrt(max(_number(header, "PIXAR_A2"), 0))
+    candidates.append((side, side))
+    return next((pair for pair in candidates if all(0 < side < math.inf for side in pair)), None)
 
 
-def _of_matrix(header: Mapping[str, Any]) -> float | None:
+def _of_matrix(header: Mapping[str, Any]) -> tuple[float, float] | None:
     """From the coordinate system, if it is one of the sky."""
     axis = str(header.get("CTYPE1", "")).upper()
     celestial = not axis or axis.startswith(("RA", "DEC")) or any(
@@ -51,25 +62,26 @@ def _of_matrix(header: Mapping[str, Any]) -> float | None:
     if "GS_WCS" in header and axis == "LINEAR":
         # GalSim's flat coordinates have no unit in the header; in GalSim they are arcsec.
         celestial, unit = True, 1.0
-    area = math.nan
     if "CD1_1" in header or "CD2_2" in header or "CD1_2" in header:
-        area = _determinant(header, "CD", 0.0)
+        matrix = _matrix(header, "CD", 0.0)
     elif "CDELT1" in header and "CDELT2" in header:
-        steps = _number(header, "CDELT1") * _number(header, "CDELT2")
-        area = steps * _determinant(header, "PC", 1.0)
+        steps = [_number(header, f"CDELT{axis}") for axis in (1, 2)]
+        matrix = np.diag(steps) @ _matrix(header, "PC", 1.0)
         # The standard's default of 1 for every axis says nothing about the sky.
-        celestial = celestial and bool(axis or abs(area) != 1)
-    if celestial and unit and math.isfinite(area) and area:
-        return math.sqrt(abs(area)) * unit
-    return None
+        celestial = celestial and bool(axis or abs(np.linalg.det(matrix)) != 1)
+    else:
+        return None
+    if not (celestial and unit and np.isfinite(matrix).all() and np.linalg.det(matrix)):
+        return None
+    return sides_of(matrix * unit)
 
 
-def _determinant(header: Mapping[str, Any], matrix: str, diagonal: float) -> float:
-    (a, b), (c, d) = (
-        [_number(header, f"{matrix}{i}_{j}", diagonal if i == j else 0.0) for j in (1, 2)]
+def _matrix(header: Mapping[str, Any], name: str, diagonal: float) -> NDArray[np.float64]:
+    rows = [
+        [_number(header, f"{name}{i}_{j}", diagonal if i == j else 0.0) for j in (1, 2)]
         for i in (1, 2)
-    )
-    return a * d - b * c
+    ]
+    return np.array(rows)
 
 
 def _number(header: Mapping[str, Any], keyword: str, missing: float = math.nan) -> float:

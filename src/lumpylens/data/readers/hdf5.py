@@ -22,12 +22,16 @@ from lumpylens.data.readers.stacks import (
     choose_images,
     companions_of,
     open_stacks,
+    origins_of,
 )
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install
 
 __all__ = ["open_hdf5"]
+
+SCALE = "pixel_scale_arcsec"
+"""Attribute of the images, their group or the file."""
 
 CHUNK_CACHE_BYTES = 2**26
 """Holds a chunk of some hundred cutouts, so that each chunk is unpacked once."""
@@ -39,7 +43,8 @@ OBJECT = struct.Struct("<H6xQ")
 GZIP = 1
 """The library's number for this filter."""
 PLACE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
-"""Of a text. Files whose addresses have other than 8 bytes are refused by what this gives."""
+"""Place of a text in the file. Where addresses have other than 8 bytes, places read like this lie
+nowhere in the file, and it is refused."""
 
 
 def open_hdf5(files: DataFiles) -> ImageSource:
@@ -99,9 +104,9 @@ def read_hdf5(path: Path, band: str | None) -> Stack:
     }
     scale = next(
         (
-            float(np.asarray(holder.attrs["pixel_scale_arcsec"]).item())
+            float(np.asarray(holder.attrs[SCALE]).item())
             for holder in (images, images.parent, file)
-            if "pixel_scale_arcsec" in holder.attrs
+            if SCALE in holder.attrs
         ),
         None,
     )
@@ -115,6 +120,7 @@ def read_hdf5(path: Path, band: str | None) -> Stack:
         jpeg_table=checked_table(_values(beside["jpeg_table"], path)),
         of_band=name.rpartition("/")[2] == band,
         remarks=remarks,
+        origins=origins_of(name, companions, "" if scale is None else SCALE),
     )
 
 

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.pixel_sides import about_sides, sides_of
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.bands import Stack
-from lumpylens.data.readers.stacks import DAMAGE, plain
+from lumpylens.data.readers.stacks import DAMAGE, origins_of, plain
 from lumpylens.errors import DataError
 
-__all__ = ["IMAGE", "PSF", "bands_of_lenses", "stack_of"]
+__all__ = ["IMAGE", "PSF", "bands_of_lenses", "is_of_dolphin", "psf_beside", "stack_of"]
 
-IMAGE, PSF = "image_data", "kernel_point_source"
+IMAGE, PSF, MATRIX = "image_data", "kernel_point_source", "transform_pix2angle"
 DOLPHIN = re.compile(r"image_(?P<lens>.+)_(?P<band>[^_]*[A-Za-z][^_]*)")
+ENDINGS = (".h5", ".hdf5", ".hdf")
 NAMES_OF_PSF = ("psf_{rest}{ending}", "{stem}_psf{ending}", "psf{ending}")
 """Where the PSF of ``image_REST`` is looked for."""
 
@@ -40,30 +42,53 @@ def stack_of(path: Path, datasets: Mapping[str, Any]) -> Stack:
         With ``image_data``.
     """
     image = datasets[IMAGE]
-    scale = None
-    if "transform_pix2angle" in datasets:
-        # From pixels to arcsec; the area of a pixel is its determinant.
-        matrix = np.asarray(datasets["transform_pix2angle"][()], float)
-        scale = math.sqrt(abs(float(np.linalg.det(matrix)))) or None
-    noise = datasets.get("noise_map")
-    if noise is None and "background_rms" in datasets:
+    names: dict[str, str] = {}
+    sides = scale = None
+    if MATRIX in datasets:
+        matrix = np.asarray(datasets[MATRIX][()], float)  # from pixels to arcsec
+        if np.isfinite(matrix).all() and np.linalg.det(matrix):
+            sides = sides_of(matrix)
+            scale = math.sqrt(sides[0] * sides[1])
+    oblong = about_sides(sides)
+    noise: Any = None
+    if "noise_map" in datasets:
+        noise, names["noise"] = datasets["noise_map"], "noise_map"
+    elif "background_rms" in datasets:
         noise = NoiseModel(image, datasets["background_rms"], datasets.get("exposure_time"))
+        names["noise"] = "background_rms"
+        if noise.exposure_time is not None:
+            names["noise"] += " and exposure_time"
     psf: PsfOnGrid | PsfFile | None = None
     if PSF in datasets:
-        psf = PsfOnGrid(datasets[PSF], datasets, scale)
+        psf, names["psf"] = PsfOnGrid(datasets[PSF], datasets, scale), PSF
     elif (beside := psf_beside(path)) is not None:
-        psf = PsfFile(beside, scale)
-    return Stack(image, noise=noise, psf=psf, pixel_scale_arcsec=scale, of_band=True)
+        psf, names["psf"] = PsfFile(beside, scale), f"{PSF} in a file of its own"
+    return Stack(
+        image,
+        noise=noise,
+        psf=psf,
+        pixel_scale_arcsec=scale,
+        of_band=True,
+        remarks=(oblong,) if oblong else (),
+        origins=origins_of(IMAGE, names, "" if scale is None else MATRIX),
+    )
 
 
 def psf_beside(path: Path) -> Path | None:
     """The file that holds the PSF of a file called ``image_...``."""
     if not path.stem.startswith("image_"):
         return None
-    rest = path.stem.removeprefix("image_")
-    names = (n.format(rest=rest, stem=path.stem, ending=path.suffix) for n in NAMES_OF_PSF)
+    lens_and_band = path.stem.removeprefix("image_")
+    names = (n.format(rest=lens_and_band, stem=path.stem, ending=path.suffix) for n in NAMES_OF_PSF)
     candidates = (path.with_name(name) for name in names)
     return next((file for file in candidates if file != path and file.is_file()), None)
+
+
+def is_of_dolphin(path: Path) -> bool:
+    """Tell by its name whether a file is the image, or the PSF, of a lens in one band."""
+    return path.suffix.lower() in ENDINGS and bool(
+        DOLPHIN.fullmatch(re.sub("^psf_", "image_", path.stem))
+    )
 
 
 def bands_of_lenses(paths: Sequence[Path], band: str | None) -> tuple[list[Path], dict[Path, str]]:
@@ -91,13 +116,13 @@ def bands_of_lenses(paths: Sequence[Path], band: str | None) -> tuple[list[Path]
             chosen.append(path)
     for files in lenses.values():
         wanted = [p for name, p in files if band is None or name.casefold() == band.casefold()]
-        there = ", ".join(name for name, _ in files)
+        bands = ", ".join(name for name, _ in files)
         if len(wanted) == 1:
             chosen += wanted
         elif wanted:
-            refused[wanted[0]] = f"several bands of one lens: {there}; choose one with --band"
+            refused[wanted[0]] = f"several bands of one lens: {bands}; choose one with --band"
         else:
-            refused[files[0][1]] = f"no bands to choose {band!r} from: it holds {there}"
+            refused[files[0][1]] = f"no bands to choose {band!r} from: it holds {bands}"
     return sorted(chosen), refused
 
 
@@ -115,7 +140,7 @@ class NoiseModel:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the image."""
+        """Shape of the image."""
         return tuple(self.image.shape)
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[np.float64]:
@@ -137,7 +162,7 @@ class PsfOnGrid:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As stored."""
+        """Shape of the kernel as it is stored."""
         return tuple(self.kernel.shape)
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[np.floating]:
@@ -155,7 +180,7 @@ class PsfFile:
     pixel_scale_arcsec: float | None
 
     shape = (1, 1)
-    """One, whatever its size."""
+    """That of one PSF for all images; its true size is known when it is read."""
 
     def __getitem__(self, at: tuple[Any, ...]) -> NDArray[np.floating]:
         import h5py

@@ -21,6 +21,7 @@ from lumpylens.data.readers.stacks import (
     choose_images,
     companions_of,
     open_stacks,
+    origins_of,
 )
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
@@ -44,12 +45,12 @@ def read_npy(path: Path) -> Stack:
     with path.open("rb") as stream:
         shape, fortran, dtype = read_header(stream)
         start = stream.tell()
-        held = os.fstat(stream.fileno()).st_size - start
-    wanted = math.prod(shape) * dtype.itemsize
-    if len(shape) < 2 or held >= wanted > 0:
-        return Stack(np.load(path, mmap_mode="r" if wanted else None, allow_pickle=False))
-    one = math.prod(shape[-2:]) * dtype.itemsize
-    complete = 0 if fortran or not one else held // one
+        present = os.fstat(stream.fileno()).st_size - start
+    announced = math.prod(shape) * dtype.itemsize
+    if len(shape) < 2 or present >= announced > 0:
+        return Stack(np.load(path, mmap_mode="r" if announced else None, allow_pickle=False))
+    image_bytes = math.prod(shape[-2:]) * dtype.itemsize
+    complete = 0 if fortran or not image_bytes else present // image_bytes
     images = np.memmap(path, dtype, "r", start, (complete, *shape[-2:])) if complete else None
     return Stack(CutOff(images, shape, dtype), complete=complete)
 
@@ -88,6 +89,7 @@ def read_npz(path: Path, band: str | None) -> Stack:
         jpeg_table=checked_table(None if table is None else table.values),
         of_band=chosen == band,
         remarks=remarks,
+        origins=origins_of(chosen, beside, "" if scale is None else "pixel_scale_arcsec"),
     )
 
 

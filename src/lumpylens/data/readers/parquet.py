@@ -11,7 +11,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from lumpylens.data.image import UNKNOWN, LensImage
 from lumpylens.data.readers.bands import plane_count
 from lumpylens.data.readers.files import CLASS_LABELS, DataFiles, file_bytes_of
 from lumpylens.data.readers.pictures import decode
-from lumpylens.data.readers.stacks import COMPANIONS, DAMAGE, listed, plain
+from lumpylens.data.readers.stacks import COMPANIONS, DAMAGE, listed, origins_of, plain
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install
@@ -52,6 +52,7 @@ class ParquetSource:
     pixel_scale_arcsec: float | None
     group_starts: Sequence[int]
     beside: Sequence[str]
+    has_ids: bool = False
     remarks: Sequence[str] = ()
     _last: tuple[int, int, Any] | None = field(default=None, repr=False)
 
@@ -60,17 +61,21 @@ class ParquetSource:
         name, label = self.ids[position], self.labels[position]
         try:
             known = self.known(position)
+            image = LensImage.checked(
+                name, label=label, pixel_scale_arcsec=self.pixel_scale_arcsec, **known
+            )
         except DAMAGE as problem:
             reason = f"the table cannot be read: {plain(problem)}"
-            return LensImage(name, None, label=label, error=reason)
+            image = LensImage(name, None, label=label, error=reason)
         except DataError as problem:
-            return LensImage(name, None, label=label, error=str(problem))
-        return LensImage.checked(
-            name, label=label, pixel_scale_arcsec=self.pixel_scale_arcsec, **known
-        )
+            image = LensImage(name, None, label=label, error=str(problem))
+        if image.error and self.has_ids:
+            place = f"row {position} of {self.path.name}, counted from 0"
+            image = replace(image, error=f"{image.error} ({place})")
+        return image
 
     def known(self, position: int) -> dict[str, Any]:
-        """What `LensImage.checked` takes of a row."""
+        """Arguments of `LensImage.checked` from one row."""
         row = self._row(position)
         cell = row.pop(self.column)
         if isinstance(cell, dict):
@@ -80,6 +85,8 @@ class ParquetSource:
         known: dict[str, Any] = {
             name: np.array(other) for name, other in row.items() if other is not None
         }
+        scale = "" if self.pixel_scale_arcsec is None else "as given"
+        known["origins"] = origins_of(self.column, {name: name for name in known}, scale)
         if not isinstance(cell, bytes):
             pixels = one_band(np.array(cell), self.band)
             of_bytes = pixels.dtype.kind in "ui" and pixels.dtype.itemsize == 1
@@ -100,16 +107,16 @@ class ParquetSource:
         """The cells of one row that matter, with numbers in the type of their column."""
         group = bisect_right(self.group_starts, position) - 1
         # Threads may share this object: what is returned never comes from the attribute.
-        held = self._last
-        if held is None or held[:2] != (os.getpid(), group):
+        last = self._last
+        if last is None or last[:2] != (os.getpid(), group):
             from pyarrow.parquet import ParquetFile
 
             with ParquetFile(self.path) as file:
                 table = file.read_row_group(group, columns=[self.column, *self.beside])
-            held = (os.getpid(), group, table)
-            self._last = held
+            last = (os.getpid(), group, table)
+            self._last = last
         at = position - self.group_starts[group]
-        return {name: cell_of(held[2][name][at]) for name in held[2].column_names}
+        return {name: cell_of(last[2][name][at]) for name in last[2].column_names}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -170,11 +177,17 @@ def open_table(files: DataFiles, path: Path) -> ParquetSource:
     except DAMAGE as problem:
         raise DataError(f"not a whole Parquet file: {plain(problem)}") from None
     count = sum(groups)
-    given = next((known[name] for name in IDS if name in known), None)
+    stored_ids = next((known[name] for name in IDS if name in known), None)
     name = files.name(path)
+    has_ids = False
     ids = [name] if count == 1 else [f"{name}[{k}]" for k in range(count)]
-    if given is not None and None not in given and len(set(map(str, given))) == count:
-        ids = [str(item) if files.alone else f"{name}[{item}]" for item in given]
+    if (
+        stored_ids is not None
+        and None not in stored_ids
+        and len(set(map(str, stored_ids))) == count
+    ):
+        ids = [str(item) if files.alone else f"{name}[{item}]" for item in stored_ids]
+        has_ids = True
     source = ParquetSource(
         path,
         column,
@@ -185,6 +198,7 @@ def open_table(files: DataFiles, path: Path) -> ParquetSource:
         files.pixel_scale_arcsec,
         list(accumulate(groups[:-1], initial=0)),
         [name for name in ("noise", "psf") if name in schema.names],
+        has_ids,
     )
     if source.band is not None:
         source.known(0)
@@ -193,15 +207,17 @@ def open_table(files: DataFiles, path: Path) -> ParquetSource:
 
 def choose_column(schema: Any, band: str | None) -> str:
     """Name of the column that holds the images."""
-    held = [item.name for item in schema if holds_images(item.type) and item.name not in COMPANIONS]
+    columns = [
+        item.name for item in schema if holds_images(item.type) and item.name not in COMPANIONS
+    ]
     for wanted in (band, "image", "images"):
-        if wanted in held:
+        if wanted in columns:
             return str(wanted)
-    if len(held) == 1:
-        return str(held[0])
-    if held:
+    if len(columns) == 1:
+        return str(columns[0])
+    if columns:
         raise NoImagesError(
-            f"has several columns of images: {listed(held)}; choose one by its name with --band"
+            f"has several columns of images: {listed(columns)}; choose one by its name with --band"
         )
     raise NoImagesError(f"has no column of images; it has {listed(schema.names)}")
 

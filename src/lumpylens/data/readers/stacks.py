@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ __all__ = [
     "choose_images",
     "companions_of",
     "open_stacks",
+    "origins_of",
 ]
 
 COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec", "jpeg_table")
@@ -73,14 +74,14 @@ class LastOpened:
     def __call__(self, path: Path) -> Stack:
         """The arrays of a file."""
         # Threads may share this object: what is returned never comes from the attribute.
-        held = self._last
-        if held is None or held[:2] != (os.getpid(), path):
+        last = self._last
+        if last is None or last[:2] != (os.getpid(), path):
             stack = self.opener(path, self.band)
             if self.band is not None and not stack.of_band:
                 stack = of_band(stack, self.band)
-            held = (os.getpid(), path, stack)
-            self._last = held
-        return held[2]
+            last = (os.getpid(), path, stack)
+            self._last = last
+        return last[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
@@ -94,6 +95,8 @@ class StackSource:
     ----------
     planes : int
         Number of images where nothing tells them from the bands of one lens, else 0.
+    has_ids : bool
+        True if the file has ids of its own, so that they do not say where an image lies in it.
     """
 
     path: Path
@@ -103,10 +106,11 @@ class StackSource:
     location: str
     pixel_scale_arcsec: float | None = None
     planes: int = 0
+    has_ids: bool = False
 
     @property
     def remarks(self) -> Sequence[str]:
-        """That a few planes may be bands."""
+        """A sentence on planes that may be bands; none if there are no such planes."""
         if not self.planes:
             return []
         return [
@@ -115,43 +119,52 @@ class StackSource:
         ]
 
     def load(self, position: int) -> LensImage:
-        """Read one image."""
-        label = self.labels[position]
+        """Read one image; the reason why it cannot be used says where it lies in the file."""
+        name, label = self.ids[position], self.labels[position]
         try:
-            stack = self.opened(self.path)
-            if stack.complete is not None and position >= stack.complete:
-                raise DataError("the file is cut off before the end of this image")
-            pixels = stack.images[np.unravel_index(position, stack.leading)]
-            noise = _one_of(stack.noise, position, stack.count)
-            psf = _one_of(stack.psf, position, stack.count)
+            image = LensImage.checked(name, label=label, **self._known(position))
         except DAMAGE as problem:
             reason = f"the file cannot be read: {plain(problem)}"
-            return LensImage(self.ids[position], None, label=label, error=reason)
+            image = LensImage(name, None, label=label, error=reason)
         except DataError as problem:
-            return LensImage(self.ids[position], None, label=label, error=str(problem))
-        scale = stack.pixel_scale_arcsec
-        return LensImage.checked(
-            self.ids[position],
-            pixels,
-            noise=noise,
-            psf=psf,
-            label=label,
-            stretched=stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
-            pixel_scale_arcsec=self.pixel_scale_arcsec if scale is None else scale,
-            jpeg_table=stack.jpeg_table,
-            remarks=stack.remarks,
-        )
+            image = LensImage(name, None, label=label, error=str(problem))
+        if image.error and self.has_ids:
+            place = f"image {position} of {self.path.name}, counted from 0"
+            image = replace(image, error=f"{image.error} ({place})")
+        return image
+
+    def _known(self, position: int) -> dict[str, Any]:
+        """Arguments of `LensImage.checked` for one image."""
+        stack = self.opened(self.path)
+        if stack.complete is not None and position >= stack.complete:
+            raise DataError("the file is cut off before the end of this image")
+        stated = stack.pixel_scale_arcsec
+        origins = dict(stack.origins)
+        if stated is None and self.pixel_scale_arcsec is not None:
+            origins["pixel scale"] = "as given"
+        if self.opened.band is not None:
+            origins["band"] = self.opened.band
+        return {
+            "pixels": stack.images[np.unravel_index(position, stack.leading)],
+            "noise": _one_of(stack.noise, position, stack.count),
+            "psf": _one_of(stack.psf, position, stack.count),
+            "stretched": stack.images.dtype.kind in "ui" and stack.images.dtype.itemsize == 1,
+            "pixel_scale_arcsec": self.pixel_scale_arcsec if stated is None else stated,
+            "jpeg_table": stack.jpeg_table,
+            "remarks": stack.remarks,
+            "origins": origins,
+        }
 
 
 def _one_of(array: Any, position: int, count: int) -> Any:
     """The entry that belongs to one image, from one for each or one for all."""
     if array is None:
         return None
-    own = tuple(array.shape[:-2])
-    entries = math.prod(own)
+    leading = tuple(array.shape[:-2])
+    entries = math.prod(leading)
     if entries not in (1, count):
         raise DataError(f"an array of shape {tuple(array.shape)} lies beside {count} images")
-    return array[np.unravel_index(position if entries > 1 else 0, own)]
+    return array[np.unravel_index(position if entries > 1 else 0, leading)]
 
 
 def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -> ImageSource:
@@ -223,35 +236,38 @@ def _open_stack(files: DataFiles, path: Path, opened: LastOpened) -> StackSource
         files.location,
         files.pixel_scale_arcsec,
         0 if named else plane_count(tuple(stack.images.shape)),
+        stack.ids is not None,
     )
 
 
 def _file_label(files: DataFiles, path: Path) -> int:
     """Label of the folder; a stack may itself be called ``no_sub.npy`` or ``sub.npy``."""
-    own = label_of([path.stem])
-    return files.label(path) if own == UNKNOWN else own
+    of_name = label_of([path.stem])
+    return files.label(path) if of_name == UNKNOWN else of_name
 
 
 def _ids(files: DataFiles, path: Path, stack: Stack) -> list[str]:
     name = files.name(path)
     if stack.ids is not None:
-        given = [item.decode() if isinstance(item, bytes) else str(item) for item in stack.ids.flat]
-        if len(given) != stack.count:
-            raise DataError(f"{stack.count} images but {len(given)} ids")
-        repeated = [item for item, times in Counter(given).items() if times > 1]
+        stored = [
+            item.decode() if isinstance(item, bytes) else str(item) for item in stack.ids.flat
+        ]
+        if len(stored) != stack.count:
+            raise DataError(f"{stack.count} images but {len(stored)} ids")
+        repeated = [item for item, times in Counter(stored).items() if times > 1]
         if repeated:
             raise DataError(f"ids are not unique: {listed(repeated)}")
-        return given if files.alone else [f"{name}[{item}]" for item in given]
+        return stored if files.alone else [f"{name}[{item}]" for item in stored]
     return [name] if not stack.leading else [f"{name}[{i}]" for i in range(stack.count)]
 
 
 def _labels(stack: Stack, otherwise: int) -> list[int]:
     if stack.labels is None:
         return [otherwise] * stack.count
-    given = stack.labels.ravel()
-    if len(given) != stack.count:
-        raise DataError(f"{stack.count} images but {len(given)} labels")
-    return [_label(item) for item in given.tolist()]
+    stored = stack.labels.ravel()
+    if len(stored) != stack.count:
+        raise DataError(f"{stack.count} images but {len(stored)} labels")
+    return [_label(item) for item in stored.tolist()]
 
 
 def _label(item: Any) -> int:
@@ -298,10 +314,10 @@ def choose_images(shapes: Mapping[str, Sequence[int]], band: str | None = None) 
     candidates = named or large
     if len(candidates) == 1:
         return candidates[0]
-    found = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    arrays = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
     advice = "; if they are bands, choose one by its name with --band" if len(large) > 1 else ""
     raise DataError(
-        f"needs one array called images with axes (..., height, width); found {found}{advice}"
+        f"needs one array called images with axes (..., height, width); found {arrays}{advice}"
     )
 
 
@@ -342,6 +358,27 @@ def companions_of(
     return beside, (f"not used: {listed(unused)}",) if unused else ()
 
 
+def origins_of(images: str, beside: Mapping[str, str], pixel_scale: str = "") -> dict[str, str]:
+    """What became image, noise map, PSF and pixel scale, by the names in the file.
+
+    Parameters
+    ----------
+    images : str
+        The array that was chosen.
+    beside : mapping
+        What `companions_of` gives.
+    pixel_scale : str
+        Where the scale comes from; empty if the file does not say it.
+    """
+    names = {
+        "image": images,
+        "noise map": beside.get("noise", ""),
+        "PSF": beside.get("psf", ""),
+        "pixel scale": pixel_scale,
+    }
+    return {part: name for part, name in names.items() if name}
+
+
 def listed(parts: Iterable[str]) -> str:
     """The first few of a list, in words."""
     every = list(parts)
@@ -349,7 +386,7 @@ def listed(parts: Iterable[str]) -> str:
 
 
 def plain(problem: BaseException) -> str:
-    """What a library says, in a few words."""
+    """Text of an exception, in one line."""
     if isinstance(problem, MemoryError):
         return "not enough memory"
     return system_reason(problem) if isinstance(problem, OSError) else one_line(problem)

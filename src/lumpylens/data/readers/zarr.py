@@ -15,6 +15,7 @@ from lumpylens.data.readers.stacks import (
     choose_images,
     companions_of,
     open_stacks,
+    origins_of,
 )
 from lumpylens.data.source import ImageSource
 from lumpylens.errors import DataError
@@ -41,8 +42,8 @@ def read_zarr(path: Path, band: str | None) -> Stack:
         store = zarr.open(str(path), mode="r")
         arrays: dict[str, Any] = {"images": store}
         if isinstance(store, zarr.Group):
-            held = sorted(store.members(max_depth=None))
-            arrays = {name: item for name, item in held if isinstance(item, zarr.Array)}
+            members = sorted(store.members(max_depth=None))
+            arrays = {name: item for name, item in members if isinstance(item, zarr.Array)}
     except DAMAGE as problem:
         raise DataError(f"not a whole Zarr store: {one_line(problem)}") from None
     shapes = {name: item.shape for name, item in arrays.items()}
@@ -66,6 +67,7 @@ def read_zarr(path: Path, band: str | None) -> Stack:
         jpeg_table=checked_table(values("jpeg_table")),
         of_band=name.rpartition("/")[2] == band,
         remarks=(*remarks, *about_missing_chunks(images)),
+        origins=origins_of(name, beside, "" if scale is None else "pixel_scale_arcsec"),
     )
 
 

@@ -1,5 +1,3 @@
-"use strict";
-{
 const data = JSON.parse(document.getElementById("list-data").textContent);
 const rows = data.rows, total = rows.id.length, PAGE = 50, THUMBS = 24, NOTE = 2;
 const by = (id) => document.getElementById(id);
@@ -26,7 +24,7 @@ function number(value) {
 }
 function shownValue({key, decimals, least}, row) {
   const value = rows[key][row];
-  if (value !== null && value < least) return `< ${least.toExponential()}`;
+  if (least && value !== null && value < least) return `< ${least.toExponential()}`;
   return decimals && value !== null ? value.toFixed(decimals) : number(value);
 }
 const note = (row) => data.notes[row];
@@ -48,15 +46,15 @@ function unselected(tested) {
   const highest = rows.p_value.filter((p) => within(p, floor)).length;
   const needed = Math.max(1, Math.ceil(tested * floor / rate() - 1e-9));
   const why = needed > tested
-    ? `No image can be: ${count(n, "calibration image")} give no p-value below 1/${n + 1} = ${percent(floor)}.`
-    : `Fewer than ${needed.toLocaleString("en")} of ${tested.toLocaleString("en")} cannot be, and so many only if each ` +
-      `scores above all ${count(n, "calibration image")}; ${highest.toLocaleString("en")} ${highest === 1 ? "does" : "do"}.`;
+    ? `No image can be selected at this rate: ${count(n, "calibration image")} give no p-value below 1/${n + 1} = ${percent(floor)}.`
+    : `This rate needs at least ${needed.toLocaleString("en")} of the ${count(tested, "image")} above all ` +
+      `${count(n, "calibration image")}; there ${highest === 1 ? "is" : "are"} ${highest.toLocaleString("en")}.`;
   const images = Math.ceil(tested / (highest * rate()) - 1e-9) - 1;
-  const calibrated = `above ${images.toLocaleString("en")} calibration images`;
-  const remedy = highest === 0 ? ""
-    : highest === 1 ? ` At this rate the highest would be if it stayed ${calibrated}.`
-    : ` At this rate the ${highest.toLocaleString("en")} highest would be if they stayed ${calibrated}.`;
-  return `${why} From ${percent(lowest)} on some are.${remedy}`;
+  const [which, stayed] = highest === 1 ? ["the highest image", "it scored"]
+    : [`the ${highest.toLocaleString("en")} highest images`, "they scored"];
+  const remedy = highest === 0 ? "" : ` With ${count(images, "calibration image")}, ${which} would be selected ` +
+    `at this rate if ${stayed} above all of them.`;
+  return `${why} From a rate of ${percent(lowest)} on, images are selected.${remedy}`;
 }
 
 function select() {
@@ -70,7 +68,7 @@ function select() {
   by("threshold-said").textContent =
     `${count(size(above), "image")} reach a score of ${number(threshold)} (p ≤ ${number(fpr)}). ` +
     `If all ${tested.toLocaleString("en")} were normal, about ${number(Number(expected.toPrecision(2)))} ` +
-    `false alarms would (95 %: ${low} to ${high}).` + classes(above);
+    `would reach it as false alarms (95 %: ${low} to ${high}).` + classes(above);
   by("slider").setAttribute("aria-valuetext", `score ${number(threshold)}, ${size(above)} images, ` +
     `about ${number(Number(expected.toPrecision(2)))} false alarms expected`);
   by("threshold-line").style.left = `${100 * x}%`;
@@ -108,23 +106,14 @@ function download() {
 
 // -- table ----------------------------------------------------------------------------------
 
-const compare = {
-  "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
-  "=": (a, b) => a === b,
-};
-function conditions(text) {
-  return text.trim().split(/\s+/).filter(Boolean).map((word) => {
-    const parts = word.match(/^(\w+)(<=|>=|<|>|=)([-+]?[\d.]+(?:e[-+]?\d+)?)$/i);
-    if (parts && parts[1] in rows) {
-      const [, key, sign, limit] = parts;
-      return (row) => rows[key][row] !== null && compare[sign](rows[key][row], Number(limit));
-    }
-    const part = word.toLowerCase();
-    return (row) => `${rows.id[row]} ${note(row)}`.toLowerCase().includes(part);
-  });
-}
+const searched = rows.id.map((id, row) => `${id} ${note(row)}`.toLowerCase());
 function shown() {
-  const tests = conditions(by("query").value), show = by("show").value;
+  const isName = (word) => searched.some((words) => words.includes(word.toLowerCase()));
+  const {tests: wanted, problems} = filterOf(by("query").value, data.columns, isName);
+  by("query-problem").textContent = problems.join(" ");
+  by("query").setAttribute("aria-invalid", String(problems.length > 0));
+  const tests = wanted.map((test) => (row) => test((key) => key === "words" ? searched[row] : rows[key][row]));
+  const show = by("show").value;
   if (show === "selected") tests.push((row) => selected[row]);
   else if (show === "explained") tests.push((row) => row in data.explained);
   else if (show === "noted") tests.push((row) => note(row) !== "");
@@ -186,7 +175,6 @@ function render() {
 
 // -- gallery --------------------------------------------------------------------------------
 
-const thumbnail = (row) => data.thumbs[row];
 function gist(row) {
   return `${data.gists ? data.gists[row] : number(rows.anomaly_score[row])} `;
 }
@@ -194,7 +182,7 @@ function gallery() {
   const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
   for (let row = before; row < end; row++) {
     const picture = data.thumbs[row]
-      ? element("img", {src: thumbnail(row), loading: "lazy", alt: "", width: 150, height: 150})
+      ? element("img", {src: data.thumbs[row], className: "light", loading: "lazy", alt: "", width: 150, height: 150})
       : element("span", {className: "none"});
     const told = kind(row) ? element("span", {className: kind(row), textContent: `${kind(row)} `}) : null;
     const button = element("button", {type: "button", onclick: () => open(row)}, picture,
@@ -210,42 +198,6 @@ function gallery() {
 
 // -- one image ------------------------------------------------------------------------------
 
-function panel(found, one) {
-  const picture = drawing("svg", {viewBox: found.view.join(" "), role: "img"});
-  picture.setAttribute("aria-label", one.title);
-  const [x, y, width, height] = one.box;
-  picture.append(drawing("image", {href: one.file, x, y, width, height, preserveAspectRatio: "none"}));
-  const under = found.panels.find((other) => other.ring && !other.palette);
-  if (one.ring && one.palette && under) {
-    // The light of the lens, so that eyes find their way between the pictures.
-    const [left, top, across, down] = under.box;
-    picture.prepend(drawing("image", {href: under.file, x: left, y: top, width: across, height: down,
-      preserveAspectRatio: "none", class: "under"}));
-  }
-  const thin = found.view[2] / 150;
-  if (one.ring && found.ring) {
-    const [cx, cy, r] = found.ring;
-    picture.append(drawing("circle", {cx, cy, r, fill: "none", stroke: one.palette ? "#000" : "#fff",
-      "stroke-width": thin / 1.5, "stroke-dasharray": `${2 * thin} ${2 * thin}`}));
-  }
-  if (one.peak && found.peak) {
-    const [cx, cy] = found.peak, arm = 5 * thin;
-    // Black on white, to be seen on dark images and on pale maps.
-    for (const [stroke, width] of [["#fff", 3], ["#000", 1.5]]) {
-      picture.append(drawing("path", {d: `M${cx - arm} ${cy}h${2 * arm}M${cx} ${cy - arm}v${2 * arm}`,
-        stroke, "stroke-width": width * thin, fill: "none", class: "mark"}));
-    }
-  }
-  const figure = element("figure", {}, element("figcaption", {textContent: one.title}), picture);
-  if (one.palette) {
-    const ramp = element("div", {className: "ramp"});
-    ramp.style.background = `linear-gradient(to right, ${data.palettes[one.palette].join(",")})`;
-    figure.append(ramp, element("div", {className: "ends"},
-      element("span", {textContent: one.ends[0]}), element("span", {textContent: one.unit}),
-      element("span", {textContent: one.ends[1]})));
-  }
-  return figure;
-}
 function figure([light, dark], name) {
   return element("a", {href: light}, element("picture", {},
     element("source", {srcset: dark, media: "(prefers-color-scheme: dark)"}),
@@ -264,6 +216,12 @@ function surprises(list) {
       element("span", {className: "sigma", textContent: `${sigma > 0 ? "+" : ""}${sigma.toFixed(1)}σ`}));
   });
 }
+function plainPicture(row) {
+  const view = data.views?.[row];
+  if (!view || !data.thumbs[row]) return {panels: []};
+  const {box, scale} = view;
+  return {view: box, scale, panels: [{name: "image", title: "image", file: data.thumbs[row], box}]};
+}
 function open(row) {
   const found = data.explained[row];
   state.open = row;
@@ -279,17 +237,13 @@ function open(row) {
   by("opened-scores").replaceChildren(...scores.map(([name, value, p]) => element("div", {},
     element("dt", {textContent: name}),
     element("dd", {}, value, element("small", {textContent: p})))));
-  const pictures = found ? found.panels.map((one) => panel(found, one))
-    : data.thumbs[row] ? [element("figure", {}, element("img", {src: thumbnail(row), alt: "image"}))] : [];
-  by("opened-panels").replaceChildren(...pictures);
+  const whole = data.figures ? data.figures[row] : null, shown = found ?? plainPicture(row);
+  by("opened-figure").replaceChildren(...(whole ? [figure(whole, rows.id[row])] : []));
+  by("opened-panels").replaceChildren(...(whole ? [] : shown.panels.map((one) => panel(shown, one))));
   by("opened-peak").textContent = found ? found.peak_text : "";
   const bars = found ? surprises(found.surprises) : [];
   by("opened-surprises").replaceChildren(
     ...(bars.length ? [element("h3", {textContent: "Surprise, in sigma of normal lenses"}), ...bars] : []));
-  const whole = data.figures ? data.figures[row] : null;
-  by("opened-figure").replaceChildren(...(whole ? [figure(whole, rows.id[row])] : []));
-  // The figure shows more than the thumbnail.
-  if (whole) by("opened-panels").replaceChildren();
   const place = state.order.indexOf(row);
   by("previous").disabled = place <= 0;
   by("next").disabled = place < 0 || place === state.order.length - 1;
@@ -323,11 +277,12 @@ by("opened").addEventListener("click", (event) => {
   if (event.target === by("opened")) by("opened").close();
 });
 by("opened").addEventListener("keydown", (event) => {
+  if (event.target.matches("select")) return; // arrows choose there
   if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
 });
+pictureSwitches();
 head();
 gallery();
 if (by("threshold")) select();
 else render();
-}

@@ -28,11 +28,11 @@ from lumpylens.files.progress import counted
 from lumpylens.files.receipts import read_receipt
 from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_writable, whole_file
-from lumpylens.results.metrics import FPRS, auc_interval
-from lumpylens.verbs.benchmark.comparison import Comparison
+from lumpylens.report.comparison import Comparison
+from lumpylens.report.comparison_table import PUBLISHED
+from lumpylens.results.metrics import CURVE_FPRS, FPRS, auc_interval
 from lumpylens.verbs.benchmark.run import REFERENCE, Job, by_class
 from lumpylens.verbs.benchmark.sets import simulated_set
-from lumpylens.verbs.benchmark.table import PUBLISHED
 
 __all__ = ["benchmark"]
 
@@ -55,9 +55,9 @@ def benchmark(
 ) -> Comparison:
     """Train and evaluate detectors on the same images, several times each.
 
-    Each detector learns from the normal training part alone; the numbers are of normal images
-    that it never saw against all anomalous ones. Every run is a process of its own. A run whose
-    result lies in ``OUT/runs/NAME`` is not made again; remove the file to repeat it.
+    Each detector learns from the normal training part alone. It is measured on normal images that
+    it never saw against all anomalous ones. Every run is a process of its own. A run whose result
+    lies in ``OUT/runs/NAME`` is not made again; remove the file to repeat it.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def benchmark(
     once : sequence of str
         Those of the detectors that are trained with the first seed alone, since they take long.
     out : str or Path, optional
-        Folder for ``NAME.md``, ``NAME.json`` and the single runs.
+        Folder for ``NAME.html``, ``NAME.md``, ``NAME.json`` and the single runs.
     name : str
     reference : bool
         Below the table, show a classifier that is trained on labels of both classes, with the
@@ -156,12 +156,18 @@ def benchmark(
         }
         compensated = None
         if lenses is not None:
-            second = [run if "failed" in run else run | {"metrics": run["also"]} for run in runs]
+            second = [
+                run
+                if "failed" in run
+                else run | {"metrics": run["also"], "roc": run.get("also_roc")}
+                for run in runs
+            ]
             titled = {"name": f"{name}-compensated", "data": f"{told}, mass-compensated"}
             compensated = Comparison(summary(second) | titled | common_part)
         titled = {"name": name, "data": told}
         comparison = Comparison(summary(runs) | titled | common_part, compensated)
-        comparison.write(folder)
+        if out is not None:
+            comparison.write(folder)
     return comparison
 
 
@@ -247,8 +253,9 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "reference": common(learned) | {"learning_curve": learned[0]["metrics"]["learning_curve"]}
         if learned
         else None,
+        "roc_fpr": list(CURVE_FPRS),
         "machine": sorted({run["device"] for run in good}),
-        "runs": [{**run, "metrics": brief(run["metrics"])} for run in good],
+        "runs": [brief(run) for run in good],
     }
 
 
@@ -289,6 +296,7 @@ def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "tpr_at_fpr": {
             f"{fpr:g}": mean([each["tpr_at_fpr"][f"{fpr:g}"] for each in metrics]) for fpr in FPRS
         },
+        "roc": mean_curve([run.get("roc") for run in runs]),
         "n_normal": metrics[0]["n_normal"],
         "n_anomalous": metrics[0]["n_anomalous"],
         **{
@@ -304,7 +312,14 @@ def mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def brief(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def mean_curve(curves: Sequence[Sequence[float] | None]) -> list[float] | None:
+    """Mean true-positive rates over the seeds; None if a run of version 0.1 kept no curve."""
+    known = [curve for curve in curves if curve is not None]
+    return np.mean(known, axis=0).round(5).tolist() if len(known) == len(curves) else None
+
+
+def brief(run: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one run that do not stand elsewhere in the file."""
     kept = ("auc", "auc_low", "auc_high", "tpr_at_fpr", "wasserstein", "n_normal", "n_anomalous")
-    return {key: metrics[key] for key in kept}
+    rest = {key: value for key, value in run.items() if key not in ("roc", "also_roc")}
+    return rest | {"metrics": {key: run["metrics"][key] for key in kept}}

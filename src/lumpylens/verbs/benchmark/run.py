@@ -20,8 +20,11 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, LumpylensError
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from lumpylens.data.splits import Split
     from lumpylens.detectors import Detector
+    from lumpylens.results.evaluation import EvaluationData
 
 __all__ = ["REFERENCE", "Job", "by_class", "run"]
 
@@ -96,7 +99,8 @@ def run(job: Job) -> dict[str, Any]:
     dict
         ``metrics`` as `evaluate` gives them, ``training_core_seconds``,
         ``images_per_core_second``, ``peak_memory_mb``, ``model_mb``, ``n_train``, ``device``;
-        ``also``: the metrics of the further anomalous images.
+        ``roc``: true-positive rates at `CURVE_FPRS`;
+        ``also``, ``also_roc``: metrics and rates of the further anomalous images.
         Times are those of the processor, over all cores: what else the machine does is not in
         them.
     """
@@ -116,14 +120,15 @@ def run(job: Job) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in folder.iterdir())
         model = load_model(folder)
     evaluation = evaluate(model, normal=normal, anomalous=anomalous, **options)
-    further = {}
+    further: dict[str, Any] = {}
     if job.also is not None:
         second = evaluate(model, normal=normal, anomalous=LensImages.open(job.also), **options)
-        further["also"] = dict(second.metrics)
+        further = {"also": dict(second.metrics), "also_roc": evaluated_curve(second)}
     return further | {
         "detector": job.detector,
         "seed": job.seed,
         "metrics": dict(evaluation.metrics),
+        "roc": evaluated_curve(evaluation),
         "n_train": len(model.seen["train"]),
         "training_core_seconds": taken,
         "images_per_core_second": speed(model.detector, anomalous[:TIMED]),
@@ -139,25 +144,27 @@ def run_reference(job: Job) -> dict[str, Any]:
 
     start = time.process_time()
     normal, anomalous = (split(images) for images in by_class(job.data, job.band))
-    found = learn_from_labels(job, normal, anomalous)
+    metrics, roc = learn_from_labels(job, normal, anomalous)
     seconds = time.process_time() - start
-    further = {}
+    further: dict[str, Any] = {}
     if job.also is not None:
         # Trained on images of its own kind: the best that labels can do there.
-        further["also"] = learn_from_labels(job, normal, split(LensImages.open(job.also)))
+        second, second_roc = learn_from_labels(job, normal, split(LensImages.open(job.also)))
+        further = {"also": second, "also_roc": second_roc}
     return further | {
         "detector": REFERENCE,
         "seed": job.seed,
-        "metrics": found,
-        "n_train": found["learning_curve"][-1][0],
+        "metrics": metrics,
+        "roc": roc,
+        "n_train": metrics["learning_curve"][-1][0],
         "training_core_seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),
         "device": machine(job.device),
     }
 
 
-def learn_from_labels(job: Job, *parts: Split) -> dict[str, Any]:
-    """Metrics of the classifier, and its AUC by the number of images that it learned from.
+def learn_from_labels(job: Job, *parts: Split) -> tuple[dict[str, Any], list[float]]:
+    """Metrics of the classifier, with its AUC by the number of images, and its ROC curve.
 
     Parameters
     ----------
@@ -180,7 +187,20 @@ def learn_from_labels(job: Job, *parts: Split) -> dict[str, Any]:
         )
         metrics = separation(found.normal, found.anomalous)
         curve.append((found.training_normal + found.training_anomalous, metrics["auc"]))
-    return {**metrics, "learning_curve": curve}
+    return {**metrics, "learning_curve": curve}, curve_of(found.normal, found.anomalous)
+
+
+def evaluated_curve(evaluation: EvaluationData) -> list[float]:
+    """`curve_of` the images of the headline."""
+    rows = evaluation.rows()
+    return curve_of(rows["normal"].anomaly_score, rows["anomalous"].anomaly_score)
+
+
+def curve_of(normal: ArrayLike, anomalous: ArrayLike) -> list[float]:
+    """True-positive rates of scores at `CURVE_FPRS`."""
+    from lumpylens.results.metrics import CURVE_FPRS, roc_curve
+
+    return [round(rate, 5) for rate in roc_curve(normal, anomalous).tpr_on(CURVE_FPRS).tolist()]
 
 
 def speed(detector: Detector, images: LensImages) -> float:

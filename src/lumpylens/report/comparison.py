@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lumpylens.files.json_files import write_json
 from lumpylens.files.tables import html_table, pandas_frame
 from lumpylens.files.writing import whole_file
-from lumpylens.verbs.benchmark.table import markdown
+from lumpylens.report.comparison_table import markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,8 +29,9 @@ class Comparison:
     Attributes
     ----------
     numbers : dict
-        What ``NAME.json`` holds: ``rows``, one per detector, best first; ``runs``, ``failed``,
-        ``trivial``, ``reference``, ``published``, and what was measured where.
+        What ``NAME.json`` holds: ``rows``, one per detector, best first, each with its mean ROC
+        curve ``roc`` at the false-positive rates ``roc_fpr``; ``runs``, ``failed``, ``trivial``,
+        ``reference``, ``published``, and what was measured where.
     compensated : Comparison or None
         For a population: the same detectors on substructure whose mass the halo gave up.
     """
@@ -63,21 +64,30 @@ class Comparison:
         return pandas_frame(self.columns())
 
     def markdown(self) -> str:
-        """The page that `write` writes."""
+        """The tables as Markdown, which `write` writes, too."""
         return markdown(self.numbers)
 
     def write(self, folder: str | Path) -> Path:
-        """Write ``NAME.md`` and ``NAME.json``, for a population also ``NAME-compensated``.
+        """Write ``NAME.html``, ``NAME.md`` and ``NAME.json``.
+
+        Of a population, the same of ``NAME-compensated``, too.
 
         Raises
         ------
         DataError
             If `folder` cannot be written.
         """
+        # matplotlib takes a second to load
+        from lumpylens.report.comparison_page import comparison_page
+
         place, name = Path(folder), self.numbers["name"]
-        with whole_file(place / f"{name}.json") as path:
-            text = json.dumps(self.numbers, indent=2)
-            path.write_text(text + "\n", encoding="utf-8")
+        other = self.compensated
+        page = comparison_page(
+            self.numbers, None if other is None else f"{other.numbers['name']}.html"
+        )
+        write_json(self.numbers, place / f"{name}.json")
+        with whole_file(place / f"{name}.html") as path:
+            path.write_text(page, encoding="utf-8", errors="backslashreplace")
         with whole_file(place / f"{name}.md") as path:
             path.write_text(self.markdown(), encoding="utf-8")
         if self.compensated is not None:
