@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lumpylens.physics.batches import per_lens
@@ -45,7 +47,7 @@ class Sersic:
     d_log_index: Tensor | None
 
 
-Index = TypeVar("Index", float, Tensor)
+Index = TypeVar("Index", float, Tensor, NDArray[np.float64])
 
 
 def sersic_coefficient(index: Index) -> Index:

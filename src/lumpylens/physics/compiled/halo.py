@@ -25,16 +25,28 @@ TINY = F(1e-12)
 
 
 def halo_numbers(parameters: NDArray[np.float64]) -> Image:
-    """Radius, shear, source position, eta, and the ellipse's q, root of q, f, cos and sin."""
+    """Radius, shear, source position, eta, and the ellipse's q, root of q, f, cos and sin.
+
+    Parameters
+    ----------
+    parameters : ndarray, shape (..., COUNT)
+
+    Returns
+    -------
+    ndarray of float32, shape (..., 13)
+        Infinite where a step of a fit went too far; it is undone.
+    """
     names = ("shear_1", "shear_2", "source_x", "source_y", "mass_eta_1", "mass_eta_2")
-    g1, g2, sx, sy, eta_1, eta_2 = (parameters[INDEX[name]] for name in names)
-    radius = math.exp(parameters[INDEX["log_einstein_radius_px"]])
-    eta = math.hypot(eta_1, eta_2)
-    q, phi = math.exp(-eta), 0.5 * math.atan2(eta_2, eta_1)
-    return np.array(
-        [radius, g1, g2, radius * sx, radius * sy, eta_1, eta_2, eta, q, math.sqrt(q),
-         math.sqrt(1 - q * q), math.cos(phi), math.sin(phi)], np.float32,
-    )  # fmt: skip
+    g1, g2, sx, sy, eta_1, eta_2 = (parameters[..., INDEX[name]] for name in names)
+    with np.errstate(over="ignore", invalid="ignore"):
+        radius = np.exp(parameters[..., INDEX["log_einstein_radius_px"]])
+        eta = np.hypot(eta_1, eta_2)
+        q, phi = np.exp(-eta), 0.5 * np.arctan2(eta_2, eta_1)
+        numbers = (
+            radius, g1, g2, radius * sx, radius * sy, eta_1, eta_2, eta, q, np.sqrt(q),
+            np.sqrt(1 - q * q), np.cos(phi), np.sin(phi),
+        )  # fmt: skip
+        return np.stack(numbers, axis=-1).astype(np.float32)
 
 
 @compiled

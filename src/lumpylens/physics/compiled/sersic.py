@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from numpy.typing import NDArray
 
 from lumpylens.physics.compiled.elementary import LOG2E, F, Image, compiled, exp2_row, log2_row
 from lumpylens.physics.light import CORE_PX, sersic_coefficient
 
 __all__ = ["CORE_SQUARE", "LENS_LIGHT_SHAPE", "sersic_light", "sersic_numbers", "sersic_of_squares"]
+
+Number = float | NDArray[np.float64]
 
 CORE_SQUARE = F(CORE_PX**2)
 LENS_LIGHT_SHAPE = (
@@ -29,15 +30,20 @@ def sersic_light(
     return out
 
 
-def sersic_numbers(eta_1: float, eta_2: float, log_radius: float, log_index: float) -> Image:
-    """Coefficients of x^2, y^2 and xy, logarithm of the radius, 1/n and b_n."""
-    eta = math.hypot(eta_1, eta_2)
-    sinhc = math.sinh(eta) / eta if eta > 1e-9 else 1.0
-    n = math.exp(log_index)
-    return np.array(
-        [math.cosh(eta) - sinhc * eta_1, math.cosh(eta) + sinhc * eta_1, -2 * sinhc * eta_2,
-         log_radius, 1 / n, sersic_coefficient(n)], np.float32,
-    )  # fmt: skip
+def sersic_numbers(eta_1: Number, eta_2: Number, log_radius: Number, log_index: Number) -> Image:
+    """Coefficients of x^2, y^2 and xy, logarithm of the radius, 1/n and b_n; shape (..., 6).
+
+    A step of a fit may end where they are infinite; it is undone.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        eta = np.hypot(eta_1, eta_2)
+        sinhc = np.where(eta > 1e-9, np.sinh(eta) / np.maximum(eta, 1e-9), 1.0)
+        n = np.exp(log_index)
+        numbers = (
+            np.cosh(eta) - sinhc * eta_1, np.cosh(eta) + sinhc * eta_1, -2 * sinhc * eta_2,
+            log_radius, 1 / n, sersic_coefficient(n),
+        )  # fmt: skip
+        return np.stack(np.broadcast_arrays(*numbers), axis=-1).astype(np.float32)
 
 
 @compiled

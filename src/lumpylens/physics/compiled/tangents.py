@@ -37,6 +37,9 @@ LENS_SIGNS = (
     (D_ETA_1, 1), (D_ETA_2, 1), (D_LOG_R, -1), (D_INDEX, 1), (GRADIENT_X, -1), (GRADIENT_Y, -1),
 )  # fmt: skip
 """Of each of `LENS_COLUMNS`, the derivative of the profile that it is, and its sign."""
+SMALL_ETA = 0.05
+"""Below it series replace quotients that tend to 0/0; they are right to 1e-8 there."""
+
 TERMS, SIGNS = (np.array(part) for part in zip(*LENS_SIGNS, strict=True))
 
 
@@ -91,10 +94,19 @@ def source_tangents(
     light = np.empty((count, 1 + len(names), grid.height, grid.width), np.float32)
     gradient = np.empty((count, 2, grid.height, grid.width), np.float32)
     columns = _columns(SOURCE_COLUMNS, names)
-    for lens, image, slopes in zip(parameters, light, gradient, strict=True):
-        shape, bend = _profile_numbers(lens, SOURCE_SHAPE)
-        x, y = _corner(grid, lens)
-        _source(image, slopes, x, y, F(grid.step), halo_numbers(lens), shape, bend, columns)
+    shapes, bends = _profile_numbers(parameters, SOURCE_SHAPE)
+    corners, haloes = _corners(grid, parameters), halo_numbers(parameters)
+    for k in range(count):
+        _source(
+            light[k],
+            gradient[k],
+            *corners[k],
+            F(grid.step),
+            haloes[k],
+            shapes[k],
+            bends[k],
+            columns,
+        )
     return light, gradient
 
 
@@ -114,15 +126,13 @@ def lens_tangents(grid: Grid, parameters: NDArray[np.float64], names: Sequence[s
     """
     light = np.empty((len(parameters), 1 + len(names), grid.height, grid.width), np.float32)
     columns = _columns(LENS_COLUMNS, names)
-    for lens, image in zip(parameters, light, strict=True):
-        shape, bend = _profile_numbers(lens, LENS_LIGHT_SHAPE)
-        x, y = _corner(grid, lens)
-        _lens(image, x, y, F(grid.step), shape, bend, columns)
+    shapes, bends = _profile_numbers(parameters, LENS_LIGHT_SHAPE)
+    corners = _corners(grid, parameters)
+    for k in range(len(parameters)):
+        numbers = (*corners[k], F(grid.step), shapes[k], bends[k], columns)
+        _lens(light[k], *numbers)
         if grid.samples > 1:
-            _patch(
-                image, x, y, F(grid.step), shape, bend, columns,
-                grid.samples, F(grid.pitch), grid.patch,
-            )  # fmt: skip
+            _patch(light[k], *numbers, grid.samples, F(grid.pitch), grid.patch)
     return light
 
 
@@ -132,24 +142,23 @@ def _columns(known: Sequence[str], names: Sequence[str]) -> NDArray[np.int_]:
     return np.array([places.get(name, 0) for name in known])
 
 
-def _corner(grid: Grid, lens: NDArray[np.float64]) -> tuple[np.float32, np.float32]:
-    """Position of the first pixel relative to the lens."""
-    x = grid.first_x - lens[INDEX["centre_x_px"]]
-    return F(x), F(grid.first_y - lens[INDEX["centre_y_px"]])
+def _corners(grid: Grid, parameters: NDArray[np.float64]) -> Image:
+    """Position of the first pixel relative to each lens, shape (n, 2)."""
+    centres = parameters[:, [INDEX["centre_x_px"], INDEX["centre_y_px"]]]
+    return (np.array([grid.first_x, grid.first_y]) - centres).astype(np.float32)
 
 
-def _profile_numbers(lens: NDArray[np.float64], names: Sequence[str]) -> tuple[Image, Image]:
+def _profile_numbers(parameters: NDArray[np.float64], names: Sequence[str]) -> tuple[Image, Image]:
     """Numbers of `sersic_numbers`; eta, and how sinh(eta) / eta and b_n change (see `light`)."""
-    eta_1, eta_2, log_radius, log_index = (lens[INDEX[name]] for name in names)
-    eta, index = math.hypot(eta_1, eta_2), math.exp(log_index)
-    if eta > 0.05:
-        sinhc = math.sinh(eta) / eta
-        bend = (eta * math.cosh(eta) - math.sinh(eta)) / eta**3
-    else:
-        sinhc, bend = 1 + eta**2 / 6, 1 / 3 + eta**2 / 30
-    slope = index * sersic_index_slope(index)
-    shape = sersic_numbers(eta_1, eta_2, log_radius, log_index)
-    return shape, np.array([eta_1, eta_2, sinhc, bend, slope], np.float32)
+    eta_1, eta_2, log_radius, log_index = (parameters[:, INDEX[name]] for name in names)
+    with np.errstate(over="ignore", invalid="ignore"):
+        eta, index = np.hypot(eta_1, eta_2), np.exp(log_index)
+        near, size = eta < SMALL_ETA, eta.clip(min=SMALL_ETA)
+        sinhc = np.where(near, 1 + eta**2 / 6, np.sinh(eta) / size)
+        bend = np.where(near, 1 / 3 + eta**2 / 30, (eta * np.cosh(eta) - np.sinh(eta)) / size**3)
+        slope = index * sersic_index_slope(index)
+        bends = np.stack([eta_1, eta_2, sinhc, bend, slope], axis=1).astype(np.float32)
+    return sersic_numbers(eta_1, eta_2, log_radius, log_index), bends
 
 
 # A loop is computed eight pixels at a time only where it has few arrays, so there are many
