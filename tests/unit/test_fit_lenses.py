@@ -50,14 +50,14 @@ def images():
     )
 
 
-def draw(outputs, made):
+def draw(outputs, name):
     """Write what stands for figures and products."""
     folders = [outputs.figures, outputs.report and outputs.report / "images"]
     for folder in filter(None, folders):
-        for path in figure_paths(made.id, folder):
+        for path in figure_paths(name, folder):
             Image.new("RGBA", (40, 30)).save(path, dpi=(200, 200))
     if outputs.products is not None:
-        for path in product_paths(made.id, outputs.products):
+        for path in product_paths(name, outputs.products):
             path.touch()
 
 
@@ -70,9 +70,8 @@ def fitted(monkeypatch):
         done.append(cutout.id)
         if cutout.id == "c":
             raise ValueError("no minimum\nhere")
-        made = row(cutout.id, digest=digest, quality=words(cutout.notes))
-        draw(job.outputs, made)
-        return made
+        draw(job.outputs, cutout.id)
+        return row(cutout.id, digest=digest, quality=words(cutout.notes))
 
     monkeypatch.setattr(FIT, "_fitted", stub)
     return done

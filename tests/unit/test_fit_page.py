@@ -13,7 +13,7 @@ from PIL import Image
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
-from lumpylens.lenses.catalogue import LATER_COLUMNS, MEANINGS, LensCatalogue, LensRow
+from lumpylens.lenses.catalogue import LATER_COLUMNS, MEANINGS, LensCatalogue, LensRow, p_words
 from lumpylens.lenses.inflation import SEEN_SNR, with_p_values
 from lumpylens.lenses.outputs import Outputs
 from lumpylens.lenses.page import in_order, thumbnail_path, write_page
@@ -99,15 +99,15 @@ def title_of(path: Path) -> str:
         (
             {"p_value": 0.004},
             Status.CANDIDATE,
-            "candidate: p = 0.004, Einstein radius 0.10 arcsec at x = +0.50, y = -0.25 arcsec "
+            "candidate: p = 0.004, Einstein radius 0.10 arcsec at (+0.50, -0.25) arcsec "
             "from the lens",
         ),
         (
             {"p_value": 0.004, "perturber_mass_msun": 1.2e9,
              "perturber_log_evidence_multipoles": 2.0},
             Status.CANDIDATE,
-            "candidate: p = 0.004, mass 1.2e9 Msun (Einstein radius 0.10 arcsec) at x = +0.50, "
-            "y = -0.25 arcsec from the lens; multipoles of the lens's mass explain 60% of its gain",
+            "candidate: p = 0.004, mass 1.2e9 Msun (Einstein radius 0.10 arcsec) at (+0.50, "
+            "-0.25) arcsec from the lens; multipoles of the lens's mass explain 60% of its gain",
         ),
         (
             {"quality": "poor fit", "doubts": "poor-fit"},
@@ -125,9 +125,18 @@ def title_of(path: Path) -> str:
     ],
 )  # fmt: skip
 def test_a_verdict_is_one_sentence(changes, status, said):
-    made = row("a", **changes)
-    assert status_of(made) is status
-    assert verdict_of(made) == said
+    fitted_row = row("a", **changes)
+    assert status_of(fitted_row) is status
+    assert verdict_of(fitted_row) == said
+
+
+def test_a_p_value_is_not_told_more_exactly_than_it_is_known():
+    assert [p_words(p) for p in (0.4321, 1.0, 1.2e-5, 9.9e-6, 1e-30, math.nan)] == [
+        "p = 0.43", "p = 1", "p = 1.2e-05", "p < 1e-5", "p < 1e-5", ""
+    ]  # fmt: skip
+    assert verdict_of(row("a", 1e-11)).startswith("candidate: p < 1e-5, Einstein")
+    best = repr(LensCatalogue((row("a", 1e-11),))).splitlines()[-1]
+    assert best == "  most significant perturber: a, p < 1e-5"
 
 
 def test_a_p_value_at_the_limit_is_no_candidate():
@@ -157,7 +166,7 @@ def test_the_page_begins_with_the_most_significant():
         row("failed", error="no PSF"), row("dull", 0.9), row("doubt", doubts="poor-fit"),
         row("clear", 0.001), row("large", doubts="poor-fit", perturber_log_evidence=300.0),
     ]  # fmt: skip
-    assert [one.id for one in in_order(rows)] == ["clear", "dull", "large", "doubt", "failed"]
+    assert [lens.id for lens in in_order(rows)] == ["clear", "dull", "large", "doubt", "failed"]
 
 
 def test_a_table_of_an_earlier_version_is_read(tmp_path):
@@ -203,16 +212,16 @@ def test_a_run_leaves_page_table_figures_and_titles(images, fitted, tmp_path):
     report = tmp_path / "page"
     rows = fit(images[:3], report=report, progress=False)
     assert {path.name for path in report.iterdir()} == {"report.html", "fits.csv", "images"}
-    assert [repr(one) for one in LensCatalogue.read(report / "fits.csv")] == [
-        repr(one) for one in rows
+    assert [repr(lens) for lens in LensCatalogue.read(report / "fits.csv")] == [
+        repr(lens) for lens in rows
     ]
     page = (report / "report.html").read_text()
-    for one in rows:
-        title = title_of(report / "images" / f"{one.id}-dark.png")
-        assert title.startswith(f"{one.id}: Einstein radius 1.200 arcsec")
-        assert title.endswith(verdict_of(one))
-        assert f'"images/{one.id}-dark.png"' in page
-        assert f'"images/thumb-{one.id}.png"' in page
+    for lens in rows:
+        title = title_of(report / "images" / f"{lens.id}-dark.png")
+        assert title.startswith(f"{lens.id}: Einstein radius 1.200 arcsec")
+        assert title.endswith(verdict_of(lens))
+        assert f'"images/{lens.id}-dark.png"' in page
+        assert f'"images/thumb-{lens.id}.png"' in page
 
 
 def test_a_finished_table_gets_its_page(images, fitted, tmp_path):
@@ -288,7 +297,7 @@ def test_a_folder_with_other_files_is_refused_before_the_work(images, fitted, tm
         fit(images, report=tmp_path / "mine", progress=False)
     (tmp_path / "file").touch()
     for word in ("figures", "products"):
-        with pytest.raises(DataError, match="file"):
+        with pytest.raises(DataError, match="file is a file; give a folder"):
             fit(images, **{word: tmp_path / "file"}, progress=False)
     assert fitted == []
 

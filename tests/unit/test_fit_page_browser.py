@@ -30,7 +30,7 @@ def rows():
     dull = [row(f"lens {k}", 0.02 + 0.008 * k, slope=1.9 + 0.002 * k) for k in range(117)]
     return [
         *dull,
-        row("bright", 0.002, slope=2.5),
+        row("bright", 2e-9, slope=2.5, ra_deg=150.25, dec_deg=-2.123456789),
         row("odd", doubts="poor-fit", quality="poor fit on the arcs"),
         row("bare", error="no noise map"),
     ]
@@ -40,9 +40,9 @@ def rows():
 def page(rows, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fits") / "page"
     (folder / "images").mkdir(parents=True)
-    for made in rows[:30] + rows[117:119]:
-        for path in (*figure_paths(made.id, folder / "images"),
-                     thumbnail_path(made.id, folder / "images")):  # fmt: skip
+    for fitted_row in rows[:30] + rows[117:119]:
+        for path in (*figure_paths(fitted_row.id, folder / "images"),
+                     thumbnail_path(fitted_row.id, folder / "images")):  # fmt: skip
             Image.new("RGB", (40, 30)).save(path)
     return write_page(rows, folder, "memory")
 
@@ -58,6 +58,8 @@ def test_it_has_a_row_and_a_verdict_for_every_lens(opened, rows):
     assert column(opened, "id")[:2] == ["bright", "lens 0"]
     verdicts = [cell.text for cell in all_of(opened, "#rows td.note-cell")]
     assert verdicts[0] == verdict_of(rows[117])
+    assert column(opened, "perturber_p_value")[:2] == ["< 1e-5", "0.02"]
+    assert column(opened, "dec_deg")[:2] == ["-2.123457", "–"]
     assert "120 of 120 lenses" in one(opened, "#shown-said").text
     assert one(opened, "header h1").text == "Is there a perturber in one of these 120 lenses?"
     assert one(opened, ".numbers .first .value").text == "1"
@@ -81,7 +83,7 @@ def test_it_sorts_and_filters(opened, rows):
 
 def test_a_lens_opens_with_its_figure(opened, rows):
     thumb = one(opened, "#thumbs button")
-    assert "p = 0.002" in thumb.text
+    assert "p < 1e-5" in thumb.text
     assert "candidate" in thumb.text
     picture = "return document.querySelector('#thumbs img').naturalWidth"
     assert within(5, lambda: opened.execute_script(picture) == 40)

@@ -57,9 +57,9 @@ def test_positions_are_those_of_astropy(name):
     here = placed(plane, 40.0, 50.0)
     assert (frame.ra_deg, frame.dec_deg) == pytest.approx((here.ra.deg, here.dec.deg), abs=1e-9)
     for x_px, y_px in ((30.0, 0.0), (0.0, 30.0), (-25.0, 17.0)):
-        found = frame.position(x_px * frame.pixel_arcsec, y_px * frame.pixel_arcsec)
+        position = frame.position(x_px * frame.pixel_arcsec, y_px * frame.pixel_arcsec)
         truth = placed(plane, 40.0 + x_px, 50.0 + y_px)
-        off = SkyCoord(*found, unit="deg").separation(truth)
+        off = SkyCoord(*position, unit="deg").separation(truth)
         assert off.arcsec < 1e-3, "a fiftieth of a pixel"
 
 
@@ -87,8 +87,8 @@ def test_a_resampled_array_has_the_same_sky():
     plane = PLANES["turned"]
     frame = sky_of(plane).frame(40.0, 50.0)
     coarse = WCS(fits.Header(frame.header(column=7.0, row=4.0, pixel_arcsec=0.1)))
-    found = coarse.pixel_to_world(7.0 + 3, 4.0 - 2)
-    assert found.separation(placed(plane, 40.0 + 6, 50.0 - 4)) < 1e-3 * units.arcsec
+    position = coarse.pixel_to_world(7.0 + 3, 4.0 - 2)
+    assert position.separation(placed(plane, 40.0 + 6, 50.0 - 4)) < 1e-3 * units.arcsec
 
 
 def test_frames_that_differ_by_rounding_alone_are_one():
@@ -163,6 +163,6 @@ def test_a_real_cutout_lies_where_its_name_says(real_data):
     """Euclid names a lens after its right ascension and declination in degrees."""
     (image,) = LensImages.open(real_data / "euclid", band="VIS")
     assert "NEG570040238507752998" in image.id
-    found = cutout_of(image).sky.position(0.0, 0.0)
-    here, there = (SkyCoord(*at, unit="deg") for at in (found, (57.0040238, -50.7752998)))
+    position = cutout_of(image).sky.position(0.0, 0.0)
+    here, there = (SkyCoord(*at, unit="deg") for at in (position, (57.0040238, -50.7752998)))
     assert here.separation(there).arcsec < 0.1

@@ -27,10 +27,15 @@ if TYPE_CHECKING:
 __all__ = [
     "LensCatalogue",
     "LensRow",
+    "p_words",
     "row_of",
 ]
 
 TEXT_COLUMNS = ("id", "quality", "error", "digest", "doubts")
+LEAST_P = 1e-5
+"""p-value below which texts say no more than that: the law of noise is known from 1,000 draws, and
+its tail is extrapolated."""
+
 VIEW_COLUMNS = (
     "id",
     "einstein_radius_arcsec",
@@ -282,7 +287,7 @@ class LensCatalogue(Sequence[LensRow]):
             lines.append(f"  {len(self.failed)} failed; the first is {first.id}: {first.error}")
         if best := self.most_significant:
             lines.append(
-                f"  most significant perturber: {best.id}, p = {best.perturber_p_value:.2g}"
+                f"  most significant perturber: {best.id}, {p_words(best.perturber_p_value)}"
             )
         return "\n".join(lines)
 
@@ -291,6 +296,13 @@ class LensCatalogue(Sequence[LensRow]):
         return html_table(
             {name: columns[name] for name in VIEW_COLUMNS}, repr(self).splitlines()[0]
         )
+
+
+def p_words(p_value: float) -> str:
+    """A p-value for people, empty if there is none."""
+    if math.isnan(p_value):
+        return ""
+    return f"p < {LEAST_P:.0e}".replace("e-0", "e-") if p_value < LEAST_P else f"p = {p_value:.2g}"
 
 
 def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:

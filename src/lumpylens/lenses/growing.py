@@ -45,8 +45,8 @@ class GrowingCatalogue:
     def all_rows(self) -> list[LensRow]:
         """Those of this run in order, then those of other lenses."""
         older = {row.id: row for row in self.held}
-        found = [self.rows.get(k, older.get(name)) for k, name in enumerate(self.ids)]
-        ours = with_masses([row for row in found if row is not None], self.redshifts)
+        newest = (self.rows.get(k, older.get(name)) for k, name in enumerate(self.ids))
+        ours = with_masses([row for row in newest if row is not None], self.redshifts)
         return with_p_values([*ours, *self._others()])
 
     def _others(self) -> list[LensRow]:

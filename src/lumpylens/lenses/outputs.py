@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lumpylens.errors import DataError
 from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.files.writing import check_writable
@@ -50,14 +51,17 @@ class Outputs:
         Raises
         ------
         DataError
+            If it is a file, or cannot be written, or the page's folder holds other files.
         """
         from lumpylens.lenses.page import check_page_place
 
         if self.report is not None:
             check_page_place(self.report)
         for folder in (self.figures, self.products):
+            if folder is not None and folder.exists() and not folder.is_dir():
+                raise DataError(f"{folder} is a file; give a folder to write to")
             if folder is not None:
-                check_writable(folder / "any")
+                check_writable(folder / "lens.fits")
 
     def make_folders(self) -> None:
         """Make the folders."""

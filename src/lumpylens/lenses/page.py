@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from lumpylens.files.paths import short_path
 from lumpylens.files.writing import check_only, whole_file
-from lumpylens.lenses.catalogue import MEANINGS, TEXT_COLUMNS, LensCatalogue, LensRow
+from lumpylens.lenses.catalogue import (
+    LEAST_P,
+    MEANINGS,
+    TEXT_COLUMNS,
+    LensCatalogue,
+    LensRow,
+    p_words,
+)
 from lumpylens.lenses.inflation import SEEN_SNR
 from lumpylens.lenses.pictures import figure_paths, file_stem
 from lumpylens.lenses.verdict import CANDIDATE_P, Status, status_of, verdict_of
@@ -47,9 +54,9 @@ COLUMNS = (
 )
 """Columns of the page; the table beside it has all."""
 
-DIGITS, P_VALUE_DIGITS, DEGREE_DECIMALS = 6, 2, 7
+DIGITS, P_VALUE_DIGITS, DEGREE_DECIMALS = 6, 2, 6
 """Digits of the page's numbers: more would double its size, and are in the table. A p-value is
-known to about two, and seven decimals of a degree are less than a milliarcsecond."""
+known to about two, and six decimals of a degree are 4 milliarcseconds."""
 
 
 def check_page_place(folder: Path) -> None:
@@ -108,6 +115,7 @@ def write_page(rows: Sequence[LensRow], folder: Path, location: str) -> Path:
         candidate_p=CANDIDATE_P,
         seen_snr=SEEN_SNR,
         best=lenses.most_significant,
+        p_words=p_words,
         lumpylens=version("lumpylens"),
     )
     lenses.write(folder / TABLE)
@@ -135,8 +143,7 @@ def _listing(rows: Sequence[LensRow], folder: Path) -> Listing:
     data = {
         "nouns": words.nouns,
         "note_title": words.note_title,
-        "shown_key": "perturber_p_value",
-        "shown_value": "p = #",
+        "gists": [p_words(row.perturber_p_value) for row in rows],
         "kinds": [status_of(row).value for row in rows],
         "notes": (verdicts := [verdict_of(row) for row in rows]),
         "sentences": verdicts,
@@ -146,6 +153,8 @@ def _listing(rows: Sequence[LensRow], folder: Path) -> Listing:
                 "label": key.replace("_", " "),
                 "text": key in TEXT_COLUMNS,
                 "meaning": MEANINGS.get(key, ""),
+                "decimals": DEGREE_DECIMALS if key.endswith("_deg") else 0,
+                "least": LEAST_P if key == "perturber_p_value" else None,
             }
             for key in columns
         ],

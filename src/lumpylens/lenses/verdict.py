@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
-from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.catalogue import LensRow, p_words
 from lumpylens.lenses.inflation import p_value
 
 __all__ = ["CANDIDATE_P", "Status", "status_of", "verdict_of"]
@@ -55,7 +55,7 @@ def verdict_of(row: LensRow) -> str:
         case Status.CANDIDATE:
             said = _candidate(row)
         case Status.NO_PERTURBER:
-            said = f"p = {row.perturber_p_value:.2g}{_limit(row)}"
+            said = f"{p_words(row.perturber_p_value)}{_limit(row)}"
     return f"{status}: {said}"
 
 
@@ -71,8 +71,8 @@ def _doubtful_gain(row: LensRow) -> str:
 
 def _candidate(row: LensRow) -> str:
     words = (
-        f"p = {row.perturber_p_value:.2g}, {_mass(row)} at x = {row.perturber_x_arcsec:+.2f}, "
-        f"y = {row.perturber_y_arcsec:+.2f} arcsec from the lens"
+        f"{p_words(row.perturber_p_value)}, {_mass(row)} at ({row.perturber_x_arcsec:+.2f}, "
+        f"{row.perturber_y_arcsec:+.2f}) arcsec from the lens"
     )
     gain = row.perturber_log_evidence
     explained = 1 - row.perturber_log_evidence_multipoles / gain if gain > 0 else 0.0

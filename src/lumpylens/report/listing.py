@@ -128,8 +128,7 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
     data = {
         "nouns": words.nouns,
         "note_title": words.note_title,
-        "shown_key": "anomaly_score",
-        "shown_value": "#",
+        "gists": None,
         "kinds": table.components[CLASS].tolist() if ranking.labelled else None,
         "notes": [
             error or warning for error, warning in zip(table.error, table.warning, strict=True)

@@ -22,6 +22,11 @@ function number(value) {
   const size = Math.abs(value);
   return size < 1e-3 || size >= 1e6 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
 }
+function shownValue({key, decimals, least}, row) {
+  const value = rows[key][row];
+  if (least && value !== null && value < least) return `< ${least.toExponential()}`;
+  return decimals && value !== null ? value.toFixed(decimals) : number(value);
+}
 const note = (row) => data.notes[row];
 const kind = (row) => data.kinds ? data.kinds[row] : "";
 
@@ -138,10 +143,10 @@ function head() {
   by("rows").tHead.append(element("tr", {}, ...cells));
 }
 function line(row) {
-  const cells = data.columns.map(({key, text}) => key === "id"
+  const cells = data.columns.map((column) => column.key === "id"
     ? element("td", {className: "text"}, element("button", {type: "button", textContent: rows.id[row],
         title: rows.id[row], onclick: () => open(row)}))
-    : element("td", {className: text ? "text" : "", textContent: number(rows[key][row])}));
+    : element("td", {className: column.text ? "text" : "", textContent: shownValue(column, row)}));
   const marks = [selected[row] ? "selected" : "", row in data.explained ? "explained" : "", note(row)];
   cells.splice(NOTE, 0,
     element("td", {className: "note-cell", textContent: marks.filter(Boolean).join("; ")}));
@@ -171,8 +176,7 @@ function render() {
 // -- gallery --------------------------------------------------------------------------------
 
 function gist(row) {
-  const value = rows[data.shown_key][row];
-  return value === null ? "" : `${data.shown_value.replace("#", number(value))} `;
+  return `${data.gists ? data.gists[row] : number(rows.anomaly_score[row])} `;
 }
 function gallery() {
   const before = by("thumbs").children.length, end = Math.min(state.thumbs, data.thumbs.length);
@@ -183,7 +187,8 @@ function gallery() {
     const told = kind(row) ? element("span", {className: kind(row), textContent: `${kind(row)} `}) : null;
     const button = element("button", {type: "button", onclick: () => open(row)}, picture,
       element("span", {className: "text"},
-        element("strong", {textContent: `${row + 1}. `}), gist(row), told, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
+        element("strong", {textContent: `${row + 1}. `}), gist(row),
+        told, element("span", {className: "id", textContent: rows.id[row], title: rows.id[row]})));
     button.dataset.row = row;
     button.setAttribute("aria-label", `Open rank ${row + 1}, ${rows.id[row]}`);
     by("thumbs").append(element("li", {}, button));
@@ -227,7 +232,7 @@ function open(row) {
   by("opened-note").hidden = !note(row) || note(row) === data.sentences[row];
   by("opened-note").textContent = note(row);
   const plain = data.columns.filter(({key, text}) => !text && key !== "rank" && rows[key][row] !== null)
-    .map(({key, label}) => [label, number(rows[key][row]), ""]);
+    .map((column) => [column.label, shownValue(column, row), ""]);
   const scores = found ? found.scores : plain;
   by("opened-scores").replaceChildren(...scores.map(([name, value, p]) => element("div", {},
     element("dt", {textContent: name}),
