@@ -104,6 +104,9 @@ def test_fit_in_json(call, folder):
     ("arguments", "said"),
     [
         (("--workers", "0"), "at least one worker"),
+        (("--shard", "0"), "a shard has at least one lens, got 0"),
+        (("--cluster", "here"), "no cluster called 'here'"),
+        (("--cluster", "local:2", "--workers", "2"), "a cluster has workers of its own"),
         (("--redshifts", "nowhere.csv"), "no table at nowhere.csv"),
         (("--pixel-scale", "-1"), "positive number"),
         (("--out", "fits.txt"), "fits.txt has the suffix .txt"),
