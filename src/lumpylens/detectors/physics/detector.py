@@ -201,6 +201,17 @@ class PhysicsDetector(Detector):
         assert self.image_shape is not None
         return self.learned.examiner(self.quick.encoder, self.image_shape)
 
+    def _least_shape(self) -> tuple[int, int] | None:
+        """Smallest images in which the compared square lies whole: beyond it nothing counts."""
+        if self.learned is None or self.image_shape is None or self.learned.unit.compressed:
+            return None
+        region = self.learned.model.measurement
+        height, width = (
+            side - 2 * min(first, side - first - region.size)
+            for side, first in zip(self.image_shape, (region.row, region.column), strict=True)
+        )
+        return height, width
+
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         assert self.learned is not None
         if lack := self.learned.unit.missing(batch):
