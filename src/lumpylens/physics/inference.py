@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -306,8 +306,8 @@ class _Point:
 
     def gain(self) -> Float64[Tensor, " n"]:
         """What a step would gain if the information were the curvature, shape (n,)."""
-        undamped = torch.zeros(len(self.gradient), dtype=torch.float64)
-        step = _damped_step(self.information, self.gradient, undamped.to(self.gradient))
+        undamped = torch.zeros_like(self.gradient[:, 0])
+        step = _damped_step(self.information, self.gradient, undamped)
         return (self.gradient * step).sum(dim=1)
 
 
@@ -416,7 +416,7 @@ def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
         parts = [getattr(one, item.name) for one in (first, *others)]
         if isinstance(parts[0], Tensor):
             changed[item.name] = change(*parts)
-        elif parts[0] is not None:
+        elif is_dataclass(parts[0]):
             changed[item.name] = _each(change, *parts)
     return replace(first, **changed)
 
@@ -494,6 +494,11 @@ def _run(
             amplitudes=found.fitted.amplitudes,
         )  # fmt: skip
     return found
+
+
+def moved(part: Part, device: torch.device) -> Part:
+    """A dataclass of tensors on another device."""
+    return _each(lambda a: a.to(device), part)
 
 
 def join(parts: Sequence[Part]) -> Part:

@@ -42,6 +42,7 @@ from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
 from lumpylens.physics.population import central
 from lumpylens.physics.region import choose_region, scene_of
 from lumpylens.results.explanation import Explanation
+from lumpylens.training.device import torch_device
 from lumpylens.training.run import Run
 
 __all__ = ["PhysicsConfig", "PhysicsDetector"]
@@ -195,7 +196,7 @@ class PhysicsDetector(Detector):
 
     @property
     def examiner(self) -> Examiner:
-        """What fits and filters images."""
+        """What fits and filters images, on the processor."""
         assert self.learned is not None
         assert self.quick is not None
         assert self.image_shape is not None
@@ -219,7 +220,9 @@ class PhysicsDetector(Detector):
             return BatchScores(
                 nothing, dict.fromkeys(self.components, nothing), error=[lack] * len(batch)
             )
-        return self.scores_of(batch, self.examiner.examine(batch))
+        # On a graphics card only where that is asked for: its speed there was never measured.
+        device = torch_device("cpu" if self.device == "auto" else self.device)
+        return self.scores_of(batch, replace(self.examiner, device=device).examine(batch))
 
     def scores_of(self, batch: ImageBatch, exam: Examination) -> BatchScores:
         """Scores of examined images."""
