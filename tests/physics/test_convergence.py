@@ -14,7 +14,8 @@ from lumpylens.detectors.physics.detector import PhysicsDetector
 from lumpylens.detectors.physics.examination import take
 from lumpylens.errors import DataError
 from lumpylens.physics.batches import unsplit
-from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
+from lumpylens.physics.fit_data import Fit, Solution
+from lumpylens.physics.inference import CONVERGED, descend, fit, normal_matrix
 from lumpylens.physics.learning import broad_prior, stages_of
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import load_model

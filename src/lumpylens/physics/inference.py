@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lumpylens.physics.fit_data import Data, Fit, Prior, Solution
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, compare, deviance_of, expected_deviance
-from lumpylens.physics.psf import Response
+from lumpylens.physics.records import keep, put, select
 
 __all__ = [
-    "Data", "Fit", "Prior", "Stage", "fit", "join", "observe", "solve_amplitudes", "staged_fit",
-]  # fmt: skip
-
-Part = TypeVar("Part", bound=Any)
+    "MOST_STEPS",
+    "Stage",
+    "along",
+    "descend",
+    "evidence",
+    "fit",
+    "normal_matrix",
+    "solve_amplitudes",
+    "staged_fit",
+]
 
 POOR = 5.0
 """Times the expected deviance beyond which a fit is tried again. Good fits of the challenge's
@@ -43,125 +49,6 @@ LEAST_CURVATURE = 0.1
 
 LEAST_AMPLITUDE = 1e-6
 """Of lens light and source, whose amplitudes are not negative."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Observations of a batch.
-
-    Attributes
-    ----------
-    observed : Tensor, shape (n, a)
-        Compared coefficients.
-    weight : Tensor, shape (n, a)
-        Rough inverse variance of each, before anything is known of the image's light.
-    noise : Tensor, shape (n, H, W), or None
-    psf : Tensor, shape (n, p, p), or None
-    response : Response or None
-        Of the PSFs, in the model that the data are compared with, where it is known already.
-    """
-
-    observed: Float[Tensor, "n a"]
-    weight: Float[Tensor, "n a"]
-    noise: Float[Tensor, "n H W"] | None = None
-    psf: Float[Tensor, "n p p"] | None = None
-    response: Response | None = None
-
-    def __len__(self) -> int:
-        return len(self.observed)
-
-    @property
-    def blur(self) -> Response | Tensor | None:
-        """What is known of the PSFs."""
-        return self.psf if self.response is None else self.response
-
-    def select(self, index: Shaped[Tensor, " m"]) -> Data:
-        """Some of the images."""
-        return select(self, index)
-
-
-def observe(
-    model: SmoothModel,
-    pixels: Float[Tensor, "n H W"],
-    noise: Float[Tensor, "n H W"] | None = None,
-    psf: Float[Tensor, "n p p"] | None = None,
-) -> Data:
-    """Prepare images (n, H, W) for comparison with a model."""
-    measurement = model.measurement
-    full = measurement.observe(pixels)
-    if noise is not None:
-        weight = measurement.crop(noise).square().reciprocal()
-    else:
-        light = measurement.local_mean(full)
-        low = torch.quantile(light.flatten(1), 0.1, dim=1)[:, None, None].clamp_min(0)
-        variance = model.noise.variance(light - low, low)
-        if measurement.steps is not None:
-            variance = variance + measurement.steps.to(full).square() / 12
-        weight = variance.reciprocal()
-    return Data(measurement.select(full), measurement.select(weight), noise, psf)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Gaussian prior of the free parameters.
-
-    Attributes
-    ----------
-    mean : Tensor, shape (k,)
-    precision : Tensor, shape (k, k)
-    """
-
-    mean: Float[Tensor, " k"]
-    precision: Float[Tensor, "k k"]
-
-    def energy(self, values: Float[Tensor, "n k"]) -> Float64[Tensor, " n"]:
-        """Squared distance of each row of `values` from the mean, shape (n,)."""
-        off = (values - self.mean).double()
-        return (off[:, :, None] * self.precision.double() * off[:, None, :]).sum(dim=(1, 2))
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Fitted lenses.
-
-    Attributes
-    ----------
-    values : Tensor, shape (n, k)
-    amplitudes : Tensor, shape (n, 3)
-    deviance : Tensor of float64, shape (n,)
-        -2 ln likelihood.
-    energy : Tensor of float64, shape (n,)
-        Deviance plus prior; what was minimised.
-    converged : Tensor of bool, shape (n,)
-        Whether a further step would gain less than `CONVERGED`.
-    """
-
-    values: Float[Tensor, "n k"]
-    amplitudes: Float[Tensor, "n 3"]
-    deviance: Float64[Tensor, " n"]
-    energy: Float64[Tensor, " n"]
-    converged: Bool[Tensor, " n"]
-
-    def select(self, index: Shaped[Tensor, " m"]) -> Fit:
-        """Some of the images."""
-        return select(self, index)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Fitted lenses, and what the model says there.
-
-    Attributes
-    ----------
-    fitted : Fit
-    line : Linearisation
-    seen : Evidence
-        Of the data, at `line`.
-    """
-
-    fitted: Fit
-    line: Linearisation
-    seen: Evidence
 
 
 def solve_amplitudes(
@@ -395,32 +282,6 @@ def along(tangents: Tensor, vector: Tensor) -> Tensor:
     return (tangents * vector[:, None]).sum(dim=2)
 
 
-def select(part: Part, index: Tensor) -> Part:
-    """Some images of a dataclass of tensors, which may hold others of its kind."""
-    return _each(lambda a: a[index], part)
-
-
-def put(whole: Part, index: Tensor, part: Part) -> Part:
-    """The images of `part` in their places in `whole`."""
-    return _each(lambda a, b: a.index_copy(0, index, b), whole, part)
-
-
-def keep(won: Tensor, new: Part, old: Part) -> Part:
-    """Per image, what is in `new` where it won and in `old` where it did not."""
-    return _each(lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
-
-
-def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
-    changed = {}
-    for item in fields(first):
-        parts = [getattr(one, item.name) for one in (first, *others)]
-        if isinstance(parts[0], Tensor):
-            changed[item.name] = change(*parts)
-        elif parts[0] is not None:
-            changed[item.name] = _each(change, *parts)
-    return replace(first, **changed)
-
-
 def _damped_step(
     hessian: Float64[Tensor, "n q q"],
     gradient: Float64[Tensor, "n q"],
@@ -494,8 +355,3 @@ def _run(
             amplitudes=found.fitted.amplitudes,
         )  # fmt: skip
     return found
-
-
-def join(parts: Sequence[Part]) -> Part:
-    """One dataclass of tensors of all images, from those of some each."""
-    return _each(lambda *pieces: torch.cat(pieces), *parts)

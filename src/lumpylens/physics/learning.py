@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
-from lumpylens.physics.inference import Data, Fit, Prior, Stage, evidence, fit, join, staged_fit
+from lumpylens.physics.fit_data import Data, Fit, Prior
+from lumpylens.physics.inference import Stage, evidence, fit, staged_fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, SHAREABLE
 from lumpylens.physics.population import (
@@ -21,6 +22,7 @@ from lumpylens.physics.population import (
     shared_step,
     sharing_tests,
 )
+from lumpylens.physics.records import join
 from lumpylens.physics.region import scene_of
 
 __all__ = ["broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model"]

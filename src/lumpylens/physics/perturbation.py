@@ -18,7 +18,8 @@ from torch.nn.functional import interpolate
 
 from lumpylens.physics.batches import per_lens
 from lumpylens.physics.deflection import softened_point
-from lumpylens.physics.inference import Data, Fit, Solution, along
+from lumpylens.physics.fit_data import Data, Fit, Solution
+from lumpylens.physics.inference import along
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response

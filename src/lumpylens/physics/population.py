@@ -15,7 +15,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
-from lumpylens.physics.inference import Data, Fit, Prior, evidence, normal_matrix
+from lumpylens.physics.fit_data import Data, Fit, Prior
+from lumpylens.physics.inference import evidence, normal_matrix
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import deviance_of
 from lumpylens.physics.parameters import INDEX

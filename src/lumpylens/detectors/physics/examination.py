@@ -14,11 +14,13 @@ from torch import Tensor
 from lumpylens.data.images import ImageBatch
 from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
-from lumpylens.physics.inference import Data, Fit, Prior, Stage, join, observe, staged_fit
+from lumpylens.physics.fit_data import Data, Fit, Prior, observe
+from lumpylens.physics.inference import Stage, staged_fit
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
+from lumpylens.physics.records import join
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
 
