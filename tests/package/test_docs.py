@@ -44,6 +44,7 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
     package = tmp_path / "lumpylens"
     (package / "room").mkdir(parents=True)
     (package / "__init__.py").write_text("from lumpylens import one\n")
+    (package / "__main__.py").write_text("from lumpylens import one\n")
     (package / "one.py").write_text("import numpy\n")
     (package / "two.py").write_text("def later():\n    from lumpylens.one import x\n")
     (package / "room" / "__init__.py").write_text("from lumpylens.room.a import y\n")
