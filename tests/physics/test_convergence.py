@@ -54,7 +54,7 @@ def sigmas(detector: PhysicsDetector, solved: Solution) -> torch.Tensor:
     """Standard deviation of every parameter of every lens."""
     prior = broad_prior(detector.examiner.model)
     count = len(prior.mean)
-    hessian = normal_matrix(solved.line, solved.seen.information).double()
+    hessian = normal_matrix(solved.line, solved.evidence.information).double()
     hessian[:, :count, :count] += prior.precision
     return torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, :count].sqrt()
 
@@ -87,9 +87,9 @@ def test_the_gradient_is_zero_at_the_end(detector: PhysicsDetector, solved: Solu
     """Of the likelihood at the noise predicted there, for every parameter and amplitude."""
     prior = broad_prior(detector.examiner.model)
     count = len(prior.mean)
-    slope = torch.einsum("nka,na->nk", solved.line.tangents, solved.seen.score)
+    slope = torch.einsum("nka,na->nk", solved.line.tangents, solved.evidence.score)
     slope[:, :count] -= (solved.fitted.values - prior.mean) @ prior.precision
-    hessian = normal_matrix(solved.line, solved.seen.information)
+    hessian = normal_matrix(solved.line, solved.evidence.information)
     scale = hessian.diagonal(dim1=1, dim2=2).sqrt()
     assert float((slope / scale).abs().max()) < 0.02
 

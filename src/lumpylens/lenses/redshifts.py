@@ -37,13 +37,13 @@ def read_redshifts(path: Path) -> dict[str, Redshifts]:
         If it has other columns, a source in front of its lens, or two rows for one lens.
     """
     columns = read_columns(path, text=("id",))
-    wanted = ("id", "lens_redshift", "source_redshift")
-    if missing := [name for name in wanted if name not in columns]:
+    needed = ("id", "lens_redshift", "source_redshift")
+    if missing := [name for name in needed if name not in columns]:
         raise DataError(
-            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(wanted)}"
+            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(needed)}"
         )
     by_id: dict[str, Redshifts] = {}
-    for name, near, far in zip(*(columns[key] for key in wanted), strict=True):
+    for name, near, far in zip(*(columns[key] for key in needed), strict=True):
         if not isinstance(near, float) or not isinstance(far, float):
             raise DataError(f"{path}: the redshifts of {name} are not numbers")
         if math.isnan(near) or math.isnan(far):
@@ -80,7 +80,7 @@ def redshifts_by_lens(
         if name in matched:
             continue
         lenses = by_name.get(_bare(name), [])
-        rivals = [other for other in redshifts if _bare(other) == _bare(name)]
+        rivals = [candidate for candidate in redshifts if _bare(candidate) == _bare(name)]
         if len(lenses) == 1 and lenses[0] not in matched and len(rivals) == 1:
             matched[lenses[0]] = redshifts[name]
         else:

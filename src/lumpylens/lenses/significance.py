@@ -40,10 +40,10 @@ def measure_inflation(fitted: Refined, perturbation_map: PerturbationMap) -> Inf
     """Measure the inflation on the residuals of the same lens."""
     observation, lens = fitted.model.observation, fitted.lens
     light = observation.blur(lens.source_light[None])[0].abs() * observation.weight
-    off = ((light < OFF_ARC) & observation.usable).double()
-    residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off
+    off_arcs = ((light < OFF_ARC) & observation.usable).double()
+    residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off_arcs
     blurred = observation.blur(torch.stack([residual]))[0]
-    power = _blurred_power(observation.kernel, off)
+    power = _blurred_power(observation.kernel, off_arcs)
     usable = power > 0.5 * power.max()
     scatter = (blurred[usable].square() / power[usable]).mean().sqrt()
     visible = perturbation_map.snr[perturbation_map.visible]

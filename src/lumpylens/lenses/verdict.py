@@ -47,16 +47,16 @@ def verdict_of(row: LensRow) -> str:
     status = status_of(row)
     match status:
         case Status.FAILED:
-            said = row.error
+            finding = row.error
         case Status.DOUBTFUL:
-            said = f"{row.quality}{_doubtful_gain(row)}"
+            finding = f"{row.quality}{_doubtful_gain(row)}"
         case Status.UNTESTED:
-            said = "no perturber could be seen anywhere in this image"
+            finding = "no perturber could be seen anywhere in this image"
         case Status.CANDIDATE:
-            said = _candidate(row)
+            finding = _candidate(row)
         case Status.NO_PERTURBER:
-            said = f"{p_words(row.perturber_p_value)}{_limit(row)}"
-    return f"{status}: {said}"
+            finding = f"{p_words(row.perturber_p_value)}{_limit(row)}"
+    return f"{status}: {finding}"
 
 
 def _doubtful_gain(row: LensRow) -> str:

@@ -175,8 +175,8 @@ class NearPrior:
         at = [INDEX[name] for name in ESTIMATED if INDEX[name] not in self.free]
         full[:, at] += 0.03 * torch.randn(count, len(at), generator=generator)
         normal = torch.randn(count, len(self.free), generator=generator).double()
-        drawn = self.mean + normal @ torch.linalg.cholesky(widened).mT
-        full[:, list(self.free)] = drawn.to(full)
+        values = self.mean + normal @ torch.linalg.cholesky(widened).mT
+        full[:, list(self.free)] = values.to(full)
         return full
 
 

@@ -87,8 +87,10 @@ class Prior:
 
     def energy(self, values: Float[Tensor, "n k"]) -> Float64[Tensor, " n"]:
         """Squared distance of each row of `values` from the mean, shape (n,)."""
-        off = (values - self.mean).double()
-        return (off[:, :, None] * self.precision.double() * off[:, None, :]).sum(dim=(1, 2))
+        departure = (values - self.mean).double()
+        return (departure[:, :, None] * self.precision.double() * departure[:, None, :]).sum(
+            dim=(1, 2)
+        )
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,10 @@ class Solution:
     ----------
     fitted : Fit
     line : Linearisation
-    seen : Evidence
+    evidence : Evidence
         Of the data, at `line`.
     """
 
     fitted: Fit
     line: Linearisation
-    seen: Evidence
+    evidence: Evidence

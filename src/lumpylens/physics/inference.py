@@ -142,33 +142,37 @@ def descend(
     data = replace(data, response=model.given_response(data.psf))
     if amplitudes is None:
         amplitudes = solve_amplitudes(model, data, start)
-    now = _point(model, data, prior, start, amplitudes)
-    whole, going = now.solution, torch.arange(len(start), device=start.device)
+    current = _point(model, data, prior, start, amplitudes)
+    results, running = current.solution, torch.arange(len(start), device=start.device)
     damping = torch.full((len(start),), 1e-3, dtype=torch.float64, device=start.device)
     count = start.shape[1]
     for step in range(steps + 1):
-        converged = now.gain() < CONVERGED
+        converged = current.gain() < CONVERGED
         if step == steps or bool(converged.any()):
-            fitted = replace(now.solution.fitted, converged=converged)
-            whole = put(whole, going, replace(now.solution, fitted=fitted))
+            fitted = replace(current.solution.fitted, converged=converged)
+            results = put(results, running, replace(current.solution, fitted=fitted))
             left = torch.nonzero(~converged)[:, 0]
             if step == steps or len(left) == 0:
                 break
-            going, now, damping = going[left], select(now, left), damping[left]
+            running, current, damping = running[left], select(current, left), damping[left]
             data = data.select(left)
-        fitted = now.solution.fitted
-        move = _damped_step(now.curvature, now.gradient, damping)
-        amplitudes = fitted.amplitudes + move[:, count:].to(start)
+        fitted = current.solution.fitted
+        step_taken = _damped_step(current.curvature, current.gradient, damping)
+        amplitudes = fitted.amplitudes + step_taken[:, count:].to(start)
         amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
-        trial = _point(model, data, prior, fitted.values + move[:, :count].to(start), amplitudes)
-        energy = _energy_at(model, data, prior, trial.solution, now.solution.line.sigma)
-        won = energy < fitted.energy + SLACK
-        learned = _learned_curvature(now.curvature, move, now.gradient - trial.gradient)
-        now = keep(won, trial, now)
+        trial = _point(
+            model, data, prior, fitted.values + step_taken[:, :count].to(start), amplitudes
+        )
+        energy = _energy_at(model, data, prior, trial.solution, current.solution.line.sigma)
+        accepted = energy < fitted.energy + SLACK
+        learned = _learned_curvature(
+            current.curvature, step_taken, current.gradient - trial.gradient
+        )
+        current = keep(accepted, trial, current)
         if step >= LEARNS_AFTER:
-            now = replace(now, curvature=learned)
-        damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
-    return whole
+            current = replace(current, curvature=learned)
+        damping = torch.where(accepted, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
+    return results
 
 
 @dataclass(frozen=True)
@@ -206,11 +210,11 @@ def _point(
     amplitudes: Float[Tensor, "n 3"],
 ) -> _Point:
     line = model.linearise(values, amplitudes, data.blur, data.noise)
-    seen = evidence(model, data, line)
-    deviance = total_deviance(model, seen.deviance, line.sigma)
-    done = torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), done)
-    solution = Solution(fitted, line, seen)
+    comparison = evidence(model, data, line)
+    deviance = total_deviance(model, comparison.deviance, line.sigma)
+    undecided = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), undecided)
+    solution = Solution(fitted, line, comparison)
     gradient, information = _slopes(solution, prior)
     return _Point(solution, gradient, information, information)
 
@@ -256,21 +260,27 @@ def _energy_at(
     return total_deviance(model, deviance, sigma) + prior.energy(trial.fitted.values)
 
 
-def _slopes(now: Solution, prior: Prior) -> tuple[Tensor, Tensor]:
+def _slopes(solution: Solution, prior: Prior) -> tuple[Tensor, Tensor]:
     """Gradient (n, k + 3) and information (n, k + 3, k + 3) at a point, prior included."""
-    count = now.fitted.values.shape[1]
-    gradient = along(now.line.tangents, now.seen.score)
-    hessian = normal_matrix(now.line, torch.maximum(now.seen.information, now.seen.curvature))
-    gradient[:, :count] -= (prior.precision * (now.fitted.values - prior.mean)[:, None]).sum(dim=2)
+    count = solution.fitted.values.shape[1]
+    gradient = along(solution.line.tangents, solution.evidence.score)
+    hessian = normal_matrix(
+        solution.line, torch.maximum(solution.evidence.information, solution.evidence.curvature)
+    )
+    gradient[:, :count] -= (prior.precision * (solution.fitted.values - prior.mean)[:, None]).sum(
+        dim=2
+    )
     hessian[:, :count, :count] += prior.precision
     # An amplitude at its limit that wants to go beyond stays there.
-    held = (now.fitted.amplitudes[:, :2] <= LEAST_AMPLITUDE) & (gradient[:, count : count + 2] < 0)
+    bound = (solution.fitted.amplitudes[:, :2] <= LEAST_AMPLITUDE) & (
+        gradient[:, count : count + 2] < 0
+    )
     for column in range(2):
-        stays, at = held[:, column], count + column
-        gradient[stays, at] = 0
-        hessian[stays, at] = 0
-        hessian[stays, :, at] = 0
-        hessian[stays, at, at] = 1
+        stays, row = bound[:, column], count + column
+        gradient[stays, row] = 0
+        hessian[stays, row] = 0
+        hessian[stays, :, row] = 0
+        hessian[stays, row, row] = 1
     return gradient.double(), hessian.double()
 
 
@@ -332,26 +342,28 @@ def staged_fit(
         return first
     steps = stages[-1].model.measurement.active_steps
     expected, _ = expected_deviance(first.line.predicted, first.line.sigma, steps)
-    observed = first.seen.deviance.sum(dim=1)
+    observed = first.evidence.deviance.sum(dim=1)
     poor = torch.nonzero(observed > POOR * expected.sum(dim=1))[:, 0]
     if len(poor) == 0:
         return first
-    part = data.select(poor)
+    poor_data = data.select(poor)
     tolerant = [replace(stage, steps=MOST_STEPS) for stage in stages[:-1]]
-    near = _run(tolerant, part, retry.mean.expand(len(poor), -1), retry).fitted
-    second = descend(stages[-1].model, part, near.values, prior, amplitudes=near.amplitudes)
-    before = select(first, poor)
-    better = second.fitted.energy < before.fitted.energy - SLACK
-    return put(first, poor, keep(better, second, before))
+    tolerant_fit = _run(tolerant, poor_data, retry.mean.expand(len(poor), -1), retry).fitted
+    second = descend(
+        stages[-1].model, poor_data, tolerant_fit.values, prior, amplitudes=tolerant_fit.amplitudes
+    )
+    previous = select(first, poor)
+    better = second.fitted.energy < previous.fitted.energy - SLACK
+    return put(first, poor, keep(better, second, previous))
 
 
 def _run(
     stages: Sequence[Stage], data: Data, start: Float[Tensor, "n k"], prior: Prior
 ) -> Solution:
-    found = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
+    solution = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
     for stage in stages[1:]:
-        found = descend(
-            stage.model, data, found.fitted.values, prior, steps=stage.steps,
-            amplitudes=found.fitted.amplitudes,
+        solution = descend(
+            stage.model, data, solution.fitted.values, prior, steps=stage.steps,
+            amplitudes=solution.fitted.amplitudes,
         )  # fmt: skip
-    return found
+    return solution

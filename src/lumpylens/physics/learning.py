@@ -104,20 +104,20 @@ def fit_all(
 
     def fit_chunk(part: Tensor) -> Fit:
         begin = model.reduce(start[part])
-        done = staged_fit(stages, data.select(part), begin, prior, retry).fitted
+        fitted = staged_fit(stages, data.select(part), begin, prior, retry).fitted
         if step is not None:
             step(len(part))
-        return done
+        return fitted
 
     return join(map_chunks(fit_chunk, len(data)))
 
 
-def refit(model: SmoothModel, data: Data, before: Fit) -> Fit:
+def refit(model: SmoothModel, data: Data, earlier: Fit) -> Fit:
     """Continue earlier fits with a changed model."""
     prior = broad_prior(model)
 
     def fit_chunk(part: Tensor) -> Fit:
-        values, amplitudes = before.values[part], before.amplitudes[part]
+        values, amplitudes = earlier.values[part], earlier.amplitudes[part]
         return fit(model, data.select(part), values, prior, amplitudes=amplitudes)
 
     return join(map_chunks(fit_chunk, len(data)))
@@ -164,12 +164,12 @@ def learn_instrument(
         shared = [n for n in SHAREABLE if n not in fixed and not n.startswith("mass")]
         change = 0.0
         for _ in range(2):
-            good, kept = well_fitted(data, fitted)
-            model, change = shared_step(model, good, kept, broad_prior(model), shared)
+            good_data, good_fits = well_fitted(data, fitted)
+            model, change = shared_step(model, good_data, good_fits, broad_prior(model), shared)
             fitted = refit(model, data, fitted)
         if data.noise is None:
-            good, kept = well_fitted(data, fitted)
-            model = replace(model, noise=learn_noise(model, good, kept))
+            good_data, good_fits = well_fitted(data, fitted)
+            model = replace(model, noise=learn_noise(model, good_data, good_fits))
             fitted = refit(model, data, fitted)
         rounds.append(_record(turn, model, fitted, change))
         blur = math.exp(rounds[-1]["log_psf_sigma_px"])
@@ -203,9 +203,9 @@ def _free_what_varies(
     model: SmoothModel, data: Data, fitted: Fit, estimates: Tensor, shared: Sequence[str]
 ) -> tuple[SmoothModel, Fit]:
     """Make the numbers free that differ between normal images, by a score test."""
-    good, kept = well_fitted(data, fitted)
+    good_data, good_fits = well_fitted(data, fitted)
     candidates = [*shared, "mass_eta_1", "mass_eta_2"]
-    tests = sharing_tests(model, good, kept, broad_prior(model), candidates)
+    tests = sharing_tests(model, good_data, good_fits, broad_prior(model), candidates)
     varying = [n for n, t in tests.items() if t.spread > VARIES and t.significance > 5]
     if "mass_eta_1" in varying or "mass_eta_2" in varying:
         varying = [*(n for n in varying if not n.startswith("mass")), "mass_eta_1", "mass_eta_2"]
@@ -229,14 +229,14 @@ def informative(model: SmoothModel, data: Data, fitted: Fit) -> SmoothModel:
     """Restrict the comparison to coefficients that hold information in normal images."""
     if model.measurement.steps is None:
         return model
-    whole = replace(model, measurement=replace(model.measurement, active=None))
+    complete = replace(model, measurement=replace(model.measurement, active=None))
     x, y = (model.free.index(name) for name in ("source_x", "source_y"))
 
     def information_of(part: Tensor) -> Tensor:
         piece = data.select(part)
-        line = whole.linearise(fitted.values[part], fitted.amplitudes[part], piece.psf)
+        line = complete.linearise(fitted.values[part], fitted.amplitudes[part], piece.psf)
         moved = line.tangents[:, [x, y]].square().sum(dim=1)
-        return (evidence(whole, piece, line).information * moved).sum(dim=0)
+        return (evidence(complete, piece, line).information * moved).sum(dim=0)
 
     total = torch.stack(map_chunks(information_of, len(data))).sum(dim=0)
     ordered, order = total.sort(descending=True)

@@ -123,11 +123,11 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
         positive_amplitudes, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=50 * len(positive))
         amplitudes[count:] = torch.from_numpy(positive_amplitudes)
         active = np.flatnonzero(positive_amplitudes > 0)
-    rest = target[:count] - scaled[:count, count:] @ amplitudes[count:]
-    amplitudes[:count] = torch.cholesky_solve(rest[:, None], free_factor)[:, 0]
+    remainder = target[:count] - scaled[:count, count:] @ amplitudes[count:]
+    amplitudes[:count] = torch.cholesky_solve(remainder[:, None], free_factor)[:, 0]
     amplitudes = amplitudes * scale
-    kept = torch.cat([torch.arange(count), count + torch.from_numpy(active)])
-    unscaled = information[kept][:, kept]
+    solved_rows = torch.cat([torch.arange(count), count + torch.from_numpy(active)])
+    unscaled = information[solved_rows][:, solved_rows]
     unscaled.diagonal().mul_(1 + 1e-9)
     residual = data - amplitudes @ columns
     penalised = precision > 0
@@ -139,7 +139,7 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
         chi2=float(residual.square().sum()),
         penalty=float((precision * amplitudes[:count].square()).sum()),
         log_determinant=float(logs - precision[penalised].log().sum()),
-        basis=columns[kept],
+        basis=columns[solved_rows],
         factor=torch.linalg.cholesky(unscaled),
         precision=precision,
     )

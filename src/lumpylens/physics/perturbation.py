@@ -226,8 +226,8 @@ def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tenso
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         columns += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
     basis = model.basis.to(full)
-    both = Response(basis[None, None], basis[None, None])
-    return model.measurement.select(both(torch.cat(columns, dim=1)))
+    response = Response(basis[None, None], basis[None, None])
+    return model.measurement.select(response(torch.cat(columns, dim=1)))
 
 
 def twice_as_wide(psf: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ class Filter:
         self.model, self.data, self.solved, self.binning = model, data, solved, binning
         misfits = misfit_columns(model, solved.fitted, data.psf)
         self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
-        self.weight, self.score = solved.seen.information[:, None], solved.seen.score
+        self.weight, self.score = solved.evidence.information[:, None], solved.evidence.score
         self.weighted = self.tangents * self.weight
         self.tangent_information = torch.matmul(self.weighted, self.tangents.mT).double()
         self.gradient = along(self.tangents, self.score).double()[..., None]
@@ -317,8 +317,8 @@ class Filter:
 
     def covariance(self, first: Signals, second: Signals) -> Tensor:
         """D' P D between the positions of two sets, float64, shape (n, m, k)."""
-        before = torch.matmul(first.responses * self.weight, second.responses.mT).double()
-        return before - first.cross.mT @ second.absorbed
+        unprojected = torch.matmul(first.responses * self.weight, second.responses.mT).double()
+        return unprojected - first.cross.mT @ second.absorbed
 
     def variance(self, signals: Signals) -> Tensor:
         """D' P D of every position with itself, float64, shape (n, m)."""

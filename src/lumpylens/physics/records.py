@@ -19,9 +19,9 @@ def select(part: Part, index: Tensor) -> Part:
     return _each(lambda a: a[index], part)
 
 
-def put(whole: Part, index: Tensor, part: Part) -> Part:
-    """The images of `part` in their places in `whole`."""
-    return _each(lambda a, b: a.index_copy(0, index, b), whole, part)
+def put(target: Part, index: Tensor, part: Part) -> Part:
+    """The images of `part` in their places in `target`."""
+    return _each(lambda a, b: a.index_copy(0, index, b), target, part)
 
 
 def keep(won: Tensor, new: Part, old: Part) -> Part:
@@ -32,7 +32,7 @@ def keep(won: Tensor, new: Part, old: Part) -> Part:
 def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
     changed = {}
     for item in fields(first):
-        parts = [getattr(one, item.name) for one in (first, *others)]
+        parts = [getattr(record, item.name) for record in (first, *others)]
         if isinstance(parts[0], Tensor):
             changed[item.name] = change(*parts)
         elif parts[0] is not None:

@@ -55,5 +55,5 @@ def whitened_residual(model: SmoothModel, evidence: Evidence) -> Tensor:
 
     excess = spot.T @ laid_out(evidence.score) @ spot
     variance = spot.T.square() @ laid_out(evidence.information) @ spot.square()
-    known = variance > KNOWN * variance.amax(dim=(1, 2), keepdim=True)
-    return (excess * variance.clamp_min(1e-30).rsqrt()).masked_fill(~known, math.nan)
+    informative = variance > KNOWN * variance.amax(dim=(1, 2), keepdim=True)
+    return (excess * variance.clamp_min(1e-30).rsqrt()).masked_fill(~informative, math.nan)
