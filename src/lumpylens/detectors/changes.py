@@ -88,8 +88,8 @@ def binned(unit: Images, change: Callable[[Images], Images] | None = None) -> ND
 
     def parts() -> Iterator[NDArray[np.float32]]:
         for part in unit.split(BATCH):
-            seen = part if change is None else change(part)
-            bins = adaptive_avg_pool2d(seen[:, None], SIDE).flatten(1)
+            view = part if change is None else change(part)
+            bins = adaptive_avg_pool2d(view[:, None], SIDE).flatten(1)
             yield torch.asinh(bins / FAINT).div(float(np.arcsinh(1 / FAINT))).numpy()
 
     with torch.no_grad():

@@ -79,27 +79,29 @@ class Layout:
 
         from lumpylens.detectors.changes import CHANGES, bent, binned
 
-        chosen = np.unique(np.linspace(0, len(unit) - 1, min(len(unit), MOST_IMAGES)).astype(int))
-        pixels = torch.from_numpy(unit[chosen])
+        positions = np.unique(
+            np.linspace(0, len(unit) - 1, min(len(unit), MOST_IMAGES)).astype(int)
+        )
+        pixels = torch.from_numpy(unit[positions])
         normal = binned(pixels)
         heavier = [binned(pixels, partial(bent, outward=by)) for by in BENDS]
         changed = [binned(pixels, change) for change in CHANGES.values()]
         square = unit.shape[1] == unit.shape[2]
         values, of_bent = [], []
         for half in (0, 1):
-            learned, other = slice(half, None, 2), slice(1 - half, None, 2)
+            learned, held_out_half = slice(half, None, 2), slice(1 - half, None, 2)
             part = cls._of(
                 normal[learned], [b[learned] for b in heavier], [c[learned] for c in changed]
             )
-            values.append(part.measures(normal[other], square))
-            of_bent += [part.measures(bins[other], square) for bins in heavier]
+            values.append(part.measures(normal[held_out_half], square))
+            of_bent += [part.measures(bins[held_out_half], square) for bins in heavier]
         held_out = np.concatenate(values)
         top = np.concatenate([held_out, *of_bent]).max(axis=0)
         limits = top + MARGIN * (top - np.median(held_out, axis=0))
         limits[1] = np.quantile(np.concatenate([held_out, *of_bent])[:, 1], TURN_QUANTILE)
         limits[2:] = limits[2:].clip(min=NEAR)
-        whole = cls._of(normal, heavier, changed)
-        return cls(whole.mean, whole.axes, whole.directions, whole.offsets, limits)
+        layout = cls._of(normal, heavier, changed)
+        return cls(layout.mean, layout.axes, layout.directions, layout.offsets, limits)
 
     @classmethod
     def _of(
@@ -112,15 +114,15 @@ class Layout:
         mean = normal.mean(axis=0)
         count = min(AXES, len(normal) // IMAGES_PER_AXIS)
         axes = np.linalg.svd(normal - mean, full_matrices=False)[2][:count]
-        usual = np.concatenate([normal, *heavier])
-        within, middle = np.cov(usual, rowvar=False), usual.mean(axis=0, dtype=np.float64)
+        unchanged = np.concatenate([normal, *heavier])
+        within, middle = np.cov(unchanged, rowvar=False), unchanged.mean(axis=0, dtype=np.float64)
         directions, offsets = [], []
         for bins in changed:
             covariance = within + np.cov(bins, rowvar=False)
             covariance += RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-            away = bins.mean(axis=0, dtype=np.float64) - middle
-            direction = np.linalg.solve(covariance, away)
-            direction /= max(direction @ away, 1e-12)
+            shift = bins.mean(axis=0, dtype=np.float64) - middle
+            direction = np.linalg.solve(covariance, shift)
+            direction /= max(direction @ shift, 1e-12)
             directions.append(direction.astype(np.float32))
             offsets.append(-direction @ middle)
         return cls(mean, axes, np.stack(directions), np.array(offsets), np.empty(0))
@@ -142,9 +144,9 @@ class Layout:
 
     def distance(self, bins: NDArray[np.float32]) -> NDArray[np.float64]:
         """Distance of bins, shape (n, SIDE * SIDE), from what the axes span, shape (n,)."""
-        off = (bins - self.mean).astype(np.float64)
-        left = off - off @ self.axes.T @ self.axes
-        distance: NDArray[np.float64] = np.sqrt(np.square(left).sum(axis=1)) + 1e-6
+        departure = (bins - self.mean).astype(np.float64)
+        remainder = departure - departure @ self.axes.T @ self.axes
+        distance: NDArray[np.float64] = np.sqrt(np.square(remainder).sum(axis=1)) + 1e-6
         return distance
 
     def oddities(self, unit: NDArray[np.float32]) -> list[str]:
@@ -153,21 +155,23 @@ class Layout:
 
         from lumpylens.detectors.changes import CHANGES, binned
 
-        found = self.measures(binned(torch.from_numpy(unit)), unit.shape[1] == unit.shape[2])
-        said = []
-        for row in found:
+        measures = self.measures(binned(torch.from_numpy(unit)), unit.shape[1] == unit.shape[2])
+        reasons = []
+        for row in measures:
             over = row > self.limits
             like = over[2:] & (np.abs(row[2:] - 1) < NEAR)
             if over[1]:
-                said.append("it looks turned by 90 degrees")
+                reasons.append("it looks turned by 90 degrees")
             elif like.any():
                 names = [name for name, is_like in zip(CHANGES, like, strict=True) if is_like]
-                said.append(f"it looks {' or '.join(names)}")
+                reasons.append(f"it looks {' or '.join(names)}")
             elif over.any():
-                said.append("its light lies where neither theirs does nor substructure brings it")
+                reasons.append(
+                    "its light lies where neither theirs does nor substructure brings it"
+                )
             else:
-                said.append("")
-        return said
+                reasons.append("")
+        return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it, as named arrays."""

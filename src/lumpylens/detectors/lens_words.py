@@ -62,8 +62,8 @@ def surprises_of(
     surprises = []
     for name, value, typical, sigma in table:
         wording = WORDS[name]
-        shown = wording.shown(value), wording.shown(typical)
-        surprises.append(Surprise(wording.words, *shown, wording.unit, sigma))
+        numbers = wording.shown(value), wording.shown(typical)
+        surprises.append(Surprise(wording.words, *numbers, wording.unit, sigma))
     return tuple(sorted(surprises, key=lambda surprise: -abs(surprise.sigma)))
 
 

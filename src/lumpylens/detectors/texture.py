@@ -62,16 +62,16 @@ class Texture:
         values = measured(unit)
         beyond = np.maximum(self.low - values, values - self.high)
         beyond -= MARGIN * (self.high - self.low) + 0.05
-        said = []
+        reasons = []
         for row, over in zip(values, beyond, strict=True):
             k = int(np.argmax(over))
             low, high = np.exp(self.low[k]), np.exp(self.high[k])
-            said.append(
+            reasons.append(
                 f"{NAMES[k]} is {np.exp(row[k]):.2g}, theirs {low:.2g} to {high:.2g}"
                 if over[k] > 0
                 else ""
             )
-        return said
+        return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it, as named arrays."""

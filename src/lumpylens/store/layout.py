@@ -58,4 +58,4 @@ def check_place(folder: str | Path) -> None:
         If `folder` is a file or holds files that are not a model's.
     """
     files = {WEIGHTS, CONFIG, CARD}
-    check_only(Path(folder), made_by_us=CONFIG, files=files, what="a model")
+    check_only(Path(folder), made_by_us=CONFIG, files=files, product="a model")

@@ -300,20 +300,20 @@ def _ctrl_c_is_noticed(record: EpochRecord) -> Iterator[None]:
 
     Lightning leaves Ctrl-C ignored once there was one; the handler from before comes back.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    handler_before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler_before):
         yield
         return
 
     def noticed(number: int, frame: FrameType | None) -> None:
         record.asked_to_stop = True
-        before(number, frame)
+        handler_before(number, frame)
 
     signal.signal(signal.SIGINT, noticed)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler_before)
 
 
 @contextmanager

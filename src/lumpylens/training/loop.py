@@ -140,11 +140,11 @@ def _resume(record: Any, checkpoint: Path) -> None:
             f"the checkpoint {checkpoint} cannot be read; delete it or start without resuming"
         ) from problem
     for key, value in record.identity.items():
-        before = state["identity"].get(key)
-        if before != value:
-            shown = "other images" if key == "images" else f"{key}={before!r}, not {value!r}"
+        earlier = state["identity"].get(key)
+        if earlier != value:
+            difference = "other images" if key == "images" else f"{key}={earlier!r}, not {value!r}"
             raise ModelError(
-                f"the checkpoint in {checkpoint.parent} was made with {shown}; "
+                f"the checkpoint in {checkpoint.parent} was made with {difference}; "
                 "resume with the same, or start afresh in another folder"
             )
     record.load_state_dict(state)

@@ -68,11 +68,11 @@ class EncoderDetector(Detector):
         self.learn(images.stack(shape=self.image_shape).pixels)
 
     @classmethod
-    def beside(cls, detector: Detector) -> Self:
+    def for_images_of(cls, detector: Detector) -> Self:
         """One for the images that another detector is for."""
-        made = cls()
-        made.image_shape, made.domain = detector.image_shape, detector.domain
-        return made
+        encoder = cls()
+        encoder.image_shape, encoder.domain = detector.image_shape, detector.domain
+        return encoder
 
     def learn(self, pixels: NDArray[np.float32]) -> None:
         """Learn what the encoder reads off normal images, shape (n, H, W)."""
@@ -88,10 +88,10 @@ class EncoderDetector(Detector):
         return estimated.double()
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
-        off = self.read(batch.pixels) - self.mean
-        distance = squared_distance(off, self.covariance).numpy()
-        others = squared_distance(off, self.covariance, without=MASS).numpy()
-        return BatchScores(distance, {"parameters": distance, "free_mass": others})
+        departure = self.read(batch.pixels) - self.mean
+        distance = squared_distance(departure, self.covariance).numpy()
+        without_mass = squared_distance(departure, self.covariance, without=MASS).numpy()
+        return BatchScores(distance, {"parameters": distance, "free_mass": without_mass})
 
     def _explain_one(self, alone: ImageBatch) -> Explanation:
         estimates = self.read(alone.pixels)[0]
@@ -158,9 +158,9 @@ def obtain_encoder(
     """
     shipped = ENCODERS / "{}x{}.safetensors".format(*image_shape)
     if config.encoder == "shipped" and not shipped.exists():
-        known = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
+        sizes = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
         raise ModelError(
-            f"no encoder ships for images of {shipped.stem} pixels (there are: {known}); "
+            f"no encoder ships for images of {shipped.stem} pixels (there are: {sizes}); "
             "use encoder=train"
         )
     if config.encoder != "train" and shipped.exists():

@@ -64,11 +64,11 @@ def examples(
     inputs, targets = [], []
     with counted("rendering lenses to learn from", count, show=show) as step:
         for start in range(0, count, CHUNK):
-            drawn = prior.draw(min(CHUNK, count - start), generator)
-            seen, true = render_examples(drawn, eyepiece, generator)
-            inputs.append(seen)
+            parameters = prior.draw(min(CHUNK, count - start), generator)
+            images, true = render_examples(parameters, eyepiece, generator)
+            inputs.append(images)
             targets.append(true)
-            for _ in drawn:
+            for _ in parameters:
                 step()
     return torch.cat(inputs), torch.cat(targets)
 

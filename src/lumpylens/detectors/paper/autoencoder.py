@@ -61,12 +61,12 @@ class Encoder(nn.Module):
         super().__init__()
         shapes, kernels = layer_shapes(image_shape)
         layers: list[nn.Module] = []
-        before = 1
+        channels_before = 1
         for channels, kernel, stride, padding in zip(
             CHANNELS, kernels, STRIDES, PADDINGS, strict=True
         ):
-            layers += [nn.Conv2d(before, channels, kernel, stride, padding), nn.ReLU()]
-            before = channels
+            layers += [nn.Conv2d(channels_before, channels, kernel, stride, padding), nn.ReLU()]
+            channels_before = channels
         self.layers = nn.Sequential(*(layers if last_relu else layers[:-1]))
         _channels_last(self.layers)
         self.features = CHANNELS[-1] * shapes[-1][0] * shapes[-1][1]

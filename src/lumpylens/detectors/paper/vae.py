@@ -42,8 +42,8 @@ class VAENetwork(ReconstructionNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstruct from the mean of the latents: no draw, so that scores are deterministic."""
-        made: Tensor = self.decoder(self.mean(self.encoder(images)))
-        return made
+        reconstruction: Tensor = self.decoder(self.mean(self.encoder(images)))
+        return reconstruction
 
     def losses(self, batch: Tensor) -> Iterator[Tensor]:
         """Negative evidence bound per pixel (Kingma & Welling 2014, eq. 3 and appendix B).

@@ -103,7 +103,7 @@ class PhysicsDetector(Detector):
             noise_given=normal.noise is not None,
             psf_given=normal.psf is not None,
         )
-        quick = EncoderDetector.beside(self)
+        quick = EncoderDetector.for_images_of(self)
         quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
         self.history = of_encoder(rounds)
         stages.done("encoder: " + ("trained on renders" if rounds else "the one that ships"))
@@ -138,8 +138,8 @@ class PhysicsDetector(Detector):
     ) -> SmoothModel:
         """Learn what all images share, and their noise, from some of them."""
         assert self.image_shape is not None
-        chosen = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
-        sample = take(normal, np.unique(chosen.round().astype(int)))
+        positions = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
+        sample = take(normal, np.unique(positions.round().astype(int)))
         pixels = unit.grey(sample.pixels)
         first = self._first_model(pixels, table, sample)
         estimates = read(encoder, self.image_shape, pixels, first.shared)
@@ -169,11 +169,11 @@ class PhysicsDetector(Detector):
             torch.cat([eyepiece(part) for part in grey.split(256)]),
             model.expand(fitted)[:, [INDEX[name] for name in ESTIMATED]],
         )
-        good = central(fitted)
+        inliers = central(fitted)
         encoder, rounds = specialise_encoder(
             examiner.encoder, shape,
             NearPrior(near.mean, near.covariance, model.free_index, model.shared),
-            (normals[0][good], normals[1][good]),
+            (normals[0][inliers], normals[1][inliers]),
             renders=self.config.renders // 2, epochs=self.config.near_epochs,
             seed=self.config.seed, run=run,
         )  # fmt: skip
@@ -204,9 +204,9 @@ class PhysicsDetector(Detector):
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         assert self.learned is not None
         if lack := self.learned.unit.missing(batch):
-            nothing = np.full(len(batch), np.nan)
+            no_scores = np.full(len(batch), np.nan)
             return BatchScores(
-                nothing, dict.fromkeys(self.components, nothing), error=[lack] * len(batch)
+                no_scores, dict.fromkeys(self.components, no_scores), error=[lack] * len(batch)
             )
         return self.scores_of(batch, self.examiner.examine(batch))
 
@@ -248,7 +248,7 @@ class PhysicsDetector(Detector):
         coarser = "not compressed like the training images: its coefficients have larger steps"
         measurement = self.learned.model.measurement
         doubts = []
-        for ratio, missed, single, converged in zip(
+        for ratio, off_lattice_by, single, converged in zip(
             (grey.amax(dim=(1, 2)) / GREY).tolist(),
             measurement.off_lattice(grey).tolist(),
             measurement.single_steps(grey).tolist(),
@@ -257,8 +257,8 @@ class PhysicsDetector(Detector):
         ):
             if not 1 / OTHER_UNIT < ratio < OTHER_UNIT:
                 doubts.append(unit.format(ratio))
-            elif missed > OFF_LATTICE:
-                doubts.append(steps.format(missed))
+            elif off_lattice_by > OFF_LATTICE:
+                doubts.append(steps.format(off_lattice_by))
             elif single < LEAST_SINGLE:
                 doubts.append(coarser)
             else:
@@ -285,7 +285,7 @@ class PhysicsDetector(Detector):
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         assert self.image_shape is not None
         self.learned = Learned.from_arrays(arrays, self.image_shape)
-        self.quick = EncoderDetector.beside(self)
+        self.quick = EncoderDetector.for_images_of(self)
         self.quick._restore(arrays)
 
     def card_notes(self) -> list[str]:

@@ -55,11 +55,11 @@ class Unit:
         """What the images of a batch would need to be fitted, in words; empty if nothing."""
         lacks = [
             name
-            for name, wanted, given in (
+            for name, needed, in_batch in (
                 ("noise map", self.noise_given, batch.noise),
                 ("PSF", self.psf_given, batch.psf),
             )
-            if wanted and given is None
+            if needed and in_batch is None
         ]
         return f"no {' and no '.join(lacks)}, which the training images had" if lacks else ""
 
@@ -94,12 +94,12 @@ def read(encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor)
     shared : Tensor, shape (COUNT,)
         What is taken for the numbers that the encoder does not read.
     """
-    seen = Eyepiece.for_shape(shape)(grey)
+    views = Eyepiece.for_shape(shape)(grey)
     full = shared.repeat(len(grey), 1)
     # One at a time: convolutions of one image and of many round differently, and a start that
     # differs in its last digit may end in another valley.
-    means = torch.cat([encoder(one)[0] for one in seen.split(1)])
-    full[:, [INDEX[name] for name in ESTIMATED]] = means
+    estimates = torch.cat([encoder(view)[0] for view in views.split(1)])
+    full[:, [INDEX[name] for name in ESTIMATED]] = estimates
     return full
 
 
@@ -177,8 +177,8 @@ class Examiner:
         """Fit and filter every image; `on_image` is called once for each."""
 
         def chunk(part: Tensor) -> Examination:
-            seen = self.look(take(batch, part.numpy()))
-            judged = self.judge(seen, seen.signals(self.positions))
+            filtered = self.look(take(batch, part.numpy()))
+            judged = self.judge(filtered, filtered.signals(self.positions))
             if on_image is not None:
                 for _ in part:
                     on_image()
@@ -186,12 +186,14 @@ class Examiner:
 
         return join(map_chunks(chunk, len(batch)))
 
-    def judge(self, seen: Filter, signals: Signals) -> Examination:
+    def judge(self, filtered: Filter, signals: Signals) -> Examination:
         """What fitted images say, with the signals of perturbers at `positions`."""
-        field, fitted = seen.field(signals), seen.solved.fitted
-        observed, expected = lit_deviance(self.model, seen.solved.line, seen.solved.seen)
+        field, fitted = filtered.field(signals), filtered.solved.fitted
+        observed, expected = lit_deviance(
+            self.model, filtered.solved.line, filtered.solved.evidence
+        )
         picture = self.model.picture(
-            Scene(*self.shape), fitted.values, fitted.amplitudes, seen.data.psf
+            Scene(*self.shape), fitted.values, fitted.amplitudes, filtered.data.psf
         )
         return Examination(fitted, field.spectrum(), field.information, observed, expected, picture)
 

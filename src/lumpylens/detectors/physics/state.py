@@ -60,8 +60,8 @@ class Learned:
         law = ResidualLaw.learn(exam.observed.numpy(), exam.expected.numpy())
         error = learn_error([exam.spectrum])
         count = len(exam.observed)
-        untold = cls(examiner.unit, examiner.model, population, law, error, {}, count)
-        tails = {name: Tail.learn(score) for name, score in untold.raw_scores(exam).items()}
+        without_tails = cls(examiner.unit, examiner.model, population, law, error, {}, count)
+        tails = {name: Tail.learn(score) for name, score in without_tails.raw_scores(exam).items()}
         return cls(examiner.unit, examiner.model, population, law, error, tails, count)
 
     def examiner(self, encoder: Encoder, shape: tuple[int, int]) -> Examiner:
@@ -131,7 +131,7 @@ class Learned:
         return cls(
             unit=Unit(
                 float(arrays["brightness"]), measurement.steps is not None,
-                *(bool(given) for given in arrays["given"]),
+                *(bool(flag) for flag in arrays["given"]),
             ),
             model=model,
             population=GaussianPopulation(

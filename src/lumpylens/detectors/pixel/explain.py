@@ -55,8 +55,8 @@ def radial_slope(
     image = torch.from_numpy(unit)[None].to(device).requires_grad_()
     with torch.enable_grad():
         features = network.look(image)[0].double().cpu()
-        off = features - torch.tensor(centre)
-        score = (off @ torch.tensor(precision) * off).sum()
+        departure = features - torch.tensor(centre)
+        score = (departure @ torch.tensor(precision) * departure).sum()
         (gradient,) = torch.autograd.grad(score, image)
     height, width = unit.shape
     y, x = np.ogrid[:height, :width]
