@@ -102,10 +102,10 @@ def _files(path: Path) -> Iterator[tuple[str, str]]:
     if not path.is_dir():
         yield "", str(path)
         return
-    for here, folders, names in os.walk(path):
+    for parent, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
-            place = os.path.join(here, name)
+            file = os.path.join(parent, name)
             # A link to nowhere is a row with a reason when the shard is read.
-            if os.path.exists(place):
-                yield os.path.relpath(place, path), place
+            if os.path.exists(file):
+                yield os.path.relpath(file, path), file

@@ -95,18 +95,18 @@ def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connec
     # It would lift the block below.
     resource_tracker.ensure_running()
     # A terminal sends Ctrl-C to children too; these are born deaf to it, and ended from here.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         try:
             for _ in range(count):
-                pipe, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, function), daemon=True)
+                pipe, worker_end = context.Pipe()
+                process = context.Process(target=_work, args=(worker_end, function), daemon=True)
                 process.start()
                 processes.append(process)
                 pipes.append(pipe)
-                theirs.close()
+                worker_end.close()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask_before)
         yield pipes
     finally:
         for pipe, process in zip(pipes, processes, strict=True):
@@ -145,10 +145,10 @@ def one_thread() -> Iterator[None]:
     import torch
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)

@@ -47,12 +47,12 @@ def has_bars() -> bool:
 
 
 @contextmanager
-def counted(what: str, total: int, *, show: bool = True) -> Iterator[Callable[[], None]]:
+def counted(task_name: str, total: int, *, show: bool = True) -> Iterator[Callable[[], None]]:
     """Show on standard error how far work has come; each call of what this gives is one step.
 
     Parameters
     ----------
-    what : str
+    task_name : str
         The work, such as ``scoring``.
     total : int
         Number of steps.
@@ -63,7 +63,7 @@ def counted(what: str, total: int, *, show: bool = True) -> Iterator[Callable[[]
         yield lambda: None
         return
     if not has_bars():
-        lines = _Lines(what, total)
+        lines = _Lines(task_name, total)
         yield lines.step
         lines.end()
         return
@@ -78,15 +78,15 @@ def counted(what: str, total: int, *, show: bool = True) -> Iterator[Callable[[]
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(task_name, total=total)
         yield lambda: bar.advance(task)
 
 
 class _Lines:
     """How far work has come, in lines; steps may come from several threads."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.count = what, total, 0
+    def __init__(self, task_name: str, total: int) -> None:
+        self.task_name, self.total, self.count = task_name, total, 0
         self.started = self.spoken = time.monotonic()
         self.lock = Lock()
 
@@ -98,11 +98,11 @@ class _Lines:
                 return
             self.spoken = now
             left = (now - self.started) / self.count * (self.total - self.count)
-            note(f"{self.what}: {self.count} of {self.total}, about {duration(left)} to go")
+            note(f"{self.task_name}: {self.count} of {self.total}, about {duration(left)} to go")
 
     def end(self) -> None:
         taken = duration(time.monotonic() - self.started)
-        note(f"{self.what}: {self.count} of {self.total} in {taken}")
+        note(f"{self.task_name}: {self.count} of {self.total} in {taken}")
 
 
 class Stages:

@@ -81,9 +81,9 @@ class Comparison:
         from lumpylens.report.comparison_page import comparison_page
 
         place, name = Path(folder), self.numbers["name"]
-        other = self.compensated
+        compensated = self.compensated
         page = comparison_page(
-            self.numbers, None if other is None else f"{other.numbers['name']}.html"
+            self.numbers, None if compensated is None else f"{compensated.numbers['name']}.html"
         )
         write_json(self.numbers, place / f"{name}.json")
         with whole_file(place / f"{name}.html") as path:

@@ -65,13 +65,13 @@ def write_report(evaluation: EvaluationData, folder: str | Path) -> Path:
     """
     place = Path(folder)
     (place / IMAGES).mkdir(exist_ok=True)
-    drawn = draw_figures(evaluation, place / IMAGES)
+    figures = draw_figures(evaluation, place / IMAGES)
     groups, span = draw_examples(evaluation, place / IMAGES)
     ranking = evaluation.ranking
     return render(
         place,
         m=evaluation.metrics,
-        figures=drawn,
+        figures=figures,
         groups=groups,
         residual_span=span,
         rows=table_rows(evaluation.metrics),
@@ -254,10 +254,10 @@ def draw_figures(evaluation: EvaluationData, folder: Path) -> dict[str, str]:
     return captions
 
 
-def histogram_caption(what: str, values: Mapping[str, Any]) -> str:
+def histogram_caption(quantity: str, values: Mapping[str, Any]) -> str:
     """Write the alternative text of a histogram."""
     medians = ", ".join(f"median {np.median(v):.3g} for {name}" for name, v in values.items())
-    return f"Histograms of the {what} by class: {medians} images."
+    return f"Histograms of the {quantity} by class: {medians} images."
 
 
 def draw_examples(

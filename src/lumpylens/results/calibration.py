@@ -270,9 +270,9 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 
     values = np.asarray(p_values, dtype=np.float64)
     q = np.full(values.shape, np.nan)
-    known = ~np.isnan(values)
-    if known.any():
-        q[known] = false_discovery_control(values[known])
+    defined = ~np.isnan(values)
+    if defined.any():
+        q[defined] = false_discovery_control(values[defined])
     return q
 
 

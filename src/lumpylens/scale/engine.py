@@ -50,8 +50,8 @@ def check_cluster(cluster: str | None) -> None:
     """
     if cluster is None:
         return
-    known = LOCAL if cluster.startswith("local:") else ADDRESS
-    if cluster != "local" and not known.fullmatch(cluster):
+    pattern = LOCAL if cluster.startswith("local:") else ADDRESS
+    if cluster != "local" and not pattern.fullmatch(cluster):
         raise DataError(
             f"no cluster called {cluster!r}: give local, local:N, the scheduler's address such as "
             "tcp://host:8786, or its scheduler file"
@@ -86,7 +86,7 @@ def perform_all(
         If the scheduler cannot be reached, or stops. Finished tasks have their receipts.
     """
     done, failures = 0, {}
-    outcomes = _here(tasks) if cluster is None else _on_cluster(tasks, cluster)
+    outcomes = _in_this_process(tasks) if cluster is None else _on_cluster(tasks, cluster)
     for position, outcome in outcomes:
         if isinstance(outcome, bool):
             done += outcome
@@ -96,7 +96,7 @@ def perform_all(
     return done, failures
 
 
-def _here(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
+def _in_this_process(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
     for position, task in enumerate(tasks):
         try:
             yield position, task.run()

@@ -213,17 +213,17 @@ def _check_enough(images: LensImages, parts: Split) -> None:
 
 def _prospect(n_calibration: int) -> str:
     """What p-values so many calibration images will give, and what they will not."""
-    said = [
+    sentences = [
         f"{n_calibration} images are kept for calibration: no p-value will be below "
         f"1/{n_calibration + 1} = {1 / (n_calibration + 1):.2g}"
     ]
-    for what, rate in WANTED.items():
+    for purpose, rate in WANTED.items():
         needed = calibration_images_for(rate)
         if n_calibration < needed:
-            said.append(
-                f"{what} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
+            sentences.append(
+                f"{purpose} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
             )
-    return "; ".join(said)
+    return "; ".join(sentences)
 
 
 def _calibration(scores: Scores) -> Calibration:

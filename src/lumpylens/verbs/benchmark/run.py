@@ -179,15 +179,15 @@ def learn_from_labels(job: Job, *parts: Split) -> tuple[dict[str, Any], list[flo
     training = [part.train + part.validation for part in parts]
     curve: list[tuple[int, float]] = []
     for share in LEARNING_CURVE:
-        found = supervised_reference(
+        reference = supervised_reference(
             *(images[: round(len(images) * share)] for images in training),
             *(part.test for part in parts),
             seed=job.seed,
             run=Run(device=job.device, progress=job.progress),
         )
-        metrics = separation(found.normal, found.anomalous)
-        curve.append((found.training_normal + found.training_anomalous, metrics["auc"]))
-    return {**metrics, "learning_curve": curve}, curve_of(found.normal, found.anomalous)
+        metrics = separation(reference.normal, reference.anomalous)
+        curve.append((reference.training_normal + reference.training_anomalous, metrics["auc"]))
+    return {**metrics, "learning_curve": curve}, curve_of(reference.normal, reference.anomalous)
 
 
 def evaluated_curve(evaluation: EvaluationData) -> list[float]:
@@ -230,10 +230,10 @@ def main() -> None:
     job = Job(**json.load(sys.stdin))
     sys.path[:] = job.path or sys.path
     try:
-        found = run(job)
+        result = run(job)
     except LumpylensError as problem:
-        found = {"detector": job.detector, "seed": job.seed, "failed": str(problem)}
-    Path(job.result).write_text(json.dumps(found), encoding="utf-8")
+        result = {"detector": job.detector, "seed": job.seed, "failed": str(problem)}
+    Path(job.result).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -57,9 +57,9 @@ class Classifier(TrainableNetwork):
     def __init__(self, image_shape: tuple[int, int]) -> None:
         super().__init__()
         stages: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)]
-        for before, channels in ((1, 16), (16, 32), (32, 64)):
+        for channels_before, channels in ((1, 16), (16, 32), (32, 64)):
             stages += [
-                nn.Conv2d(before, channels, 3, padding=1),
+                nn.Conv2d(channels_before, channels, 3, padding=1),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(),
                 nn.MaxPool2d(2, ceil_mode=True),
