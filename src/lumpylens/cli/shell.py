@@ -62,8 +62,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no wa
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"lumpylens {version('lumpylens')}")
         raise typer.Exit
 

@@ -56,11 +56,11 @@ def in_processes(
 def _results(
     pipes: Sequence[connection.Connection], tasks: Sequence[Task]
 ) -> Iterator[tuple[int, Any]]:
-    left = iter(enumerate(tasks))
+    tasks_left = iter(enumerate(tasks))
     positions: dict[connection.Connection, int] = {}
 
     def give_out(pipe: connection.Connection) -> None:
-        for position, task in left:
+        for position, task in tasks_left:
             positions[pipe] = position
             # That of a worker which is gone shows when its result is read.
             with suppress(ConnectionError):

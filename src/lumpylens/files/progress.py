@@ -97,8 +97,9 @@ class _Lines:
             if now - self.spoken < EVERY_SECONDS or self.count >= self.total:
                 return
             self.spoken = now
-            left = (now - self.started) / self.count * (self.total - self.count)
-            note(f"{self.task_name}: {self.count} of {self.total}, about {duration(left)} to go")
+            seconds_left = (now - self.started) / self.count * (self.total - self.count)
+            time_left = duration(seconds_left)
+            note(f"{self.task_name}: {self.count} of {self.total}, about {time_left} to go")
 
     def end(self) -> None:
         taken = duration(time.monotonic() - self.started)

@@ -62,8 +62,8 @@ def cutout_of(item: LensImage) -> Cutout:
     cutout = Cutout(item.id, image, noise, psf, scale, tuple(notes), sky)
     usable = cutout.usable
     rows, columns = np.indices(image.shape)
-    near = np.hypot(rows - middle[0], columns - middle[1]) * scale <= LEAST_REACH
-    if usable[near].sum() < LEAST_USABLE * near.sum():
+    inner = np.hypot(rows - middle[0], columns - middle[1]) * scale <= LEAST_REACH
+    if usable[inner].sum() < LEAST_USABLE * inner.sum():
         raise DataError(
             f"more than half of the pixels within {LEAST_REACH:g} arcsec of the middle cannot be "
             "used: NaN or infinite, masked, or not positive in the noise map"

@@ -93,5 +93,5 @@ class GrowingCatalogue:
 
 def some_ids(names: Sequence[str]) -> str:
     """How many, and which for example."""
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {'id' if len(names) == 1 else 'ids'} ({shown})"
+    first_ids = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {'id' if len(names) == 1 else 'ids'} ({first_ids})"

@@ -40,8 +40,8 @@ def excess(row: LensRow) -> float:
     NaN where no perturber could be detected.
     """
     median = row.noise_maximum - row.noise_maximum_scale * math.log(math.log(2))
-    usual = row.residual_scatter * median
-    return row.perturber_significance / usual if usual > 0 else math.nan
+    expected = row.residual_scatter * median
+    return row.perturber_significance / expected if expected > 0 else math.nan
 
 
 def model_error(rows: Sequence[LensRow]) -> float:

@@ -31,7 +31,7 @@ class Injected:
         From the sensitivity map, without inflation.
     snr : float
         Largest signal-to-noise ratio of the new map.
-    found : FittedPerturber
+    fitted : FittedPerturber
     """
 
     x: float
@@ -39,12 +39,12 @@ class Injected:
     einstein_radius: float
     predicted_snr: float
     snr: float
-    found: FittedPerturber
+    fitted: FittedPerturber
 
     @property
     def distance(self) -> float:
         """Distance between the injected perturber and the one that was found, arcsec."""
-        return math.hypot(self.found.x - self.x, self.found.y - self.y)
+        return math.hypot(self.fitted.x - self.x, self.fitted.y - self.y)
 
 
 def inject(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) -> Cutout:

@@ -82,12 +82,12 @@ def background_scatter(cutout: Cutout, sigma: NDArray[np.float64]) -> float:
     height, width = cutout.image.shape
     rows, columns = np.indices((height, width))
     middle = (height - 1) / 2, (width - 1) / 2
-    far = np.hypot(rows - middle[0], columns - middle[1]) > FAR * min(height, width) / 2
+    sky = np.hypot(rows - middle[0], columns - middle[1]) > FAR * min(height, width) / 2
     differences = []
     for turned in (False, True):
         image, noise, usable, in_sky = (
             array.T if turned else array
-            for array in (cutout.image.astype(float), sigma, cutout.usable, far)
+            for array in (cutout.image.astype(float), sigma, cutout.usable, sky)
         )
         if len(image) <= 2 * GAP_PX:
             return math.nan

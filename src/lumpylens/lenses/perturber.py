@@ -163,14 +163,16 @@ def filter_lens(
 
     tangents = model.tangents(lens, fitted.names)
     precision, pull = belief.precision_and_pull(lens.values, fitted.names)
-    left = linear.without(tangents)
-    smooth_information = left @ tangents.mT + torch.diag(precision)
+    free_tangents = linear.without(tangents)
+    smooth_information = free_tangents @ tangents.mT + torch.diag(precision)
     scale = smooth_information.diagonal().clamp_min(1e-20).rsqrt()
     unit = smooth_information * scale * scale[:, None]
     unit.diagonal().add_(1e-9)
     factor = torch.linalg.cholesky(unit)
     # Rows that are orthonormal under P, so that one product with a response projects them out.
-    rows = torch.linalg.solve_triangular(factor, left * scale[:, None], upper=False).float()
+    rows = torch.linalg.solve_triangular(
+        factor, free_tangents * scale[:, None], upper=False
+    ).float()
     absorbed_residual = torch.linalg.solve_triangular(
         factor, ((tangents @ linear.residual + pull) * scale)[:, None], upper=False
     )[:, 0]

@@ -48,9 +48,9 @@ def remarks(analysis: LensAnalysis) -> list[Note]:
         notes.append(Note(Remark.FAINT_SOURCE, (signal,)))
     radius = math.exp(lens["log_einstein_radius"])
     close = [
-        other
-        for other, excess in analysis.smooth.rivals
-        if excess < CLOSE_RIVAL and abs(other / radius - 1) > UNSURE
+        rival
+        for rival, excess in analysis.smooth.rivals
+        if excess < CLOSE_RIVAL and abs(rival / radius - 1) > UNSURE
     ]
     if close:
         notes.append(Note(Remark.RIVAL_RADIUS, (close[0],)))

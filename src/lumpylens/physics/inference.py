@@ -151,11 +151,15 @@ def descend(
         if step == steps or bool(converged.any()):
             fitted = replace(current.solution.fitted, converged=converged)
             results = put(results, running, replace(current.solution, fitted=fitted))
-            left = torch.nonzero(~converged)[:, 0]
-            if step == steps or len(left) == 0:
+            unfinished = torch.nonzero(~converged)[:, 0]
+            if step == steps or len(unfinished) == 0:
                 break
-            running, current, damping = running[left], select(current, left), damping[left]
-            data = data.select(left)
+            running, current, damping = (
+                running[unfinished],
+                select(current, unfinished),
+                damping[unfinished],
+            )
+            data = data.select(unfinished)
         fitted = current.solution.fitted
         step_taken = _damped_step(current.curvature, current.gradient, damping)
         amplitudes = fitted.amplitudes + step_taken[:, count:].to(start)

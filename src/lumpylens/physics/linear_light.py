@@ -116,10 +116,10 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
         mixed = torch.linalg.solve_triangular(free_factor, scaled[:count, count:], upper=False)
         reduced = torch.linalg.solve_triangular(free_factor, target[:count, None], upper=False)
         schur = scaled[count:, count:] - mixed.mT @ mixed
-        left = target[count:] - (mixed.mT @ reduced)[:, 0]
+        reduced_target = target[count:] - (mixed.mT @ reduced)[:, 0]
         schur.diagonal().add_(1e-9)
         root = torch.linalg.cholesky(schur)
-        aim = torch.linalg.solve_triangular(root, left[:, None], upper=False)[:, 0]
+        aim = torch.linalg.solve_triangular(root, reduced_target[:, None], upper=False)[:, 0]
         positive_amplitudes, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=50 * len(positive))
         amplitudes[count:] = torch.from_numpy(positive_amplitudes)
         active = np.flatnonzero(positive_amplitudes > 0)

@@ -16,30 +16,32 @@ Part = TypeVar("Part", bound=Any)
 
 def select(part: Part, index: Tensor) -> Part:
     """Some images of a dataclass of tensors, which may hold others of its kind."""
-    return _each(lambda a: a[index], part)
+    return _map_tensors(lambda a: a[index], part)
 
 
 def put(target: Part, index: Tensor, part: Part) -> Part:
     """The images of `part` in their places in `target`."""
-    return _each(lambda a, b: a.index_copy(0, index, b), target, part)
+    return _map_tensors(lambda a, b: a.index_copy(0, index, b), target, part)
 
 
 def keep(won: Tensor, new: Part, old: Part) -> Part:
     """Per image, what is in `new` where it won and in `old` where it did not."""
-    return _each(lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
+    return _map_tensors(
+        lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old
+    )
 
 
-def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
+def _map_tensors(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
     changed = {}
     for item in fields(first):
         parts = [getattr(record, item.name) for record in (first, *others)]
         if isinstance(parts[0], Tensor):
             changed[item.name] = change(*parts)
         elif parts[0] is not None:
-            changed[item.name] = _each(change, *parts)
+            changed[item.name] = _map_tensors(change, *parts)
     return replace(first, **changed)
 
 
 def join(parts: Sequence[Part]) -> Part:
     """One dataclass of tensors of all images, from those of some each."""
-    return _each(lambda *pieces: torch.cat(pieces), *parts)
+    return _map_tensors(lambda *pieces: torch.cat(pieces), *parts)

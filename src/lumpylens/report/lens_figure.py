@@ -107,14 +107,14 @@ def draw_lens_figure(theme: Theme, pictures: LensPictures) -> Figure:
         (panels[0, 0], pictures.data, "data"),
         (panels[0, 1], pictures.model, "smooth model"),
     ):
-        shown = _stretched(image, low, high)
-        _panel(figure, axes, theme, shown, pictures.extent, title, None, stretch)
+        stretched = _stretched(image, low, high)
+        _panel(figure, axes, theme, stretched, pictures.extent, title, None, stretch)
     noise: dict[str, Any] = {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"}
     extent, label = pictures.extent, "in units of the noise"
     _panel(figure, panels[0, 2], theme, pictures.residual, extent, "residual", label, noise)
     bright = float(np.nanmax(np.abs(pictures.source))) or 1.0
-    shown = _stretched(pictures.source, 0.0, bright)
-    _panel(figure, panels[1, 0], theme, shown, pictures.source_extent, "source", None, stretch)
+    stretched = _stretched(pictures.source, 0.0, bright)
+    _panel(figure, panels[1, 0], theme, stretched, pictures.source_extent, "source", None, stretch)
     span = max(float(np.nanmax(np.abs(pictures.snr), initial=0.0)), 5.0)
     diverging = {"vmin": -span, "vmax": span, "cmap": "RdBu_r"}
     extent, label = pictures.map_extent, "signal-to-noise ratio of a mass"
@@ -194,8 +194,8 @@ def _stretched(image: Array, low: float, high: float) -> Array:
     """Map brightness to [0, 1], linear where it is faint: arcs are fainter than lens galaxies."""
     softening = 0.1
     unit = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
-    shown: Array = np.arcsinh(unit / softening) / np.arcsinh(1 / softening)
-    return shown
+    stretched: Array = np.arcsinh(unit / softening) / np.arcsinh(1 / softening)
+    return stretched
 
 
 def _panel(

@@ -267,8 +267,8 @@ def draw_examples(
 
     The range is that of the residuals, None where no example has a reconstruction.
     """
-    shown = evaluation.examples
-    rebuilt = [e for group in shown.values() for e in group if e.reconstruction is not None]
+    examples = evaluation.examples
+    rebuilt = [e for group in examples.values() for e in group if e.reconstruction is not None]
     span = residual_range(rebuilt)
     point = strictest_point(evaluation.metrics)
     counts = {} if point is None else mistakes(*point)
@@ -276,7 +276,7 @@ def draw_examples(
     groups = []
     for key, (heading, text) in GROUPS.items():
         members = []
-        for example in shown.get(key, ()):
+        for example in examples.get(key, ()):
             if id(example) not in written:
                 stem = f"example-{len(written) + 1:02d}"
                 written[id(example)] = write_example(example, span, folder, stem)

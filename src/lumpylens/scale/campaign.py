@@ -189,14 +189,14 @@ def score_shards(
     ]
     note(calibration.selection_limit(fdr), show=progress)
     with counted("scoring shards", len(tasks), show=progress) as on_done:
-        done, failures = perform_all(tasks, cluster, on_done)
+        n_done, failures = perform_all(tasks, cluster, on_done)
     finished = [task for position, task in enumerate(tasks) if position not in failures]
     failed = {tasks[position].shard: reason for position, reason in sorted(failures.items())}
     selection = select_images(finished, calibration, fdr=fdr, top=top, out=folder)
     campaign = Campaign(
         folder=str(out),
         shards=len(tasks),
-        shards_before=len(finished) - done,
+        shards_before=len(finished) - n_done,
         images=selection.images,
         scored=selection.images - selection.failed,
         failed=selection.failed,
@@ -288,7 +288,7 @@ def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> N
 def first_of(sentences: Iterable[str]) -> list[str]:
     """Keep the first `MOST_LISTED` sentences, and say how many more there are."""
     every = list(sentences)
-    more = (
+    last_line = (
         [f"and {len(every) - MOST_LISTED} more, see {SUMMARY}"] if len(every) > MOST_LISTED else []
     )
-    return [*every[:MOST_LISTED], *more]
+    return [*every[:MOST_LISTED], *last_line]

@@ -75,7 +75,7 @@ def perform_all(
 
     Returns
     -------
-    done : int
+    n_done : int
         Number of tasks that were done by this call and not before.
     failures : dict of int to str
         Reason by position of the task.
@@ -85,15 +85,15 @@ def perform_all(
     DataError
         If the scheduler cannot be reached, or stops. Finished tasks have their receipts.
     """
-    done, failures = 0, {}
+    n_done, failures = 0, {}
     outcomes = _in_this_process(tasks) if cluster is None else _on_cluster(tasks, cluster)
     for position, outcome in outcomes:
         if isinstance(outcome, bool):
-            done += outcome
+            n_done += outcome
         else:
             failures[position] = outcome
         on_done()
-    return done, failures
+    return n_done, failures
 
 
 def _in_this_process(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
@@ -121,12 +121,12 @@ def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tupl
             DataWarning(f"the scheduler of {cluster} has no workers yet; waiting for them"),
             stacklevel=2,
         )
-    left = iter(enumerate(tasks))
+    tasks_left = iter(enumerate(tasks))
     positions: dict[str, int] = {}
 
     def submit(most: int) -> list[Any]:
         futures = []
-        for position, task in itertools.islice(left, most):
+        for position, task in itertools.islice(tasks_left, most):
             future = client.submit(_run, task, pure=False)
             positions[future.key] = position
             futures.append(future)

@@ -278,8 +278,8 @@ def _counted(errors: Sequence[str]) -> dict[str, int]:
     """Count the failures by reason, the most frequent first."""
     counts = Counter(text for text in errors if text)
     listed = dict(counts.most_common(REASONS))
-    if left := counts.total() - sum(listed.values()):
-        listed[OTHER_REASONS] = left
+    if uncounted := counts.total() - sum(listed.values()):
+        listed[OTHER_REASONS] = uncounted
     return listed
 
 

@@ -270,11 +270,11 @@ def simulate_shards(
         for first in range(0, n, shard)
     ]
     with counted("simulating shards", len(tasks), show=progress) as on_done:
-        done, failures = perform_all(tasks, cluster, on_done)
+        n_done, failures = perform_all(tasks, cluster, on_done)
     campaign = SimulationCampaign(
         folder=str(out),
         shards=len(tasks),
-        shards_before=len(tasks) - len(failures) - done,
+        shards_before=len(tasks) - len(failures) - n_done,
         images=sum(task.count for k, task in enumerate(tasks) if k not in failures),
         failed_shards={tasks[k].name: reason for k, reason in sorted(failures.items())},
         seconds=round(time.perf_counter() - started, 3),

@@ -205,8 +205,8 @@ class EpochRecord(pl.Callback):
         if self.finished or now - self.spoken >= EVERY_SECONDS:
             self.spoken = now
             per_epoch = sum(row["seconds"] for row in self.history) / len(self.history)
-            left = duration(per_epoch * (self.max_epochs - len(self.history)))
-            note(text if self.finished else f"{text}, at most {left} to go")
+            time_left = duration(per_epoch * (self.max_epochs - len(self.history)))
+            note(text if self.finished else f"{text}, at most {time_left} to go")
 
     def _save(self, trainer: pl.Trainer, folder: Path) -> None:
         """Replace the last checkpoint and the metrics, each in one step."""
@@ -233,8 +233,8 @@ class EpochRecord(pl.Callback):
             TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
             console=Console(stderr=True),
         )  # fmt: skip
-        done = len(self.history) * batches
-        self.bar.add_task("training", total=self.max_epochs * batches, completed=done)
+        batches_done = len(self.history) * batches
+        self.bar.add_task("training", total=self.max_epochs * batches, completed=batches_done)
         self.bar.start()
 
 

@@ -95,8 +95,8 @@ def export(
         module, example = _scorer(trained)
         description = json.dumps(_description(trained))
         content = (_pt2 if kind == "pt2" else _onnx)(module, example, description)
-    with whole_file(place) as beside:
-        beside.write_bytes(content)
+    with whole_file(place) as part_file:
+        part_file.write_bytes(content)
     return place
 
 

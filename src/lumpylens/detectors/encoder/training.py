@@ -167,9 +167,9 @@ def specialise_encoder(
     train = (torch.cat([rendered[k], *[normals[k]] * REPEATED]) for k in range(2))
     near = copy.deepcopy(encoder).requires_grad_(True)
     # A folder of its own: checkpoints of the two stages must not be taken for each other.
-    apart = run if run.folder is None else replace(run, folder=run.folder / "near")
+    own_run = run if run.folder is None else replace(run, folder=run.folder / "near")
     history = train_network(
-        Reading(near, NEAR_RATE), tuple(train), check, run=apart, max_epochs=epochs,
+        Reading(near, NEAR_RATE), tuple(train), check, run=own_run, max_epochs=epochs,
         batch_size=BATCH, patience=epochs, seed=seed, augment=half_turned,
         settings={"encoder": "near"},
     )  # fmt: skip

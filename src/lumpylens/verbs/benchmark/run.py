@@ -120,11 +120,11 @@ def run(job: Job) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in folder.iterdir())
         model = load_model(folder)
     evaluation = evaluate(model, normal=normal, anomalous=anomalous, **options)
-    further: dict[str, Any] = {}
+    compensated_part: dict[str, Any] = {}
     if job.also is not None:
         second = evaluate(model, normal=normal, anomalous=LensImages.open(job.also), **options)
-        further = {"also": dict(second.metrics), "also_roc": evaluated_curve(second)}
-    return further | {
+        compensated_part = {"also": dict(second.metrics), "also_roc": evaluated_curve(second)}
+    return compensated_part | {
         "detector": job.detector,
         "seed": job.seed,
         "metrics": dict(evaluation.metrics),
@@ -146,12 +146,12 @@ def run_reference(job: Job) -> dict[str, Any]:
     normal, anomalous = (split(images) for images in by_class(job.data, job.band))
     metrics, roc = learn_from_labels(job, normal, anomalous)
     seconds = time.process_time() - start
-    further: dict[str, Any] = {}
+    compensated_part: dict[str, Any] = {}
     if job.also is not None:
         # Trained on images of its own kind: the best that labels can do there.
         second, second_roc = learn_from_labels(job, normal, split(LensImages.open(job.also)))
-        further = {"also": second, "also_roc": second_roc}
-    return further | {
+        compensated_part = {"also": second, "also_roc": second_roc}
+    return compensated_part | {
         "detector": REFERENCE,
         "seed": job.seed,
         "metrics": metrics,
