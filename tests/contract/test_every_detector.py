@@ -295,6 +295,19 @@ def test_reconstructions_have_the_scale_of_the_image(case, fitted):
     assert np.abs(made - pixels).mean() < 0.1 * np.ptp(pixels, axis=(1, 2)).mean()
 
 
+def test_larger_cutouts_are_scored_by_their_middle(case, fitted):
+    pixels = case.images(3, 6).stack().pixels
+    wide = np.pad(pixels, ((0, 0), (4, 4), (6, 6)), mode="edge")
+    scores = fitted.score(wide)
+    if fitted.domain.jpeg_table is not None:
+        assert all("expected" in error for error in scores.error)
+        return
+    np.testing.assert_array_equal(scores.anomaly_score, fitted.score(pixels).anomaly_score)
+    height, width = pixels.shape[1:]
+    assert scores.remark.startswith(f"3 of 3 images have other sizes than {height}x{width} pixels")
+    assert not fitted.score(pixels).remark
+
+
 def test_every_score_can_be_explained(case, fitted):
     pixels = case.images(2, 5, planted=True).stack().pixels.copy()
     expected = fitted.score(pixels)

@@ -183,3 +183,14 @@ def test_what_was_learned_survives_as_arrays(domain, smooth):
     broken = domain.arrays() | {"layout.limits": np.zeros(3)}
     with pytest.raises(ValueError, match="limits has shape"):
         domain.with_arrays(broken)
+
+
+def test_another_pixel_scale_is_told_and_kept():
+    euclid = simulate("euclid", 12, seed=3).stack()
+    learned = Domain.learn(euclid)
+    domain = Domain(learned.low, learned.high).with_arrays(learned.arrays())
+    assert domain.warnings(euclid) == [""] * 12
+    assert domain.warnings(replace(euclid, pixel_scale_arcsec=0.1005)) == [""] * 12
+    assert domain.warnings(replace(euclid, pixel_scale_arcsec=None)) == [""] * 12
+    (text, *_) = domain.warnings(replace(euclid, pixel_scale_arcsec=0.05))
+    assert text == 'not like the training images: its pixels are 0.05" wide, theirs 0.1"'

@@ -312,3 +312,31 @@ def test_a_detector_warns_of_a_filled_edge_unless_it_learned_from_some(tmp_path)
     assert list(scores.trusted) == [True, False]
     edges = np.stack([edge_filled(image, 10, value=1.0) for image in sky[1:]])
     assert MeanDetector().fit(edges).score(filled[None]).warning == [""]
+
+
+def test_a_framed_image_is_the_middle_or_has_a_border_of_sky():
+    image = np.arange(7 * 10, dtype=np.float32).reshape(7, 10)
+    item = LensImage.checked("a", image, noise=image + 1, psf=np.ones((3, 3)))
+    smaller = item.framed((3, 4))
+    np.testing.assert_array_equal(smaller.image, image[2:5, 3:7])
+    np.testing.assert_array_equal(smaller.noise, image[2:5, 3:7] + 1)
+    assert smaller.full_shape == (7, 10)
+    larger = item.framed((10, 12))
+    np.testing.assert_array_equal(larger.image[2:9, 1:11], image)
+    edge = np.concatenate([image[[0, -1]].ravel(), image[:, [0, -1]].ravel()])
+    assert (larger.image[[0, 1, 9]] == np.median(edge)).all()
+    assert (larger.image[:, [0, 11]] == np.median(edge)).all()
+    mixed = item.framed((3, 12))
+    np.testing.assert_array_equal(mixed.image[:, 1:11], image[2:5])
+    assert item.framed((7, 10)) is item
+
+
+def test_larger_images_are_framed_where_that_is_allowed():
+    images = LensImages.from_arrays(np.random.default_rng(0).random((2, 9, 9)))
+    images += LensImages.from_arrays(np.random.default_rng(1).random((1, 5, 5)))
+    failed: dict[int, str] = {}
+    (batch,) = images.batches(8, shape=(7, 7), least=(7, 7), failed=failed)
+    assert (batch.pixels.shape, batch.framed) == ((2, 7, 7), 2)
+    assert failed == {2: "image is 5x5 pixels, at least 7x7 are needed"}
+    (batch,) = images.batches(8, shape=(7, 7), least=(5, 5))
+    assert (len(batch), batch.framed) == (3, 3)

@@ -29,6 +29,8 @@ class ImageBatch:
         Common to the batch; None where unknown or mixed.
     jpeg_tables : tuple of ndarray of int, shape (8, 8), or None
         Of each image: see `LensImage`.
+    framed : int
+        How many of them were brought to this shape from another.
     """
 
     positions: NDArray[np.int_]
@@ -37,6 +39,7 @@ class ImageBatch:
     psf: NDArray[np.float32] | None = None
     pixel_scale_arcsec: float | None = None
     jpeg_tables: tuple[NDArray[np.int_] | None, ...] = ()
+    framed: int = 0
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -64,4 +67,5 @@ def stacked(images: Sequence[tuple[int, LensImage]]) -> ImageBatch:
         psf=np.stack(psf) if same_psf else None,
         pixel_scale_arcsec=scales[0] if same_scale else None,
         jpeg_tables=tuple(item.jpeg_table for item in items),
+        framed=sum(item.full_shape is not None for item in items),
     )

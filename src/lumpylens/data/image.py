@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ class LensImage:
         Side of one pixel.
     sky : SkyCoordinates or None
         Where it lies on the sky, if its FITS header says so.
+    full_shape : (int, int) or None
+        Of the cutout that it was made from, if `framed` made it.
     label : int
         0 normal, 1 anomalous, -1 unknown. Read by `evaluate` alone.
     stretched : bool
@@ -68,6 +70,7 @@ class LensImage:
     psf: NDArray[np.float32] | None = None
     pixel_scale_arcsec: float | None = None
     sky: SkyCoordinates | None = None
+    full_shape: tuple[int, int] | None = None
     label: int = UNKNOWN
     stretched: bool = False
     jpeg_table: NDArray[np.int_] | None = None
@@ -127,6 +130,25 @@ class LensImage:
             **known,
         )
 
+    def framed(self, shape: tuple[int, int]) -> LensImage:
+        """The same lens on (H, W) pixels: the middle of the cutout, or a border of sky around it.
+
+        Where the difference is odd, the middle moves by half a pixel. The border has the median of
+        the outermost pixels, and their median noise.
+        """
+        assert self.image is not None
+        height, width = self.image.shape
+        if (height, width) == shape:
+            return self
+        return replace(
+            self,
+            image=_framed(self.image, shape),
+            noise=None if self.noise is None else _framed(self.noise, shape),
+            jpeg_table=None,
+            sky=None,
+            full_shape=(height, width),
+        )
+
     def __repr__(self) -> str:
         if self.error or self.image is None:
             return f"<LensImage {self.id}: {self.error or 'no pixels'}>"
@@ -139,3 +161,15 @@ class LensImage:
         from lumpylens.data.gallery import gallery_html
 
         return gallery_html([self], repr(self))
+
+
+def _framed(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    edge = np.concatenate([image[[0, -1]].ravel(), image[:, [0, -1]].ravel()])
+    framed = np.full(shape, np.median(edge), dtype=np.float32)
+    here, there = [], []
+    for side, wanted in zip(image.shape, shape, strict=True):
+        first, common = (side - wanted) // 2, min(side, wanted)
+        here.append(slice(max(-first, 0), max(-first, 0) + common))
+        there.append(slice(max(first, 0), max(first, 0) + common))
+    framed[tuple(here)] = image[tuple(there)]
+    return framed

@@ -290,13 +290,14 @@ class LensImages(Sequence[LensImage]):
         size: int,
         *,
         shape: tuple[int, int] | None = None,
+        least: tuple[int, int] | None = None,
         failed: dict[int, str] | None = None,
         on_image: Callable[[], None] | None = None,
     ) -> Iterator[ImageBatch]:
         """Read the images in order, in stacks of at most `size`.
 
-        Images with and without a noise map or PSF, and with PSFs of other shapes, come in
-        different stacks, so that none loses them because of its neighbours.
+        Images with and without a noise map or PSF, with PSFs of other shapes, and with other pixel
+        scales come in different stacks, so that none loses them because of its neighbours.
 
         Parameters
         ----------
@@ -304,6 +305,9 @@ class LensImages(Sequence[LensImage]):
             Largest number of images held at once.
         shape : (int, int), optional
             The (H, W) wanted. Default: that of the first readable image.
+        least : (int, int), optional
+            Images of at least so many pixels are brought to `shape`, see `LensImage.framed`.
+            Default: those of another shape are left out.
         failed : dict, optional
             Filled with position -> reason for each image that is left out: unreadable, or of
             another shape.
@@ -311,8 +315,13 @@ class LensImages(Sequence[LensImage]):
             Called once for each image, for progress bars.
         """
         waiting: dict[Hashable, list[tuple[int, LensImage]]] = {}
-        for position, item in self._readable(shape, {} if failed is None else failed, on_image):
-            parts = (item.noise is not None, None if item.psf is None else item.psf.shape)
+        failed = {} if failed is None else failed
+        for position, item in self._readable(shape, failed, on_image, least):
+            parts = (
+                item.noise is not None,
+                None if item.psf is None else item.psf.shape,
+                item.pixel_scale_arcsec and f"{item.pixel_scale_arcsec:.6g}",
+            )
             waiting.setdefault(parts, []).append((position, item))
             if sum(map(len, waiting.values())) == size:
                 yield stacked(waiting.pop(max(waiting, key=lambda kind: len(waiting[kind]))))
@@ -323,20 +332,24 @@ class LensImages(Sequence[LensImage]):
         shape: tuple[int, int] | None,
         failed: dict[int, str],
         on_image: Callable[[], None] | None = None,
+        least: tuple[int, int] | None = None,
     ) -> Iterator[tuple[int, LensImage]]:
         """Position and image of each that can be used, in order; see `batches`."""
         for position in range(len(self)):
             item = self[position]
             if on_image is not None:
                 on_image()
-            reason = item.error
-            if not reason and item.image is not None:
-                shape = shape or (item.image.shape[0], item.image.shape[1])
-                if item.image.shape != shape:
-                    reason = "image is {}x{} pixels, expected {}x{}".format(
-                        *item.image.shape, *shape
-                    )
-            if reason or item.image is None:
+            image, reason = item.image, item.error
+            if not reason and image is not None:
+                shape = shape or (image.shape[0], image.shape[1])
+                if least is not None and min(np.subtract(image.shape, least)) >= 0:
+                    item = item.framed(shape)
+                elif image.shape != shape:
+                    wanted = "expected {}x{}".format(*shape)
+                    if least is not None:
+                        wanted = "at least {}x{} are needed".format(*least)
+                    reason = "image is {}x{} pixels, ".format(*image.shape) + wanted
+            if reason or image is None:
                 failed[position] = reason or "no pixels"
                 continue
             yield position, item

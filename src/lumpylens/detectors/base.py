@@ -184,9 +184,15 @@ class Detector(OutlierDetector):
         warning = [""] * count
         failed: dict[int, str] = {}
         shapes = np.full((count, len(MEASURES)), np.nan)
+        framed = 0
         for batch in collection.batches(
-            self.batch_size, shape=self.image_shape, failed=failed, on_image=on_image
+            self.batch_size,
+            shape=self.image_shape,
+            least=self._least_shape(),
+            failed=failed,
+            on_image=on_image,
         ):
+            framed += batch.framed
             result = self._score_batch(batch)
             if reason := result.defect(len(batch), self.components):
                 raise ModelError(f"{type(self).__qualname__}._score_batch: {reason}")
@@ -209,9 +215,19 @@ class Detector(OutlierDetector):
             score[position] = np.nan
         error = [failed.get(position, "") for position in range(count)]
         scores = Scores(score, parts, mse, error, warning)
-        if self.domain.shapes is None:
-            return scores
-        return replace(scores, remark=self.domain.shapes.remark(shapes[scores.trusted]))
+        remarks = [_framed_remark(framed, count, self.image_shape)] if framed else []
+        if self.domain.shapes is not None:
+            remarks.append(self.domain.shapes.remark(shapes[scores.trusted]))
+        return replace(scores, remark="; ".join(filter(None, remarks)))
+
+    def _least_shape(self) -> tuple[int, int] | None:
+        """Smallest (H, W) of images that are brought to `image_shape`; None for no others.
+
+        The middle of a larger cutout is as good as a smaller one, unless its pixels are those of
+        JPEG files, whose blocks of 8 x 8 would be cut elsewhere.
+        """
+        assert self.domain is not None
+        return None if self.domain.jpeg_table is not None else self.image_shape
 
     @contextmanager
     def on(self, device: str) -> Iterator[None]:
@@ -284,7 +300,9 @@ class Detector(OutlierDetector):
         collection = LensImages.open(images)
         ids, failed = collection.ids, dict[int, str]()
         explained: dict[int, Explanation] = {}
-        for batch in collection.batches(1, shape=self.image_shape, failed=failed):
+        for batch in collection.batches(
+            1, shape=self.image_shape, least=self._least_shape(), failed=failed
+        ):
             own = self._explain_one(batch)
             position, foreign = int(batch.positions[0]), self.domain.warnings(batch)[0]
             explained[position] = replace(
@@ -340,6 +358,14 @@ class Detector(OutlierDetector):
     def card_notes(self) -> list[str]:
         """Sentences for the model card: source, departures from it, what was learned."""
         return []
+
+
+def _framed_remark(framed: int, count: int, shape: tuple[int, int]) -> str:
+    height, width = shape
+    return (
+        f"{framed} of {count} images have other sizes than {height}x{width} pixels: their middle "
+        "is taken, or a border of sky added"
+    )
 
 
 def reconstruction_mse(

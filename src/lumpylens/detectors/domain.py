@@ -27,6 +27,11 @@ FLAT_LINES_MARGIN = 0.02
 """How many more of the rows and columns: three of 150."""
 
 
+SCALE_MARGIN = 0.02
+"""How far, as a fraction, a pixel scale may be from that of the training images: releases of one
+telescope differ by less, and Einstein radii in pixels vary by far more between lenses."""
+
+
 @dataclass(frozen=True)
 class Domain:
     """What all training images have in common, whatever substructure does.
@@ -49,6 +54,8 @@ class Domain:
         Quantisation table that all training images share.
     texture : Texture or None
     layout : Layout or None
+    pixel_scale_arcsec : float or None
+        Side of a pixel of the training images, where all of them say the same.
     shapes : Shapes or None
         Of all training images together.
         None where there were too few images to learn it from, and in models made before these
@@ -63,6 +70,7 @@ class Domain:
     texture: Texture | None = None
     layout: Layout | None = None
     shapes: Shapes | None = None
+    pixel_scale_arcsec: float | None = None
 
     @classmethod
     def learn(cls, images: ImageBatch) -> Self:
@@ -84,6 +92,7 @@ class Domain:
             else None,
             layout=Layout.learn(unit) if large_sample else None,
             shapes=Shapes.learn(images.pixels) if large_sample else None,
+            pixel_scale_arcsec=images.pixel_scale_arcsec,
         )
 
     def warnings(self, images: ImageBatch) -> list[str]:
@@ -92,6 +101,7 @@ class Domain:
         no_reasons = [""] * len(images)
         reasons = [
             self._other_tables(images.jpeg_tables) or no_reasons,
+            [self._other_scale(images.pixel_scale_arcsec)] * len(images),
             self._flat(images.pixels, ascending),
             self._brightness(ascending),
             self.texture.oddities(unit) if self.texture else no_reasons,
@@ -111,6 +121,12 @@ class Domain:
             else steps.format(_first_steps(table), _first_steps(self.jpeg_table))
             for table in tables
         ]
+
+    def _other_scale(self, scale: float | None) -> str:
+        ours = self.pixel_scale_arcsec
+        if scale is None or ours is None or abs(scale / ours - 1) <= SCALE_MARGIN:
+            return ""
+        return f'its pixels are {scale:.3g}" wide, theirs {ours:.3g}"'
 
     def _flat(self, pixels: NDArray[np.float32], ascending: NDArray[np.float32]) -> list[str]:
         shares = one_value_shares(ascending)
@@ -150,6 +166,8 @@ class Domain:
         stored: dict[str, NDArray[Any]] = {}
         if self.jpeg_table is not None:
             stored["jpeg_table"] = self.jpeg_table.astype(np.int64)
+        if self.pixel_scale_arcsec is not None:
+            stored["pixel_scale_arcsec"] = np.array(self.pixel_scale_arcsec)
         parts = {"texture": self.texture, "layout": self.layout, "shapes": self.shapes}
         for name, part in parts.items():
             if part is not None:
@@ -175,10 +193,12 @@ class Domain:
                 if key.startswith(name)
             }
 
+        scale = arrays.get("pixel_scale_arcsec")
         texture, layout, shapes = part("texture."), part("layout."), part("shapes.")
         return replace(
             self,
             jpeg_table=table,
+            pixel_scale_arcsec=None if scale is None else float(scale),
             texture=Texture.from_arrays(texture) if texture else None,
             layout=Layout.from_arrays(layout) if layout else None,
             shapes=Shapes.from_arrays(shapes) if shapes else None,

@@ -34,7 +34,7 @@ def map_chunks(
     threads : int, optional
         Number of chunks computed at once. Default: torch's number of threads, see `unsplit`.
     """
-    parts = list(torch.arange(count).split(IMAGES_PER_CHUNK))
+    parts = list(torch.arange(count, device="cpu").split(IMAGES_PER_CHUNK))
     workers = min(threads or _threads(), len(parts))
     with unsplit():
         if workers <= 1:

@@ -201,8 +201,8 @@ class _Point:
 
     def gain(self) -> Float64[Tensor, " n"]:
         """What a step would gain if the information were the curvature, shape (n,)."""
-        undamped = torch.zeros(len(self.gradient), dtype=torch.float64)
-        step = _damped_step(self.information, self.gradient, undamped.to(self.gradient))
+        undamped = torch.zeros_like(self.gradient[:, 0])
+        step = _damped_step(self.information, self.gradient, undamped)
         return (self.gradient * step).sum(dim=1)
 
 

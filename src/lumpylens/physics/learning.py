@@ -63,12 +63,12 @@ BROAD_OTHER = 0.4
 
 def broad_prior(model: SmoothModel) -> Prior:
     """Make a weak prior around the shared numbers and an average lens."""
-    width = torch.tensor([BROAD.get(name, BROAD_OTHER) for name in model.free])
+    width = model.shared.new_tensor([BROAD.get(name, BROAD_OTHER) for name in model.free])
     mean = model.shared[model.free_index].clone()
     for row, name in enumerate(model.free):
         if name in GEOMETRY[1:]:
             mean[row] = 0.0
-    return Prior(mean.to(width), torch.diag(width.square().reciprocal()))
+    return Prior(mean, torch.diag(width.square().reciprocal()))
 
 
 def start_model(model: SmoothModel, estimates: Tensor) -> SmoothModel:

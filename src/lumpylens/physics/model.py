@@ -326,7 +326,7 @@ class SmoothModel:
 
             return matrix
 
-        total = torch.zeros(())
+        total = torch.zeros_like(sigma[:1, None, None])
         for light, variance, column in ((lens, 0.0, 0), (source, self.source_variance, 1)):
             blur, change = derivative_along(blurred(variance), sigma.log(), torch.ones_like(sigma))
             half = change @ light @ blur.mT

@@ -50,8 +50,8 @@ def block_cosine_basis(size: int, kept: int = KEPT, dtype: torch.dtype = torch.f
     """
     if size % BLOCK:
         raise ValueError(f"a block transform needs a multiple of {BLOCK} samples, got {size}")
-    sample = torch.arange(BLOCK, dtype=torch.float64)
-    frequency = torch.arange(kept, dtype=torch.float64)[:, None]
+    sample = torch.arange(BLOCK, dtype=torch.float64, device="cpu")
+    frequency = torch.arange(kept, dtype=torch.float64, device="cpu")[:, None]
     block = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     block[0] /= math.sqrt(2)
     basis: Tensor = torch.block_diag(*[block] * (size // BLOCK)).to(dtype)
@@ -100,7 +100,7 @@ class Measurement:
     def basis(self) -> Tensor:
         """Matrix from pixels to coefficients along one axis, shape (c, size)."""
         if self.steps is None:
-            return torch.eye(self.size)
+            return torch.eye(self.size, device="cpu")
         return block_cosine_basis(self.size)
 
     def select(self, coefficients: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class Measurement:
         In grey levels; nearly zero for images compressed with these steps.
         """
         if self.steps is None:
-            return torch.zeros(len(pixels))
+            return torch.zeros_like(pixels[:, 0, 0])
         raw, _ = self._transform(self.crop(pixels))
         steps = self.steps.to(raw)
         # Coefficients within half a step of zero are the same in any image of low contrast.
@@ -150,7 +150,7 @@ class Measurement:
         Nearly zero for images that were rounded to multiples of these steps.
         """
         if self.steps is None:
-            return torch.ones(len(pixels))
+            return torch.ones_like(pixels[:, 0, 0])
         raw, _ = self._transform(self.crop(pixels))
         counts = torch.round(raw / self.steps.to(raw)).abs()
         counts[:, ::KEPT, ::KEPT] = 0  # The means of blocks are no waves.

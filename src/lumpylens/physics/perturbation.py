@@ -71,7 +71,7 @@ class Perturbers:
     def disc(cls, radius: float, spacing: float) -> Perturbers:
         """Make a square grid of positions inside a circle about the centre."""
         half = math.ceil(radius / spacing)
-        line = (torch.arange(2 * half) - half + 0.5) * spacing
+        line = (torch.arange(2 * half, device="cpu") - half + 0.5) * spacing
         x, y = (grid.flatten() for grid in torch.meshgrid(line, line, indexing="xy"))
         inside = x.square() + y.square() <= radius**2
         return cls(x[inside], y[inside])
@@ -212,7 +212,7 @@ def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tenso
     light = model.scene.light(full)
     amplitudes = fitted.amplitudes[:, :, None, None]
     lens, source = amplitudes[:, 0] * light.lens, amplitudes[:, 1] * light.source
-    eye = torch.eye(model.scene.height).to(full)
+    eye = torch.eye(model.scene.height, dtype=full.dtype, device=full.device)
     if psf is None:
         sigma, radius = model.blur_sigma(full), model.psf_radius
         blur = gaussian_response(eye, sigma, radius)

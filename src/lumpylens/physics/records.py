@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["join", "keep", "put", "select"]
+__all__ = ["join", "keep", "moved", "put", "select"]
 
 Part = TypeVar("Part", bound=Any)
 
@@ -37,7 +37,7 @@ def _map_tensors(change: Callable[..., Tensor], first: Part, *others: Part) -> P
         parts = [getattr(record, item.name) for record in (first, *others)]
         if isinstance(parts[0], Tensor):
             changed[item.name] = change(*parts)
-        elif parts[0] is not None:
+        elif is_dataclass(parts[0]):
             changed[item.name] = _map_tensors(change, *parts)
     return replace(first, **changed)
 
@@ -45,3 +45,8 @@ def _map_tensors(change: Callable[..., Tensor], first: Part, *others: Part) -> P
 def join(parts: Sequence[Part]) -> Part:
     """One dataclass of tensors of all images, from those of some each."""
     return _map_tensors(lambda *pieces: torch.cat(pieces), *parts)
+
+
+def moved(part: Part, device: torch.device) -> Part:
+    """A dataclass of tensors on another device."""
+    return _map_tensors(lambda a: a.to(device), part)

@@ -33,8 +33,8 @@ def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
     height, width = images.shape[1:]
     grid = BLOCK if jpeg_table is not None else 2
     variance = images.var(dim=0)
-    y = (torch.arange(height) - (height - 1) / 2).abs()
-    x = (torch.arange(width) - (width - 1) / 2).abs()
+    y = (torch.arange(height, device=images.device) - (height - 1) / 2).abs()
+    x = (torch.arange(width, device=images.device) - (width - 1) / 2).abs()
     distance = torch.maximum(y[:, None], x[None, :])
     order = distance.flatten().argsort()
     share = variance.flatten()[order].cumsum(0) / variance.sum()

@@ -101,8 +101,8 @@ class Scene:
         """Positions x and y of the pixel centres, shape (1, h, w), in pixels."""
         key = (like.dtype, str(like.device))
         if key not in self._grids:
-            x = torch.arange(self.width, dtype=torch.float64) - (self.width - 1) / 2
-            y = torch.arange(self.height, dtype=torch.float64) - (self.height - 1) / 2
+            x = torch.arange(self.width, dtype=torch.float64, device="cpu") - (self.width - 1) / 2
+            y = torch.arange(self.height, dtype=torch.float64, device="cpu") - (self.height - 1) / 2
             grid_y, grid_x = torch.meshgrid(
                 y * self.pixel + self.offset_y, x * self.pixel + self.offset_x, indexing="ij"
             )
@@ -286,7 +286,11 @@ class Scene:
         s = self.cusp_samples
         rows, cols = self.cusp_patch()
         x, y = self.grid(like)
-        step = (torch.arange(s, dtype=torch.float64) - (s - 1) / 2) * self.pitch * self.pixel
+        step = (
+            (torch.arange(s, dtype=torch.float64, device="cpu") - (s - 1) / 2)
+            * self.pitch
+            * self.pixel
+        )
         step = step.to(like)
         near_x, near_y = x[0, 0, cols], y[0, rows, 0]
         fine_x = (near_x[:, None] + step).reshape(1, 1, -1)

@@ -22,6 +22,7 @@ from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.population import robust_gaussian
 from lumpylens.physics.scores import squared_distance
 from lumpylens.results.explanation import Explanation
+from lumpylens.training.device import torch_device
 from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ class EncoderDetector(Detector):
     def read(self, pixels: NDArray[np.float32]) -> Tensor:
         """Estimated parameters, float64, shape (n, len(ESTIMATED))."""
         assert self.image_shape is not None
-        images = torch.from_numpy(np.ascontiguousarray(pixels))
-        estimated: Tensor = self.encoder(Eyepiece.for_shape(self.image_shape)(images))[0]
-        return estimated.double()
+        device = torch_device(self.device)
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+        encoder = self.encoder.to(device)
+        estimated: Tensor = encoder(Eyepiece.for_shape(self.image_shape)(images))[0]
+        return estimated.cpu().double()
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         departure = self.read(batch.pixels) - self.mean
@@ -112,7 +115,7 @@ class EncoderDetector(Detector):
         )
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        weights = {f"encoder.{k}": v.numpy() for k, v in self.encoder.state_dict().items()}
+        weights = {f"encoder.{k}": v.cpu().numpy() for k, v in self.encoder.state_dict().items()}
         return {
             "estimates.mean": self.mean.numpy(),
             "estimates.covariance": self.covariance.numpy(),

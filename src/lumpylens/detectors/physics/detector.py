@@ -42,6 +42,7 @@ from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
 from lumpylens.physics.population import central
 from lumpylens.physics.region import choose_region, scene_of
 from lumpylens.results.explanation import Explanation
+from lumpylens.training.device import torch_device
 from lumpylens.training.run import Run
 
 __all__ = ["PhysicsConfig", "PhysicsDetector"]
@@ -195,11 +196,22 @@ class PhysicsDetector(Detector):
 
     @property
     def examiner(self) -> Examiner:
-        """What fits and filters images."""
+        """What fits and filters images, on the processor."""
         assert self.learned is not None
         assert self.quick is not None
         assert self.image_shape is not None
         return self.learned.examiner(self.quick.encoder, self.image_shape)
+
+    def _least_shape(self) -> tuple[int, int] | None:
+        """Smallest images in which the compared square lies whole: beyond it nothing counts."""
+        if self.learned is None or self.image_shape is None or self.learned.unit.compressed:
+            return None
+        region = self.learned.model.measurement
+        height, width = (
+            side - 2 * min(first, side - first - region.size)
+            for side, first in zip(self.image_shape, (region.row, region.column), strict=True)
+        )
+        return height, width
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         assert self.learned is not None
@@ -208,7 +220,9 @@ class PhysicsDetector(Detector):
             return BatchScores(
                 no_scores, dict.fromkeys(self.components, no_scores), error=[lack] * len(batch)
             )
-        return self.scores_of(batch, self.examiner.examine(batch))
+        # On a graphics card only where that is asked for: its speed there was never measured.
+        device = torch_device("cpu" if self.device == "auto" else self.device)
+        return self.scores_of(batch, replace(self.examiner, device=device).examine(batch))
 
     def scores_of(self, batch: ImageBatch, exam: Examination) -> BatchScores:
         """Scores of examined images."""

@@ -20,9 +20,11 @@ from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
-from lumpylens.physics.records import join
+from lumpylens.physics.records import join, moved
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
+
+CPU = torch.device("cpu")
 
 __all__ = ["Examination", "Examiner", "Unit", "read", "take"]
 
@@ -71,14 +73,14 @@ class Unit:
         unit = grey.amax(dim=(1, 2), keepdim=True) <= 1.0 + 1e-6
         return torch.where(unit, grey * GREY, grey)
 
-    def observe(self, model: SmoothModel, batch: ImageBatch) -> Data:
+    def observe(self, model: SmoothModel, batch: ImageBatch, device: torch.device = CPU) -> Data:
         """Images ready to be compared with a model."""
         noise = psf = None
         if self.noise_given and batch.noise is not None:
-            noise = torch.from_numpy(batch.noise) * self.brightness
+            noise = torch.from_numpy(batch.noise).to(device) * self.brightness
         if self.psf_given and batch.psf is not None:
-            psf = torch.from_numpy(batch.psf)
-        return observe(model, self.grey(batch.pixels), noise, psf)
+            psf = torch.from_numpy(batch.psf).to(device)
+        return observe(model, self.grey(batch.pixels).to(device), noise, psf)
 
 
 @torch.no_grad()
@@ -141,6 +143,8 @@ class Examiner:
     model : SmoothModel
     retry : Prior or None
         Where images of the population lie, once that is known: see `staged_fit`.
+    device : torch.device
+        Where images are fitted and filtered.
     """
 
     shape: tuple[int, int]
@@ -148,6 +152,7 @@ class Examiner:
     encoder: Encoder
     model: SmoothModel
     retry: Prior | None = None
+    device: torch.device = CPU
 
     @property
     def radius(self) -> float:
@@ -157,7 +162,7 @@ class Examiner:
     @cached_property
     def positions(self) -> Perturbers:
         """Where a perturber is looked for."""
-        return Perturbers.disc(REACH * self.radius, SPACING * self.radius)
+        return moved(Perturbers.disc(REACH * self.radius, SPACING * self.radius), self.device)
 
     @cached_property
     def stages(self) -> list[Stage]:
@@ -166,10 +171,13 @@ class Examiner:
 
     def look(self, batch: ImageBatch) -> Filter:
         """Fit every image, and make ready to look for perturbers."""
-        data = self.unit.observe(self.model, batch)
-        start = read(self.encoder, self.shape, self.unit.grey(batch.pixels), self.model.shared)
-        prior = broad_prior(self.model)
-        solved = staged_fit(self.stages, data, self.model.reduce(start), prior, self.retry)
+        data = self.unit.observe(self.model, batch, self.device)
+        grey = self.unit.grey(batch.pixels).to(self.device)
+        encoder = self.encoder.to(self.device)
+        start = read(encoder, self.shape, grey, self.model.shared.to(self.device))
+        prior = moved(broad_prior(self.model), self.device)
+        retry = None if self.retry is None else moved(self.retry, self.device)
+        solved = staged_fit(self.stages, data, self.model.reduce(start), prior, retry)
         return Filter(self.model, data, solved)
 
     @torch.no_grad()
@@ -178,7 +186,7 @@ class Examiner:
 
         def chunk(part: Tensor) -> Examination:
             filtered = self.look(take(batch, part.numpy()))
-            judged = self.judge(filtered, filtered.signals(self.positions))
+            judged = moved(self.judge(filtered, filtered.signals(self.positions)), CPU)
             if on_image is not None:
                 for _ in part:
                     on_image()
