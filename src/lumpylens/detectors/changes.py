@@ -14,12 +14,18 @@ from torch.nn.functional import adaptive_avg_pool2d, affine_grid, avg_pool2d, gr
 __all__ = ["CHANGES", "SIDE", "bent", "binned"]
 
 SIDE = 25
-"""An image is compared in this many by this many bins."""
+"""An image is compared in this many by this many bins: six pixels of the challenge's images, the
+width of their arcs. Not tuned."""
+
 FAINT = 0.05
-"""Brightness, in units of the image's range, up to which bins are linear; then logarithmic."""
+"""Brightness, in units of the image's range, up to which bins are linear, then logarithmic: that of
+`pixel`."""
+
 CORE = 1 / 15
-"""Radius that stays in place, in units of the shorter side."""
+"""Radius that stays in place, in units of the shorter side: the default of `pixel`."""
+
 BATCH = 128
+"""Images changed at once; it decides the memory, not the result."""
 
 Images = Tensor
 """Shape (n, H, W), on the [0, 1] scale."""

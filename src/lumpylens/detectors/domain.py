@@ -17,14 +17,20 @@ from lumpylens.detectors.texture import LEAST_SIDE, Texture
 __all__ = ["Domain", "to_unit_range"]
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
+"""Brightness quantiles that are compared: the sky, the wings, the arcs and the peaks of light."""
+
 MARGIN = 1.0
-"""How far, in widths of the training images' range, a quantile may lie outside it."""
+"""How far, in widths of the training images' range, a quantile may lie outside it. Of 1,200 normal
+images of the challenge, compared with 1,200 others, none lies outside by more than 0.07; a
+square root or a logarithm puts a quantile of each outside by more than 4."""
 
 FLAT_MARGIN = 0.05
-"""How many more of the pixels may have one value than in any training image."""
+"""How many more of the pixels may have one value than in any training image. Between the two halves
+of 2,400 normal images of the challenge the largest share differs by 0.004."""
 
 FLAT_LINES_MARGIN = 0.02
-"""How many more of the rows and columns: three of 150."""
+"""How many more of the rows and columns: three of 150. Between the two halves of those images
+the largest share differs by 0.01."""
 
 
 SCALE_MARGIN = 0.02

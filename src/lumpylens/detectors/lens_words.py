@@ -11,7 +11,8 @@ from lumpylens.results.explanation import Surprise
 __all__ = ["departure", "departures", "surprises_of"]
 
 OUTSTANDING = 4.0
-"""Standard deviations from which a parameter is named in a sentence."""
+"""Standard deviations from which a parameter is named in a sentence: of a dozen Gaussian parameters
+of normal lenses, one reaches it in a thousand lenses."""
 
 NAMED = 3
 """Parameters named at most."""

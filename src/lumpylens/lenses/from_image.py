@@ -19,7 +19,7 @@ ASSUMED_SCALE_ARCSEC = 0.05
 """Of a pixel where neither file nor caller says: the Hubble camera's."""
 
 LEAST_USABLE = 0.5
-"""Part of the pixels within `LEAST_REACH` of the middle that must be usable."""
+"""Part of the pixels within `LEAST_REACH` of the middle that must be usable. Not tuned."""
 
 SAME_SCALE = 0.01
 """Relative difference of the pixel scale and that of the sky coordinates, beyond which these are

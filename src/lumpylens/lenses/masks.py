@@ -14,11 +14,11 @@ __all__ = ["mask_intruders"]
 
 NEIGHBOUR = 6.0
 """Significance of three by three pixels, in units of the residual's robust scatter, above which
-light far from any arc is a neighbour."""
+light far from any arc is a neighbour. Not tuned."""
 
 DEFECT, SHARE = 6.0, 0.2
 """Scatters beyond which a pixel may be a defect, and the part of it that its neighbours then have
-less than on average: a point source gives them a third."""
+less than on average: a point source gives them a third. Not tuned."""
 
 
 def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:

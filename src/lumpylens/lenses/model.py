@@ -49,7 +49,7 @@ SOFTENING_ARCSEC = 0.05
 
 STEEPNESS = 2.0
 """Power of the order with which the prior variance of a shapelet falls: a larger one makes sources
-smoother, a smaller one lets them fit noise, and perturbers."""
+smoother, a smaller one lets them fit noise, and perturbers. Not tuned."""
 
 WIDTHS = torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64)
 """Widths of the lens galaxy's Gaussians, arcsec, from below the pixel of the Hubble camera to

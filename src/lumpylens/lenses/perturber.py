@@ -26,7 +26,8 @@ PSF."""
 
 LEAST_VISIBLE = 0.05
 """A position is masked where less than this fraction of a perturber's signal is left when the
-smooth model is projected out: near the centre a perturber looks like a change of the halo."""
+smooth model is projected out: near the centre a perturber looks like a change of the halo.
+Not tuned."""
 
 UNDERESTIMATED = 1.3
 """Ratio of an explicitly fitted strength to its linear estimate, in simulations."""
@@ -42,13 +43,15 @@ perturber, and each step with it takes ten times as long."""
 
 LINEAR_STARTS, FINITE_STARTS = 4, 3
 """Peaks of the map, and of each map of a heavy perturber, that short fits start from. More find a
-perturber more surely and take longer."""
+perturber more surely and take longer. Not tuned."""
 
 FIRST_STEPS, FOLLOWED, MORE_STEPS = 3, 4, 5
-"""Steps from every start, number of starts that are continued, and their further steps."""
+"""Steps from every start, number of starts that are continued, and their further steps. Not
+tuned."""
 
 TABLE = 384
-"""Pixels per side of the image of the source from which its deflected light is interpolated."""
+"""Pixels per side of the image of the source from which its deflected light is interpolated.
+Not tuned: a finer one needs more memory."""
 
 RESPONSES_PER_CHUNK = 128
 """Positions, or draws of noise, computed at once; more need more memory."""

@@ -13,21 +13,23 @@ from lumpylens.lenses.starts import FARTHEST
 __all__ = ["remarks"]
 
 UNSURE = 0.05
-"""Relative error of an Einstein radius, and relative distance of another, that count."""
+"""Relative error of an Einstein radius, and relative distance of another, that count. In 24
+lenses of the SLACS survey the errors are 0.001 to 0.017."""
 
 CLOSE_RIVAL = 30.0
 """Difference of -2 ln evidence below which two Einstein radii are as good: a factor of e^15 looks
-safe, but the model is wrong by more than that."""
+safe, but the model is wrong by more than that. In 6 of the 24
+lenses there is such a rival."""
 
 POOR = 1.5
-"""chi2 per pixel on the arcs over that off the arcs."""
+"""chi2 per pixel on the arcs over that off the arcs. One of the 24 lenses has more, 1.9."""
 
 USUAL_CHI2 = (0.2, 2.0)
 """chi2 per pixel of fits that are not doubted for it: 0.39 to 0.61 in 24 drizzled lenses."""
 
 ARC, FAINT = 1.0, 20.0
 """Source light over noise that makes a pixel one of the arcs; and the total signal-to-noise ratio
-below which the source is faint."""
+below which the source is faint. Not tuned."""
 
 
 def remarks(analysis: LensAnalysis) -> list[Note]:

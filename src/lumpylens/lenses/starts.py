@@ -22,17 +22,20 @@ __all__ = ["LensLight", "Trial", "fit_lens_light", "scan"]
 
 TOLERATED = 2.0
 """Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone, since it
-belongs to the source or to a neighbour. A smaller value ignores more of the lens galaxy, too."""
+belongs to the source or to a neighbour. A smaller value ignores more of the lens galaxy, too.
+Not tuned."""
 
 ROUNDNESS = 25.0
-"""Prior precision of the ellipses' numbers: they are round within 0.2."""
+"""Prior precision of the ellipses' numbers: they are round within 0.2. Not tuned."""
 
 FARTHEST = 0.6
-"""Distance from the middle of the image within which the lens galaxy is looked for, arcsec."""
+"""Distance from the middle of the image within which the lens galaxy is looked for, arcsec.
+Not tuned."""
 
 BLOB_WIDTH, BLOB_SPACING, SOURCE_REACH = 0.08, 0.12, 0.9
 """Width and spacing of the blobs that the first source consists of, and half the side of the square
-that they fill, arcsec. Smaller blobs are more flexible; a wider square takes longer."""
+that they fill, arcsec. Smaller blobs are more flexible; a wider square takes longer. Not
+tuned."""
 
 
 @dataclass(frozen=True)

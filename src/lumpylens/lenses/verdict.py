@@ -14,7 +14,8 @@ CANDIDATE_P = 0.01
 """p-value below which a perturber is a candidate: one of a hundred lenses without one has it."""
 
 LARGER_PART = 0.5
-"""Part of the gain that multipoles of the mass explain, from which a verdict says so."""
+"""Part of the gain that multipoles of the mass explain, from which a verdict says so: more than
+half."""
 
 
 class Status(StrEnum):

@@ -45,7 +45,7 @@ BESIDE_OTHER = 0.02
 """Width of `NearPrior`: factor of the covariance, and standard deviations added in quadrature, for
 the Einstein radius and for other parameters. An eighth of the Einstein radius is a quarter of the
 mass. A wider prior covers unusual lenses, a narrower one makes estimates of usual lenses more
-precise."""
+precise. Not tuned."""
 
 
 @dataclass(frozen=True)

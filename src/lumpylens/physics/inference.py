@@ -45,7 +45,7 @@ LEARNS_AFTER = 3
 """Steps after which the curvature is learned from the steps. Most fits are done by then."""
 
 LEAST_CURVATURE = 0.1
-"""Part of the expected curvature that a step must have shown to correct it."""
+"""Part of the expected curvature that a step must have shown to correct it. Not tuned."""
 
 LEAST_AMPLITUDE = 1e-6
 """Of lens light and source, whose amplitudes are not negative."""

@@ -32,12 +32,14 @@ GREY = 255.0
 
 VARIES = 0.05
 """A number is common to a population if it varies by less than this between normal images
-(5 % in a length or an index, 0.05 pixels, 0.05 in ellipticity) beyond the errors of the fits."""
+(5 % in a length or an index, 0.05 pixels, 0.05 in ellipticity) beyond the errors of the fits. Not
+tuned."""
 
 ROUNDS = 5
 SETTLED = 3e-3
 """Most rounds of fit and learning, and the largest change of a shared number that ends them. A
-smaller one takes more rounds for changes that are far below the spread of a population."""
+smaller one takes more rounds for changes that are far below the spread of a population. Not
+tuned."""
 
 LENS_LIGHT = tuple(name for name in NAMES if "lens_light" in name)
 LEAST_LENS_LIGHT = 5.0
@@ -46,7 +48,7 @@ images with it the median is some hundreds, in those without it below one."""
 
 INFORMATION = 0.9995
 """Fraction of the information on source positions that the compared coefficients hold; a larger one
-compares more coefficients, most of which are rounded to zero, and takes longer."""
+compares more coefficients, most of which are rounded to zero, and takes longer. Not tuned."""
 
 BROAD = {
     "log_einstein_radius_px": 0.35,
@@ -58,7 +60,8 @@ BROAD = {
     "centre_y_px": 1.0,
 }
 BROAD_OTHER = 0.4
-"""Standard deviations of the prior of single fits: weak, so that the data decide the estimates."""
+"""Standard deviations of the prior of single fits: weak, so that the data decide the estimates. Not
+tuned."""
 
 
 def broad_prior(model: SmoothModel) -> Prior:

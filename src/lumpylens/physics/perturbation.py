@@ -41,7 +41,8 @@ IMAGES_PER_CHUNK = 4
 
 LEAST_VISIBLE = 0.02
 """A position is masked where less than this fraction of a perturber's signal is left when the
-smooth model is projected out: the linear estimate would divide noise by almost zero."""
+smooth model is projected out: the linear estimate would divide noise by almost zero.
+Not tuned."""
 
 SCALE = 1e-3
 """Squared Einstein radius of the perturbers that the weights are optimal for, in units of the

@@ -35,7 +35,7 @@ __all__ = [
 
 LONGEST_STEP = 0.2
 """Largest change of a shared number in one step, in its logarithm or in pixels, so that a step does
-not leave the range in which the fits are linear."""
+not leave the range in which the fits are linear. Not tuned."""
 
 
 @dataclass(frozen=True)

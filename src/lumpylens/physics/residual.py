@@ -16,7 +16,7 @@ __all__ = ["whitened_residual"]
 
 KNOWN = 1e-3
 """A pixel is left out if the information on a spot of light there is below this fraction of the
-largest: the image would show only a few rounded coefficients there."""
+largest: the image would show only a few rounded coefficients there. Not tuned."""
 
 
 def whitened_residual(model: SmoothModel, evidence: Evidence) -> Tensor:

@@ -26,12 +26,13 @@ __all__ = [
 LIT_RATIO = 2.0
 """Ratio of light to noise at which a coefficient gets half weight in the residual; the weight rises
 from 0 to 1 between 0.5 below and 0.5 above. The empty sky is rounded to exact constants, whose
-likelihood holds no information on the lens."""
+likelihood holds no information on the lens. Not tuned."""
 
 TAIL_BEGINS = 0.9
 KNOTS = 60
 """Quantile of normal images at which the exponential tail begins, and knots below it. A later start
-leaves fewer images to learn the tail from; an earlier one follows the bulk less closely."""
+leaves fewer images to learn the tail from; an earlier one follows the bulk less closely. Not
+tuned."""
 
 
 def parameter_surprise(

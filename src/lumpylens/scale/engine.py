@@ -27,6 +27,8 @@ CLOSE_TIMEOUT_S = 5
 a busy scheduler, a long one keep the user waiting for one that is gone."""
 
 NO_LOG = logging.CRITICAL + 1
+"""Level that no message reaches."""
+
 TASKS_PER_THREAD, LEAST_TASKS = 4, 16
 """Tasks submitted at once, per thread and at least: enough that no worker waits for the next one,
 and few enough that a million shards need no memory in the scheduler."""

@@ -13,12 +13,16 @@ __all__ = [
 ]  # fmt: skip
 
 FORMAT = 1
+"""Version of the layout of model folders."""
+
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.toml", "card.md"
 SHIPPED = Path(__file__).parents[1] / "models"
 
 MAX_WEIGHTS_BYTES = 4 * 2**30
 """Twenty times the largest published architecture here; more is a mistake or an attack."""
+
 MAX_TEXT_BYTES = 8 * 2**20
+"""The same for card and settings, of which the longest that ships has 8 kB."""
 
 
 def list_models() -> list[str]:

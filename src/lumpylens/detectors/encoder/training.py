@@ -29,10 +29,14 @@ __all__ = ["specialise_encoder", "train_encoder"]
 
 BATCH = 192
 PEAK_RATE, NEAR_RATE = 2e-3, 1e-3
+"""Lenses per step, and peaks of the learning rate's schedule in the two stages. Not tuned: the
+second is smaller so that the network keeps what the first stage taught."""
+
 REPEATED = 2
-"""Times that each normal image stands among the renders of the second stage."""
+"""Times that each normal image stands among the renders of the second stage. Not tuned."""
+
 CHUNK = 500
-"""Lenses rendered at once."""
+"""Lenses rendered at once; it decides the memory and, through the random numbers, the lenses."""
 
 
 class Reading(TrainableNetwork):

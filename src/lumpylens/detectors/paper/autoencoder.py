@@ -15,6 +15,7 @@ CHANNELS = (16, 32, 64)
 STRIDES = (3, 3, 1)
 PADDINGS = (1, 1, 0)
 KERNEL = 7
+"""Layers of the encoder, of arXiv 2008.12731 and its authors' code."""
 
 
 class AutoencoderConfig(ReconstructionConfig):

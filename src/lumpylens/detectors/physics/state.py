@@ -25,7 +25,8 @@ __all__ = ["Learned"]
 NOISE = ("floor", "gain", "offset", "roughness")
 RESIDUAL = ("offset", "slope", "scatter")
 WIDENED = 4.0
-"""Factor on the population's covariance within which a poor fit is tried again."""
+"""Factor on the population's covariance within which a poor fit is tried again: twice its standard
+deviations. Not tuned."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,13 @@ __all__ = ["FEATURES", "PixelConfig", "PixelNetwork"]
 
 CONVOLUTIONS = ((1, 5, 2), (2, 3, 1), (2, 3, 2), (3, 3, 1), (4, 3, 2), (4, 3, 1))
 """Channels in units of the first layer's, side of the kernel, stride."""
+
 FEATURES = 256
+"""Numbers that the score compares; their covariance needs several times as many images."""
+
 LOG_VARIANCE = (-8.0, 3.0)
+"""Limits of the predicted log-variance: without a lower one, the loss has no minimum where a truth
+is hit exactly."""
 
 
 class PixelConfig(DetectorConfig):

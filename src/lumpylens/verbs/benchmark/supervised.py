@@ -28,6 +28,7 @@ from lumpylens.training.run import Run
 __all__ = ["SupervisedReference", "supervised_reference"]
 
 BATCH = 64
+"""Images per step. Not tuned: the reference shows what labels are worth, and takes no part."""
 
 
 @dataclass(frozen=True)
