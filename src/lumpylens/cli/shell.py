@@ -103,7 +103,7 @@ class Stopped(Exception):
 
 @contextmanager
 def going_on(how: Callable[[], str]) -> Iterator[None]:
-    """After a Ctrl-C, say what `how` gives: how to go on."""
+    """Turn a Ctrl-C into `Stopped`, with the sentence of `how`: how to go on."""
     try:
         yield
     except KeyboardInterrupt:

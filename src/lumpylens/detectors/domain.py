@@ -102,7 +102,7 @@ class Domain:
         )
 
     def warnings(self, images: ImageBatch) -> list[str]:
-        """Per image: what is foreign about it, or an empty string; the plainest reason alone."""
+        """Reason why each image is foreign, or an empty string; of several, the plainest."""
         unit, ascending = to_unit_range(images.pixels), sorted_pixels(images.pixels)
         no_reasons = [""] * len(images)
         reasons = [
@@ -168,7 +168,7 @@ class Domain:
         return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What is too large for the settings of a model, as named arrays."""
+        """Named arrays of what is too large for the settings of a model."""
         stored: dict[str, NDArray[Any]] = {}
         if self.jpeg_table is not None:
             stored["jpeg_table"] = self.jpeg_table.astype(np.int64)

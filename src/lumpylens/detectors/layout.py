@@ -114,7 +114,7 @@ class Layout:
         heavier: list[NDArray[np.float32]],
         changed: list[NDArray[np.float32]],
     ) -> Self:
-        """Everything but the limits."""
+        """Learn everything but the limits."""
         mean = normal.mean(axis=0)
         count = min(AXES, len(normal) // IMAGES_PER_AXIS)
         axes = np.linalg.svd(normal - mean, full_matrices=False)[2][:count]
@@ -132,7 +132,7 @@ class Layout:
         return cls(mean, axes, np.stack(directions), np.array(offsets), np.empty(0))
 
     def measures(self, bins: NDArray[np.float32], square: bool) -> NDArray[np.float64]:
-        """What is held against `limits`, shape (n, 2 + len(CHANGES)), of bins of n images."""
+        """Measures that `limits` bound, shape (n, 2 + len(CHANGES)), of bins of n images."""
         distance = self.distance(bins)
         gain = np.zeros(len(bins))
         if square:
@@ -154,7 +154,7 @@ class Layout:
         return distance
 
     def oddities(self, unit: NDArray[np.float32]) -> list[str]:
-        """Per image on the [0, 1] scale, shape (n, H, W): what is odd, or an empty string."""
+        """Oddity of each image on the [0, 1] scale, shape (n, H, W), or an empty string."""
         import torch
 
         from lumpylens.detectors.changes import CHANGES, binned
@@ -178,7 +178,7 @@ class Layout:
         return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         return {
             "mean": self.mean, "axes": self.axes, "directions": self.directions,
             "offsets": self.offsets, "limits": self.limits,

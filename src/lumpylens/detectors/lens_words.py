@@ -75,7 +75,7 @@ def departures(surprises: Iterable[Surprise]) -> list[str]:
 
 
 def departure(surprise: Surprise) -> str:
-    """One surprising parameter in words."""
+    """Surprising parameter in words."""
     side = "above" if surprise.value > surprise.typical else "below"
     unit = f" {surprise.unit}" if surprise.unit else ""
     return (

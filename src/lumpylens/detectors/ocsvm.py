@@ -107,7 +107,7 @@ class OCSVMDetector(Detector):
         return OneClassDistance(self.learned)
 
     def card_notes(self) -> list[str]:
-        """What it stands on, and what was learned."""
+        """Say what the score rests on, and what was learned."""
         features, support = len(self.learned["projection"]), len(self.learned["support"])
         return [
             f"One-class support vector machine (Schoelkopf et al. 2001) on the first {features} "

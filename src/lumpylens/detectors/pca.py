@@ -84,7 +84,7 @@ class PCADetector(Detector):
         return ReconstructionError(Projection(self.mean, self.components_))
 
     def card_notes(self) -> list[str]:
-        """How the number of components was chosen."""
+        """Say how the number of components was chosen."""
         used = len(self.components_)
         notes = [
             f"{used} components of at most {self.config.max_components}: the number under which "

@@ -119,7 +119,7 @@ class Shapes:
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         return {
             "mean": self.mean,
             "covariance": self.covariance,

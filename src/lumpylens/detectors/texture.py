@@ -59,7 +59,7 @@ class Texture:
         return cls(values.min(axis=0), values.max(axis=0))
 
     def oddities(self, unit: NDArray[np.float32]) -> list[str]:
-        """Per image on the [0, 1] scale, shape (n, H, W): what is odd, or an empty string."""
+        """Oddity of each image on the [0, 1] scale, shape (n, H, W), or an empty string."""
         values = measured(unit)
         beyond = np.maximum(self.low - values, values - self.high)
         beyond -= MARGIN * (self.high - self.low) + 0.05
@@ -75,7 +75,7 @@ class Texture:
         return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         return {"low": self.low, "high": self.high}
 
     @classmethod

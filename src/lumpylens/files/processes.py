@@ -119,7 +119,7 @@ def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connec
 
 
 def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
-    """What a worker does until it is ended, or nobody is there any more who gives it tasks."""
+    """Do tasks until the process is ended, or nobody is left who gives it any."""
     # Unlike the default this leaves no half-written files behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with one_thread():

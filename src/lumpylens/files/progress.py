@@ -120,10 +120,10 @@ class Stages:
         self.begin()
 
     def begin(self) -> None:
-        """A stage begins now; what was before spoke for itself."""
+        """Begin a stage now, since what came before has reported itself."""
         self.since = time.monotonic()
 
     def done(self, text: str) -> None:
-        """A stage has ended, and the next one begins."""
+        """End a stage and begin the next one."""
         note(f"{text} ({duration(time.monotonic() - self.since)})", show=self.show)
         self.begin()

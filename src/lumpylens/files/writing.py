@@ -134,5 +134,5 @@ def check_writable(path: Path) -> None:
 
 
 def _mark() -> str:
-    """What no other writer uses: machines that share a folder have processes of equal number."""
+    """Mark of this writer alone: machines that share a folder have processes of equal number."""
     return secrets.token_hex(6)

@@ -27,7 +27,7 @@ not believed: a position 3 arcsec from the middle would be wrong by half a pixel
 
 
 def cutout_of(item: LensImage) -> Cutout:
-    """What a fit needs of an image.
+    """Cutout of an image: all that a fit needs of it.
 
     Raises
     ------

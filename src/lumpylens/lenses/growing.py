@@ -43,7 +43,7 @@ class GrowingCatalogue:
     next_write: float = 0.0
 
     def all_rows(self) -> list[LensRow]:
-        """Those of this run in order, then those of other lenses."""
+        """Rows of this run in order, then those of other lenses."""
         older = {row.id: row for row in self.held}
         newest = (self.rows.get(k, older.get(name)) for k, name in enumerate(self.ids))
         current = with_masses([row for row in newest if row is not None], self.redshifts)
@@ -92,6 +92,6 @@ class GrowingCatalogue:
 
 
 def some_ids(names: Sequence[str]) -> str:
-    """How many, and which for example."""
+    """Say how many ids there are, and the first few of them."""
     first_ids = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return f"{len(names)} {'id' if len(names) == 1 else 'ids'} ({first_ids})"

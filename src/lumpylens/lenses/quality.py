@@ -33,7 +33,7 @@ below which the source is faint. Not tuned."""
 
 
 def remarks(analysis: LensAnalysis) -> list[Note]:
-    """What a user should know of a fit; nothing of a good one."""
+    """Notes on what a user should know of a fit; none on a good one."""
     cutout, fitted, lens = analysis.cutout, analysis.smooth.best, analysis.smooth.best.lens
     notes = list(cutout.notes)
     if cutout.reach_arcsec < LEAST_REACH:

@@ -43,11 +43,11 @@ class Data:
 
     @property
     def blur(self) -> Response | Tensor | None:
-        """What is known of the PSFs."""
+        """PSFs, or their response where it is known."""
         return self.psf if self.response is None else self.response
 
     def select(self, index: Shaped[Tensor, " m"]) -> Data:
-        """Some of the images."""
+        """Data of some of the images."""
         return select(self, index)
 
 
@@ -116,7 +116,7 @@ class Fit:
     converged: Bool[Tensor, " n"]
 
     def select(self, index: Shaped[Tensor, " m"]) -> Fit:
-        """Some of the images."""
+        """Fits of some of the images."""
         return select(self, index)
 
 

@@ -200,7 +200,7 @@ class _Point:
     curvature: Float64[Tensor, "n q q"]
 
     def gain(self) -> Float64[Tensor, " n"]:
-        """What a step would gain if the information were the curvature, shape (n,)."""
+        """Gain of a step if the information were the curvature, shape (n,)."""
         undamped = torch.zeros_like(self.gradient[:, 0])
         step = _damped_step(self.information, self.gradient, undamped)
         return (self.gradient * step).sum(dim=1)

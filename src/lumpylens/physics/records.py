@@ -15,17 +15,17 @@ Part = TypeVar("Part", bound=Any)
 
 
 def select(part: Part, index: Tensor) -> Part:
-    """Some images of a dataclass of tensors, which may hold others of its kind."""
+    """Select some images of a dataclass of tensors, which may hold others of its kind."""
     return _map_tensors(lambda a: a[index], part)
 
 
 def put(target: Part, index: Tensor, part: Part) -> Part:
-    """The images of `part` in their places in `target`."""
+    """Put the images of `part` into their places in `target`."""
     return _map_tensors(lambda a, b: a.index_copy(0, index, b), target, part)
 
 
 def keep(won: Tensor, new: Part, old: Part) -> Part:
-    """Per image, what is in `new` where it won and in `old` where it did not."""
+    """Take each image from `new` where it won, and from `old` where it did not."""
     return _map_tensors(
         lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old
     )
@@ -43,10 +43,10 @@ def _map_tensors(change: Callable[..., Tensor], first: Part, *others: Part) -> P
 
 
 def join(parts: Sequence[Part]) -> Part:
-    """One dataclass of tensors of all images, from those of some each."""
+    """Join dataclasses of tensors of some images each into one of all images."""
     return _map_tensors(lambda *pieces: torch.cat(pieces), *parts)
 
 
 def moved(part: Part, device: torch.device) -> Part:
-    """A dataclass of tensors on another device."""
+    """Move a dataclass of tensors to another device."""
     return _map_tensors(lambda a: a.to(device), part)

@@ -57,7 +57,7 @@ class Explanations(Sequence[Explanation]):
         return "\n".join([*self._in_common(), *lines])
 
     def _nothing_shown(self) -> bool:
-        """All of several failed, which one sentence says."""
+        """Tell whether all of several failed, which one sentence says."""
         return len(self) > 1 and all(explanation.error for explanation in self)
 
     def _in_common(self) -> list[str]:

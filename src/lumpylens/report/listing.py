@@ -188,7 +188,7 @@ def score_words(explained: int, labelled: bool) -> ListWords:
 
 
 def score_sentence(explained: Mapping[str, Any] | None, error: str) -> str:
-    """What the page says first of one image."""
+    """Sentence with which the page begins on an image."""
     if explained is not None:
         return f"{explained['sentence']}."
     return (

@@ -91,7 +91,7 @@ class Calibration:
         return result
 
     def standing(self, score: float) -> str:
-        """How one score compares with those of the calibration images, in words.
+        """Say how a score compares with those of the calibration images.
 
         Examples
         --------

@@ -90,6 +90,6 @@ class EvaluationData:
         )
 
     def _foreign(self) -> dict[str, str]:
-        """Why no image of a class can be trusted, by class; only where that is so."""
+        """Reasons why no image of a class can be trusted, by class; only where that is so."""
         reasons = {name: why_none(t.error, t.warning) for name, t in self.tables.items()}
         return {name: reason for name, reason in reasons.items() if reason}

@@ -212,7 +212,7 @@ class Explanation:
 
     @property
     def peak_words(self) -> str:
-        """Where an image departs most and by how much; or why no place is named.
+        """Place where an image departs most, and by how much; or why none is named.
 
         Examples
         --------

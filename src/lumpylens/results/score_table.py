@@ -70,7 +70,7 @@ class ScoreRow:
 
     @property
     def note(self) -> str:
-        """Why there is no score, why not to trust it, or ``flagged``; empty otherwise."""
+        """Reason why there is no score or why not to trust it, or ``flagged``; empty otherwise."""
         return self.error or self.warning or ("flagged" if self.flag else "")
 
 
@@ -209,7 +209,7 @@ class ScoreTable:
         return ranks
 
     def ranked(self) -> ScoreTable:
-        """The same rows, most anomalous first."""
+        """Rows of the table, most anomalous first."""
         return self[self.order()]
 
     def top(self, count: int) -> ScoreTable:

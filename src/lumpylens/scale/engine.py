@@ -158,7 +158,7 @@ def _run(task: Task) -> bool:
 
 
 def _reason(future: Any) -> str:
-    """Why a task failed, in one line."""
+    """Reason why a task failed, in one line."""
     problem = future.exception()
     if isinstance(problem, LumpylensError):
         return str(problem)

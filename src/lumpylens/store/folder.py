@@ -223,7 +223,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
 def _usual_loss(
     arrays: Mapping[str, NDArray[Any]], image_shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
-    """What models made before it was kept, and detectors without a reconstruction, lack."""
+    """Loss of normal images; None in older models and for detectors without a reconstruction."""
     loss = arrays.get("loss")
     if loss is not None and (loss.shape != image_shape or not (loss >= 0).all()):
         raise ValueError(f"usual/loss is no squared error of {image_shape[0]}x{image_shape[1]}")
@@ -251,7 +251,7 @@ def model_digest(model: str | Path) -> str:
 
 
 def _within(path: Path) -> Path:
-    """The same path, if it is no link that leads out of its folder.
+    """Return the path, if it is no link that leads out of its folder.
 
     Who gives a folder away does not decide which other files of its user are read or shown.
     """

@@ -253,7 +253,7 @@ def refuse_nothing_unseen(tables: Mapping[str, ScoreTable]) -> None:
 
 
 def describe_model(trained: TrainedModel, model: Any) -> dict[str, Any]:
-    """What was evaluated, with settings and versions."""
+    """Description of the model that was evaluated, with settings and versions."""
     detector = trained.detector
     return {
         "model": {

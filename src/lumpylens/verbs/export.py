@@ -117,7 +117,7 @@ def _place(
 
 
 def _scorer(trained: TrainedModel) -> tuple[nn.Module, Tensor]:
-    """The way from pixels to scores, and two images to trace it with."""
+    """Module from pixels to scores, and two images to trace it with."""
     import torch
 
     assert trained.detector.image_shape is not None
@@ -132,7 +132,7 @@ def _scorer(trained: TrainedModel) -> tuple[nn.Module, Tensor]:
 
 
 def _description(trained: TrainedModel) -> dict[str, Any]:
-    """What a program needs beside the graph."""
+    """Description that a program needs beside the graph."""
     height, width = trained.detector.image_shape or (0, 0)
     return {
         "lumpylens": version("lumpylens"),

@@ -192,7 +192,7 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
 
 
 def _digest(cutout: Cutout, seed: int) -> str:
-    """Of all that decides a row."""
+    """Digest of all that decides a row."""
     image, noise, psf = cutout.image, cutout.noise, cutout.psf
     settings = f"{cutout.id} {cutout.pixel_scale_arcsec!r} {seed} {RECIPE} {words(cutout.notes)}"
     if cutout.sky is not None:

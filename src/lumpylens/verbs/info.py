@@ -47,7 +47,7 @@ class Description(Summary):
     facts: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        """One of the facts."""
+        """Return a fact by its name."""
         return self.facts[name]
 
     def __repr__(self) -> str:
@@ -174,7 +174,7 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _failed(reasons: Mapping[str, str], count: int) -> list[str]:
-    """What cannot be used, by name; where that is all of `count` images, by reason."""
+    """Lines on images that cannot be used, by name; where these are all of `count`, by reason."""
     if len(reasons) == count > 1:
         return [
             f"none can be used: {by_reason(reasons.values())}; the first is {next(iter(reasons))}"
@@ -210,7 +210,7 @@ def _headline(module: str) -> str:
 
 
 def _provider(point: EntryPoint) -> str:
-    """Where a detector of another package is; its module is not imported, even in part."""
+    """Module and class of another package's detector, without importing any of it."""
     package = f" of {point.dist.name} {point.dist.version}" if point.dist else ""
     return f"{point.value}{package}"
 

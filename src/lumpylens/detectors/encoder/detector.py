@@ -70,7 +70,7 @@ class EncoderDetector(Detector):
 
     @classmethod
     def for_images_of(cls, detector: Detector) -> Self:
-        """One for the images that another detector is for."""
+        """Detector for the images that another detector is for."""
         encoder = cls()
         encoder.image_shape, encoder.domain = detector.image_shape, detector.domain
         return encoder
@@ -141,7 +141,7 @@ class EncoderDetector(Detector):
         return EncoderDistance(self.encoder, eyepiece, self.mean, self.covariance)
 
     def card_notes(self) -> list[str]:
-        """What it is."""
+        """Describe the detector."""
         return [
             f"An encoder, trained on renders of smooth lenses alone, reads {len(ESTIMATED)} "
             "numbers off the image; the score is their squared Mahalanobis distance from those of "

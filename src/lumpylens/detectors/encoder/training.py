@@ -56,7 +56,7 @@ class Reading(TrainableNetwork):
         yield self.encoder.loss(*batch)
 
     def validation_loss(self, batch: Any) -> Tensor:
-        """The same on examples that were not trained on."""
+        """Loss on examples that were not trained on."""
         return self.encoder.loss(*batch)
 
 

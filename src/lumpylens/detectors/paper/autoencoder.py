@@ -117,7 +117,7 @@ class AutoencoderDetector(ReconstructionDetector):
     """A detector of arXiv 2008.12731."""
 
     def card_notes(self) -> list[str]:
-        """Where it comes from, and what all autoencoders here depart in."""
+        """Say where the network comes from, and where all autoencoders here depart from it."""
         return [
             "Architecture of Alexander et al. 2021 (arXiv 2008.12731): three 7x7 convolutions of "
             "16, 32 and 64 channels with strides 3, 3 and 1, mirrored by the decoder, which ends "

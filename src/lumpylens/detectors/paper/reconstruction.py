@@ -135,7 +135,7 @@ class ReconstructionDetector(Detector):
         return ReconstructionError(self.network)
 
     def card_notes(self) -> list[str]:
-        """What is scored, and how long it learned."""
+        """Say what is scored, and how long the network learned."""
         notes = [
             "The score is the mean squared error per pixel of the reconstruction, with the image "
             "scaled linearly to [0, 1]."

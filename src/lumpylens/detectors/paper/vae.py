@@ -75,7 +75,7 @@ class VAEDetector(AutoencoderDetector):
         return VAENetwork(self.config, image_shape)
 
     def card_notes(self) -> list[str]:
-        """Where it comes from, with what this file alone departs in."""
+        """Say where the network comes from, and what this file alone does otherwise."""
         return [
             *super().card_notes(),
             "Departures of the VAE: the Kullback-Leibler term is on (the authors' code multiplies "

@@ -196,7 +196,7 @@ class PhysicsDetector(Detector):
 
     @property
     def examiner(self) -> Examiner:
-        """What fits and filters images, on the processor."""
+        """Examiner that fits and filters images, on the processor."""
         assert self.learned is not None
         assert self.quick is not None
         assert self.image_shape is not None
@@ -250,7 +250,7 @@ class PhysicsDetector(Detector):
         return restored
 
     def _doubts(self, batch: ImageBatch, exam: Examination) -> list[str]:
-        """Per image: why its score should not be trusted; empty if it can."""
+        """Reason why the score of each image should not be trusted; empty if it can."""
         assert self.learned is not None
         grey = self.learned.unit.grey(batch.pixels)
         unit = (
@@ -303,7 +303,7 @@ class PhysicsDetector(Detector):
         self.quick._restore(arrays)
 
     def card_notes(self) -> list[str]:
-        """What it is and what it learned."""
+        """Describe the detector and what it learned."""
         assert self.learned is not None
         model, population = self.learned.model, self.learned.population
         radius = np.exp(float(population.mean[model.free.index("log_einstein_radius_px")]))

@@ -54,7 +54,7 @@ class Unit:
     psf_given: bool
 
     def missing(self, batch: ImageBatch) -> str:
-        """What the images of a batch would need to be fitted, in words; empty if nothing."""
+        """Say what the images of a batch lack to be fitted; empty if nothing."""
         lacks = [
             name
             for name, needed, in_batch in (
@@ -161,12 +161,12 @@ class Examiner:
 
     @cached_property
     def positions(self) -> Perturbers:
-        """Where a perturber is looked for."""
+        """Positions at which a perturber is looked for."""
         return moved(Perturbers.disc(REACH * self.radius, SPACING * self.radius), self.device)
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """Of a fit."""
+        """Stages of a fit."""
         return stages_of(self.model, self.shape)
 
     def look(self, batch: ImageBatch) -> Filter:
@@ -195,7 +195,7 @@ class Examiner:
         return join(map_chunks(chunk, len(batch)))
 
     def judge(self, filtered: Filter, signals: Signals) -> Examination:
-        """What fitted images say, with the signals of perturbers at `positions`."""
+        """Numbers of fitted images, with the signals of perturbers at `positions`."""
         field, fitted = filtered.field(signals), filtered.solved.fitted
         observed, expected = lit_deviance(
             self.model, filtered.solved.line, filtered.solved.evidence

@@ -171,7 +171,7 @@ def position_maps(
 
 
 def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | None:
-    """Where a clump of mass improves the fit most; None if none does anywhere."""
+    """Position where a clump of mass improves the fit most; None if none does anywhere."""
     snr = np.nan_to_num(maps.snr, nan=-np.inf)
     row, column = np.unravel_index(snr.argmax(), snr.shape)
     if not snr[row, column] > 0:
@@ -208,7 +208,7 @@ def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tup
 
 
 def sentence(parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], where: str) -> str:
-    """What is unusual about a lens and what is not, in plain words; `where` is the peak's place."""
+    """Say what is unusual about a lens and what is not; `where` is the peak's place."""
     unusual = {part.name for part in parts if part.p_value < UNUSUAL}
     score = {part.name: part.value for part in parts}
     clauses = []

@@ -66,7 +66,7 @@ class Learned:
         return cls(examiner.unit, examiner.model, population, law, error, tails, count)
 
     def examiner(self, encoder: Encoder, shape: tuple[int, int]) -> Examiner:
-        """What fits images with all that was learned."""
+        """Examiner of images, with all that was learned."""
         return Examiner(shape, self.unit, encoder, self.model, self.population.prior(WIDENED))
 
     def raw_scores(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
@@ -86,7 +86,7 @@ class Learned:
         return dict(zip(self.model.free, table.T, strict=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         model, population = self.model, self.population
         measurement = model.measurement
         stored: dict[str, NDArray[Any]] = {

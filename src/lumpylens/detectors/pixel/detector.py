@@ -156,7 +156,7 @@ class PixelDetector(Detector):
         return FeatureDistance(self.network, self.centre, self.precision)
 
     def card_notes(self) -> list[str]:
-        """What is scored, how long it learned, and what its design knew."""
+        """Say what is scored, how long the network learned, and what its design knew."""
         notes = [
             "A network learned on bent, blotted views of normal images to say how far each is bent "
             "and how bright the blot is. The score is the squared Mahalanobis distance of its "

@@ -30,7 +30,7 @@ def radial_slope(
     precision: NDArray[np.float64],
     unit: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """How fast the score grows as the light at each pixel is moved away from the middle.
+    """Slope of the score as the light at each pixel is moved away from the middle.
 
     With I the image and u(x) a small displacement, the light that is seen at x comes from x - u, so
     that dS/du = -dS/dI dI/dr. The displacement falls to zero in the core, as that of the views that
@@ -108,7 +108,7 @@ def explain_shift(
 
 
 def shift_words(scores: tuple[ScorePart, ...], pixel_scale_arcsec: float | None) -> str:
-    """How far the arcs lie from those of smooth lenses, and how much of the score that is.
+    """Say how far the arcs lie from those of smooth lenses, and how much of the score that is.
 
     The part of the squared distance that a shift accounts for, score minus `free_outward`, is
     the square of the shift in standard deviations of normal images.

@@ -107,7 +107,7 @@ class PixelNetwork(TrainableNetwork):
         yield self.validation_loss(batch)
 
     def validation_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The same of fixed views."""
+        """Loss of fixed views, which differ from epoch to epoch only by the weights."""
         views, truth = batch
         _, mean, log_variance = self(views)
         squares = (mean - truth).square() * torch.exp(-log_variance)
@@ -157,7 +157,7 @@ class PixelNetwork(TrainableNetwork):
 
 
 def convolution(channels_before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
-    """A convolution with what belongs to it."""
+    """Convolution, batch normalisation and rectifier."""
     return [
         nn.Conv2d(channels_before, after, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(after),

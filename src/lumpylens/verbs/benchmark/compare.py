@@ -230,7 +230,7 @@ def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row per detector, best first, over its seeds."""
+    """Summary with one row per detector, over its seeds, best first."""
     finished = [run for run in runs if "failed" not in run and run["detector"] != REFERENCE]
     learned = [run for run in runs if "failed" not in run and run["detector"] == REFERENCE]
     failed = [
@@ -283,7 +283,7 @@ def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What detectors and reference have in common; the interval is that of the mean AUC."""
+    """Numbers that detectors and reference have in common; the interval is that of the mean AUC."""
     metrics = [run["metrics"] for run in runs]
     areas = [numbers["auc"] for numbers in metrics]
     low, high = auc_interval(

@@ -218,7 +218,7 @@ def peak_memory_mb() -> float:
 
 
 def machine(device: str) -> str:
-    """What the numbers were measured on."""
+    """Description of the machine that the numbers were measured on."""
     torch = sys.modules.get("torch")
     if torch is not None and device != "cpu" and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
