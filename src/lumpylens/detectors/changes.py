@@ -45,9 +45,10 @@ def bent(images: Images, outward: float) -> Images:
     height, width = images.shape[1:]
     side = min(height, width)
     y, x = torch.meshgrid(
-        torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2,
+        torch.arange(height) - (height - 1) / 2,
+        torch.arange(width) - (width - 1) / 2,
         indexing="ij",
-    )  # fmt: skip
+    )
     radius = torch.hypot(x, y).clamp_min(1e-6) / side
     scale = 1 - outward * (1 - torch.exp(-0.5 * (radius / CORE) ** 2)) / radius
     grid = torch.stack((2 * x * scale / width, 2 * y * scale / height), dim=-1)

@@ -180,9 +180,12 @@ class Layout:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Named arrays of all that was learned."""
         return {
-            "mean": self.mean, "axes": self.axes, "directions": self.directions,
-            "offsets": self.offsets, "limits": self.limits,
-        }  # fmt: skip
+            "mean": self.mean,
+            "axes": self.axes,
+            "directions": self.directions,
+            "offsets": self.offsets,
+            "limits": self.limits,
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -191,9 +194,12 @@ class Layout:
 
         bins, changes = SIDE * SIDE, len(CHANGES)
         shapes = {
-            "mean": (bins,), "axes": (len(arrays["axes"]), bins), "directions": (changes, bins),
-            "offsets": (changes,), "limits": (2 + changes,),
-        }  # fmt: skip
+            "mean": (bins,),
+            "axes": (len(arrays["axes"]), bins),
+            "directions": (changes, bins),
+            "offsets": (changes,),
+            "limits": (2 + changes,),
+        }
         for name, shape in shapes.items():
             if arrays[name].shape != shape:
                 raise ValueError(f"the layout's {name} has shape {arrays[name].shape}, not {shape}")

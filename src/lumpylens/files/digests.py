@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from lumpylens.errors import DataError
 
 __all__ = [
-    "SHORT_BYTES", "digest_of", "digest_of_file", "digest_of_settings", "short_digest_of", "stamp",
-]  # fmt: skip
+    "SHORT_BYTES",
+    "digest_of",
+    "digest_of_file",
+    "digest_of_settings",
+    "short_digest_of",
+    "stamp",
+]
 
 SHORT_BYTES = 16
 """Of a `short_digest_of`."""

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "astropy_table", "check_table_place", "csv_rows", "html_table", "pandas_frame", "read_columns",
+    "astropy_table",
+    "check_table_place",
+    "csv_rows",
+    "html_table",
+    "pandas_frame",
+    "read_columns",
     "write_columns",
-]  # fmt: skip
+]
 
 Columns = Mapping[str, Any]
 Choice = TypeVar("Choice")

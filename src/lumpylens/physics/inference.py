@@ -367,7 +367,11 @@ def _run(
     solution = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
     for stage in stages[1:]:
         solution = descend(
-            stage.model, data, solution.fitted.values, prior, steps=stage.steps,
+            stage.model,
+            data,
+            solution.fitted.values,
+            prior,
+            steps=stage.steps,
             amplitudes=solution.fitted.amplitudes,
-        )  # fmt: skip
+        )
     return solution

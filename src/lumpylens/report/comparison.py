@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison"]
 
-SHOWN = ("detector", "auc", "auc_low", "auc_high", "training_core_seconds",
-         "images_per_core_second")  # fmt: skip
+SHOWN = (
+    "detector",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "training_core_seconds",
+    "images_per_core_second",
+)
 """Numbers of a row that a data frame and a notebook show."""
 
 

@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
-    "AUDIT", "COSTS", "PUBLISHED", "audit_table", "classifier", "failures", "introduction",
-    "learning_curve", "markdown", "performance_table", "published_table", "reference_table",
-]  # fmt: skip
+    "AUDIT",
+    "COSTS",
+    "PUBLISHED",
+    "audit_table",
+    "classifier",
+    "failures",
+    "introduction",
+    "learning_curve",
+    "markdown",
+    "performance_table",
+    "published_table",
+    "reference_table",
+]
 
 PUBLISHED: dict[str, Any] = {
     "source": "Alexander et al., arXiv 2008.12731, test AUC",
@@ -105,8 +115,15 @@ SEPARATION = ["AUC", "95 % interval", "over seeds", "TPR at FPR 0.01", "0.05", "
 
 def performance_table(result: Mapping[str, Any]) -> Table:
     """Table of how well each detector separates the classes, and what it costs."""
-    head = ["detector", *SEPARATION, "W1 of the loss", "training, core time", "images/s per core",
-            "memory", "model"]  # fmt: skip
+    head = [
+        "detector",
+        *SEPARATION,
+        "W1 of the loss",
+        "training, core time",
+        "images/s per core",
+        "memory",
+        "model",
+    ]
     return head, [performance(row) for row in result["rows"]]
 
 

@@ -295,9 +295,13 @@ def mark(axes: Axes, peak: Peak | None) -> None:
         return
     for colour, width, size in (("white", 3.4, 15), ("black", 1.6, 13)):
         axes.plot(
-            peak.column_px, peak.row_px, "+",
-            color=colour, markersize=size, markeredgewidth=width,
-        )  # fmt: skip
+            peak.column_px,
+            peak.row_px,
+            "+",
+            color=colour,
+            markersize=size,
+            markeredgewidth=width,
+        )
 
 
 def write_below(axes: Axes, theme: Theme, text: str) -> None:

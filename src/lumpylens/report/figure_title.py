@@ -66,9 +66,15 @@ def _strip(theme: Theme, title: str, width_px: int, dots_per_inch: float) -> Ima
     size = (width_px / dots_per_inch, len(lines) * LINE_INCHES + MARGIN_INCHES)
     figure = Figure(figsize=size)
     figure.text(
-        0.5, 0.5, "\n".join(lines), ha="center", va="center", color=theme.ink, fontsize=POINTS,
+        0.5,
+        0.5,
+        "\n".join(lines),
+        ha="center",
+        va="center",
+        color=theme.ink,
+        fontsize=POINTS,
         parse_math=False,
-    )  # fmt: skip
+    )
     content = io.BytesIO()
     figure.savefig(content, dpi=dots_per_inch, transparent=True, format="png")
     return Image.open(content).convert("RGBA")

@@ -252,9 +252,12 @@ def simulate_shards(
     )
     folder = Path(out)
     identity = {
-        "population": repr(recipe), "substructure": repr(lumps), "seed": seed, "shard": shard,
+        "population": repr(recipe),
+        "substructure": repr(lumps),
+        "seed": seed,
+        "shard": shard,
         "sources": galaxies or "",
-    }  # fmt: skip
+    }
     open_folder(folder, digest_of_settings(identity), holds="images of other settings")
     tasks = [
         SimulateTask(

@@ -8,9 +8,17 @@ from lumpylens.errors import ModelError
 from lumpylens.files.writing import check_only
 
 __all__ = [
-    "CARD", "CONFIG", "FORMAT", "MAX_TEXT_BYTES", "MAX_WEIGHTS_BYTES", "SHIPPED", "WEIGHTS",
-    "check_place", "find_model", "list_models",
-]  # fmt: skip
+    "CARD",
+    "CONFIG",
+    "FORMAT",
+    "MAX_TEXT_BYTES",
+    "MAX_WEIGHTS_BYTES",
+    "SHIPPED",
+    "WEIGHTS",
+    "check_place",
+    "find_model",
+    "list_models",
+]
 
 FORMAT = 1
 """Version of the layout of model folders."""

@@ -230,9 +230,11 @@ class EpochRecord(pl.Callback):
 
     def _open_bar(self, batches: int) -> None:
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
-        )  # fmt: skip
+        )
         batches_done = len(self.history) * batches
         self.bar.add_task("training", total=self.max_epochs * batches, completed=batches_done)
         self.bar.start()

@@ -128,8 +128,9 @@ class EncoderDetector(Detector):
         self.covariance = torch.tensor(arrays["estimates.covariance"])
         weights = {
             name.removeprefix("encoder."): torch.tensor(stored)
-            for name, stored in arrays.items() if name.startswith("encoder.")
-        }  # fmt: skip
+            for name, stored in arrays.items()
+            if name.startswith("encoder.")
+        }
         self.encoder = _with_weights(weights, self.image_shape)
 
     def scorer(self) -> nn.Module:
@@ -173,9 +174,13 @@ def obtain_encoder(
     from lumpylens.detectors.encoder.training import train_encoder
 
     return train_encoder(
-        image_shape, renders=config.renders, epochs=config.epochs,
-        elliptical_mass=config.elliptical_mass, seed=config.seed, run=run,
-    )  # fmt: skip
+        image_shape,
+        renders=config.renders,
+        epochs=config.epochs,
+        elliptical_mass=config.elliptical_mass,
+        seed=config.seed,
+        run=run,
+    )
 
 
 def _with_weights(weights: Mapping[str, Tensor], image_shape: tuple[int, int]) -> Encoder:

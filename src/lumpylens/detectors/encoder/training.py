@@ -122,10 +122,17 @@ def train_encoder(
         encoder = Encoder((eyepiece.scene.height, eyepiece.scene.width))
     encoder.middle.copy_(train[1].mean(dim=0))
     history = train_network(
-        Reading(encoder, PEAK_RATE), train, check, run=run, max_epochs=epochs, batch_size=BATCH,
-        patience=epochs, seed=seed, augment=turned,
+        Reading(encoder, PEAK_RATE),
+        train,
+        check,
+        run=run,
+        max_epochs=epochs,
+        batch_size=BATCH,
+        patience=epochs,
+        seed=seed,
+        augment=turned,
         settings={"encoder": True, "elliptical_mass": elliptical_mass},
-    )  # fmt: skip
+    )
     return encoder.eval(), history
 
 
@@ -173,10 +180,17 @@ def specialise_encoder(
     # A folder of its own: checkpoints of the two stages must not be taken for each other.
     own_run = run if run.folder is None else replace(run, folder=run.folder / "near")
     history = train_network(
-        Reading(near, NEAR_RATE), tuple(train), check, run=own_run, max_epochs=epochs,
-        batch_size=BATCH, patience=epochs, seed=seed, augment=half_turned,
+        Reading(near, NEAR_RATE),
+        tuple(train),
+        check,
+        run=own_run,
+        max_epochs=epochs,
+        batch_size=BATCH,
+        patience=epochs,
+        seed=seed,
+        augment=half_turned,
         settings={"encoder": "near"},
-    )  # fmt: skip
+    )
     return near.eval().requires_grad_(False), history
 
 

@@ -172,20 +172,24 @@ class PhysicsDetector(Detector):
         )
         inliers = central(fitted)
         encoder, rounds = specialise_encoder(
-            examiner.encoder, shape,
+            examiner.encoder,
+            shape,
             NearPrior(near.mean, near.covariance, model.free_index, model.shared),
             (normals[0][inliers], normals[1][inliers]),
-            renders=self.config.renders // 2, epochs=self.config.near_epochs,
-            seed=self.config.seed, run=run,
-        )  # fmt: skip
+            renders=self.config.renders // 2,
+            epochs=self.config.near_epochs,
+            seed=self.config.seed,
+            run=run,
+        )
         self.history = [*self.history, *of_encoder(rounds)]
         return replace(examiner, encoder=encoder)
 
     def _first_model(self, pixels: Tensor, table: Tensor | None, batch: ImageBatch) -> SmoothModel:
         assert self.image_shape is not None
         measurement = choose_region(pixels, table)
-        noise = NoiseLevel(floor=1.0, gain=0.02, offset=0.3 if table is not None else 1e-6,
-                           roughness=1e-3)  # fmt: skip
+        noise = NoiseLevel(
+            floor=1.0, gain=0.02, offset=0.3 if table is not None else 1e-6, roughness=1e-3
+        )
         if batch.noise is not None:
             noise = NoiseLevel(floor=1e-6, gain=1e-7, offset=1e-9, roughness=1e-3)
         shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
@@ -309,8 +313,9 @@ class PhysicsDetector(Detector):
         radius = np.exp(float(population.mean[model.free.index("log_einstein_radius_px")]))
         learned = ", ".join(
             f"{name} {float(model.shared[INDEX[name]]):.3f}"
-            for name in NAMES if name not in model.free and not name.startswith("mass")
-        )  # fmt: skip
+            for name in NAMES
+            if name not in model.free and not name.startswith("mass")
+        )
         return [
             "An encoder reads the numbers of a smooth lens off the image, Levenberg-Marquardt "
             "refines them, and parameters, residual and small deflections are scored against "

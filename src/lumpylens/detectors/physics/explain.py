@@ -90,9 +90,10 @@ def explain_one(
     parts = score_parts(learned, exam, result)
     peak = peak_of(maps, radius, ((width - 1) / 2, (height - 1) / 2))
     assert result.reconstruction is not None
-    where = "" if peak is None else position_words(
-        peak.column_px, peak.row_px, (height, width), alone.pixel_scale_arcsec
-    )  # fmt: skip
+    where = ""
+    if peak is not None:
+        shape, scale = (height, width), alone.pixel_scale_arcsec
+        where = position_words(peak.column_px, peak.row_px, shape, scale)
     return Explanation(
         image=alone.pixels[0],
         model=result.reconstruction[0],
@@ -160,14 +161,23 @@ def position_maps(
     smallest = 100 * 5 * maps.error / radius**2
     return (
         PositionMap(
-            "perturbation", "perturbation map", maps.snr.astype(np.float32), extent,
-            "sigma of a clump there", diverging=True, least_range=LEAST_SIGMA,
+            "perturbation",
+            "perturbation map",
+            maps.snr.astype(np.float32),
+            extent,
+            "sigma of a clump there",
+            diverging=True,
+            least_range=LEAST_SIGMA,
         ),
         PositionMap(
-            "sensitivity", "sensitivity map", smallest.astype(np.float32), extent,
-            "% of lens mass, 5 sigma", diverging=False,
+            "sensitivity",
+            "sensitivity map",
+            smallest.astype(np.float32),
+            extent,
+            "% of lens mass, 5 sigma",
+            diverging=False,
         ),
-    )  # fmt: skip
+    )
 
 
 def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | None:

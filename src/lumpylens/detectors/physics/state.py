@@ -117,10 +117,12 @@ class Learned:
         """Take back what `arrays` gave, for images of a shape."""
         row, column, size = (int(v) for v in arrays["region"])
         measurement = Measurement(
-            row, column, size,
+            row,
+            column,
+            size,
             steps=torch.tensor(arrays["steps"]) if "steps" in arrays else None,
             active=torch.tensor(arrays["active"]) if "active" in arrays else None,
-        )  # fmt: skip
+        )
         model = SmoothModel(
             scene_of(measurement, shape, cusp_samples=int(arrays["cusp_samples"])),
             measurement,
@@ -131,7 +133,8 @@ class Learned:
         )
         return cls(
             unit=Unit(
-                float(arrays["brightness"]), measurement.steps is not None,
+                float(arrays["brightness"]),
+                measurement.steps is not None,
                 *(bool(flag) for flag in arrays["given"]),
             ),
             model=model,
@@ -143,7 +146,8 @@ class Learned:
             error=float(arrays["error"]),
             tails={
                 name.removeprefix("tail."): Tail.from_arrays(stored)
-                for name, stored in arrays.items() if name.startswith("tail.")
+                for name, stored in arrays.items()
+                if name.startswith("tail.")
             },
             normals=int(arrays["normals"]),
-        )  # fmt: skip
+        )

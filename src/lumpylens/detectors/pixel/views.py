@@ -87,9 +87,12 @@ class Window:
         across = (cos * x - sin * y) * (2 / self.image_shape[1])
         down = (sin * x + cos * y) * mirror[:, None, None] * (2 / self.image_shape[0])
         views = grid_sample(
-            images[:, None], torch.stack((across, down), dim=-1),
-            mode="bicubic", padding_mode="border", align_corners=False,
-        )  # fmt: skip
+            images[:, None],
+            torch.stack((across, down), dim=-1),
+            mode="bicubic",
+            padding_mode="border",
+            align_corners=False,
+        )
         return avg_pool2d(views, self.binning)[:, 0]
 
 

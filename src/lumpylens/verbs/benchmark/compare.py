@@ -116,9 +116,13 @@ def benchmark(
     with _place(out) as folder:
         check_writable(folder / f"{name}.md")
         lenses = simulated_set(
-            str(data), n=n, n_anomalous=n_anomalous, substructure=substructure,
-            folder=folder / "simulated", progress=progress,
-        )  # fmt: skip
+            str(data),
+            n=n,
+            n_anomalous=n_anomalous,
+            substructure=substructure,
+            folder=folder / "simulated",
+            progress=progress,
+        )
         source = data if lenses is None else lenses.data
         also = None if lenses is None else str(lenses.compensated)
         normal, anomalous = by_class(source, band)
@@ -135,9 +139,16 @@ def benchmark(
                 }
                 place = folder / "runs" / name / f"{re.sub('[ :]', '-', detector)}-{seed}.json"
                 job = Job(
-                    str(source), detector, seed, device, progress, str(place), also, band,
+                    str(source),
+                    detector,
+                    seed,
+                    device,
+                    progress,
+                    str(place),
+                    also,
+                    band,
                     tuple(sys.path),
-                )  # fmt: skip
+                )
                 runs.append(one_run(job, identity))
         data_words = short_path(data)
         data_argument = lenses.command if lenses else shlex.quote(data_words)
