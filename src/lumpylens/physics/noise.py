@@ -106,7 +106,9 @@ class Measurement:
     def select(self, coefficients: Tensor) -> Tensor:
         """Select the compared coefficients (..., a) of all coefficients (..., c, c)."""
         flat = coefficients.flatten(-2)
-        return flat if self.active is None else flat[..., self.active.to(flat.device)]
+        if self.active is None:
+            return flat
+        return flat.index_select(-1, self.active.to(flat.device))
 
     @cached_property
     def active_steps(self) -> Tensor | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
@@ -186,6 +185,7 @@ def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
 
     The worst tenth of the images is left out, since a failed fit is not noise.
     """
+    from scipy.optimize import minimize
 
     def predict(index: Tensor) -> Tensor:
         part, fit_part = data.select(index), fitted.select(index)

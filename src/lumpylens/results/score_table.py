@@ -271,16 +271,18 @@ class ScoreTable:
         DataError
             If it is no table with ``id`` and ``anomaly_score``.
         """
-        columns = read_columns(Path(path), text=TEXT_COLUMNS)
+        columns: dict[str, Any] = read_columns(Path(path), text=TEXT_COLUMNS)
         for name in ("id", "anomaly_score"):
             if name not in columns:
                 raise DataError(f"{path} is no score table: it has no column {name!r}")
         empty: dict[str, list[Any]] = {name: [""] * len(columns["id"]) for name in TEXT_COLUMNS}
         empty |= {name: [math.nan] * len(columns["id"]) for name in NUMBER_COLUMNS}
-        fields_read = {name: columns.pop(name, missing) for name, missing in empty.items()}
+        fields_read: dict[str, Any] = {
+            name: columns.pop(name, missing) for name, missing in empty.items()
+        }
         flag = np.array(columns.pop("flag", np.zeros(len(fields_read["id"]))), dtype=bool)
         try:
-            return cls(flag=flag, components=columns, **fields_read)  # type: ignore[arg-type]
+            return cls(flag=flag, components=columns, **fields_read)
         except ValueError as problem:
             raise DataError(f"{path} is no score table: {problem}") from problem
 
