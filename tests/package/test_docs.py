@@ -187,3 +187,17 @@ def test_the_files_to_change_and_to_copy_are_there():
         for place, cell in (("src/lumpylens", change + copied), ("tests", test)):
             for path in re.findall(r"`([\w/.-]+(?:/|\.py|\.pyi|\.toml))`", cell):
                 assert (ROOT / place / path).exists(), path
+
+
+def test_every_file_that_may_be_changed_is_there():
+    page = (DOCS / "changing.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    named = {
+        name
+        for row in rows
+        for name in re.findall(r"`([\w./*-]+)`", row)
+        if "/" in name or name.endswith((".py", ".toml"))
+    }
+    assert len(named) > 50
+    folders = (ROOT / "src" / "lumpylens", ROOT / "tests", ROOT)
+    assert [name for name in named if not any(any(f.glob(name)) for f in folders)] == []
