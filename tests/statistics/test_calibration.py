@@ -162,3 +162,15 @@ def test_the_limit_says_what_would_help() -> None:
     assert calibration_images_for(0.05) == 19
     assert "no image" not in Calibration(np.arange(19.0)).selection_limit(0.05)
     assert "no image" not in Calibration(np.arange(18.0)).selection_limit(0.053)
+
+
+def test_q_values_are_scipys():
+    from scipy.stats import false_discovery_control
+
+    random = np.random.default_rng(3)
+    for count in (1, 2, 500):
+        p_values = random.random(count).round(2).clip(0.01, 1)
+        np.testing.assert_array_equal(
+            benjamini_hochberg(p_values), false_discovery_control(p_values)
+        )
+    assert benjamini_hochberg([]).shape == (0,)

@@ -6,6 +6,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +92,16 @@ def test_a_run_that_is_killed_loses_at_most_a_shard(shard, kept, folder, fitted,
     assert [row.id for row in rows if row.slope == 2.2] == kept
     assert [row.id for row in LensCatalogue.read(out)] == IDS
     assert not shard_folder(out).exists()
+
+
+def test_a_run_that_is_killed_twice_keeps_what_was_fitted_before_the_first(
+    folder, fitted, tmp_path
+):
+    out = tmp_path / "fits.csv"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, folder, out, "1"])
+    fit(folder, out=out, pixel_scale_arcsec=0.1, progress=False)
+    assert fitted == ["d", "e"]
 
 
 def test_a_run_that_is_killed_before_it_begins_again_loses_nothing(folder, fitted, tmp_path):
@@ -238,6 +250,35 @@ def test_images_in_memory_travel_lens_by_lens(tmp_path):
     assert len(tasks) == len(tasks[:]) == count
     np.testing.assert_array_equal(tasks[7].images[0].image, images[7].image)
     assert len(pickle.dumps(tasks[7])) < len(pickle.dumps(images)) / 50
+
+
+def test_tasks_name_places_that_are_the_same_in_every_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = LensPaths.of("lenses", None, None)
+    assert place == LensPaths.of(folder, None, None)
+    outputs = Outputs(Path("figures"), Path("page"), Path("products"))
+    shards = [(LensToFit(0, "a", "digest"),)]
+    first = FitTasks(None, place, shards, 0, outputs, Path("fits.csv.shards"))[0]
+    assert first.outputs == Outputs(*(tmp_path / name for name in ("figures", "page", "products")))
+    assert first.folder == str(tmp_path / "fits.csv.shards")
+
+
+def test_a_worker_with_several_threads_fits_one_lens_at_a_time(folder, tmp_path, monkeypatch):
+    at_work, most = set(), []
+
+    def stub(cutout, lens, seed, outputs):
+        at_work.add(lens.id)
+        most.append(len(at_work))
+        time.sleep(0.1)
+        at_work.remove(lens.id)
+        return LensRow(id=lens.id, digest=lens.digest)
+
+    monkeypatch.setattr(fitting, "fit_lens", stub)
+    both = task(folder, tmp_path / "out")
+    tasks = [replace(both, lenses=(lens,)) for lens in both.lenses]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(FitTask.run, tasks)) == [True, True]
+    assert most == [1, 1]
 
 
 def test_rows_that_are_not_where_a_worker_wrote_them_are_missed(tmp_path):

@@ -34,7 +34,7 @@ def map_chunks(
     threads : int, optional
         Number of chunks computed at once. Default: torch's number of threads, see `unsplit`.
     """
-    parts = list(torch.arange(count).split(IMAGES_PER_CHUNK))
+    parts = list(torch.arange(count, device="cpu").split(IMAGES_PER_CHUNK))
     workers = min(threads or _threads(), len(parts))
     with unsplit():
         if workers <= 1:
@@ -93,11 +93,11 @@ def unsplit() -> Iterator[None]:
     Arrays this small gain little from being split, and on a busy machine each operation waits for
     the slowest thread: beside two other programs, two threads took seven times as long as one.
     """
-    before = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     token = _available.set(_threads())
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
         _available.reset(token)

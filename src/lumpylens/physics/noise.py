@@ -50,8 +50,8 @@ def block_cosine_basis(size: int, kept: int = KEPT, dtype: torch.dtype = torch.f
     """
     if size % BLOCK:
         raise ValueError(f"a block transform needs a multiple of {BLOCK} samples, got {size}")
-    sample = torch.arange(BLOCK, dtype=torch.float64)
-    frequency = torch.arange(kept, dtype=torch.float64)[:, None]
+    sample = torch.arange(BLOCK, dtype=torch.float64, device="cpu")
+    frequency = torch.arange(kept, dtype=torch.float64, device="cpu")[:, None]
     block = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     block[0] /= math.sqrt(2)
     basis: Tensor = torch.block_diag(*[block] * (size // BLOCK)).to(dtype)
@@ -100,13 +100,15 @@ class Measurement:
     def basis(self) -> Tensor:
         """Matrix from pixels to coefficients along one axis, shape (c, size)."""
         if self.steps is None:
-            return torch.eye(self.size)
+            return torch.eye(self.size, device="cpu")
         return block_cosine_basis(self.size)
 
     def select(self, coefficients: Tensor) -> Tensor:
         """Select the compared coefficients (..., a) of all coefficients (..., c, c)."""
         flat = coefficients.flatten(-2)
-        return flat if self.active is None else flat[..., self.active.to(flat.device)]
+        if self.active is None:
+            return flat
+        return flat.index_select(-1, self.active.to(flat.device))
 
     @cached_property
     def active_steps(self) -> Tensor | None:
@@ -136,13 +138,13 @@ class Measurement:
         In grey levels; nearly zero for images compressed with these steps.
         """
         if self.steps is None:
-            return torch.zeros(len(pixels))
+            return torch.zeros_like(pixels[:, 0, 0])
         raw, _ = self._transform(self.crop(pixels))
         steps = self.steps.to(raw)
         # Coefficients within half a step of zero are the same in any image of low contrast.
         large = raw.abs() > 0.75 * steps
-        missed = (raw - torch.round(raw / steps) * steps).abs() * large
-        return missed.sum(dim=(1, 2)) / large.sum(dim=(1, 2)).clamp_min(1)
+        departure = (raw - torch.round(raw / steps) * steps).abs() * large
+        return departure.sum(dim=(1, 2)) / large.sum(dim=(1, 2)).clamp_min(1)
 
     def single_steps(self, pixels: Tensor) -> Tensor:
         """Share, shape (n,), of an image's waves whose coefficient is one step.
@@ -150,14 +152,14 @@ class Measurement:
         Nearly zero for images that were rounded to multiples of these steps.
         """
         if self.steps is None:
-            return torch.ones(len(pixels))
+            return torch.ones_like(pixels[:, 0, 0])
         raw, _ = self._transform(self.crop(pixels))
         counts = torch.round(raw / self.steps.to(raw)).abs()
         counts[:, ::KEPT, ::KEPT] = 0  # The means of blocks are no waves.
-        there = (counts > 0).sum(dim=(1, 2))
-        share = (counts == 1).sum(dim=(1, 2)) / there.clamp_min(1)
+        nonzero = (counts > 0).sum(dim=(1, 2))
+        share = (counts == 1).sum(dim=(1, 2)) / nonzero.clamp_min(1)
         # Nothing can be said of an image without waves.
-        return torch.where(there > 0, share, torch.ones_like(share))
+        return torch.where(nonzero > 0, share, torch.ones_like(share))
 
     def _transform(self, region: Tensor) -> tuple[Tensor, Tensor]:
         basis = self.basis.to(region)

@@ -14,7 +14,7 @@ __all__ = ["choose_region", "scene_of"]
 
 ENCLOSED = 0.99
 """Fraction of the variance between normal images that lies inside the compared square. A larger
-square takes longer and adds pixels that hardly differ between lenses."""
+square takes longer and adds pixels that hardly differ between lenses. Not tuned."""
 
 RENDERED_MARGIN_PX = 8
 """Pixels that are rendered around the compared square, since light is blurred into it from
@@ -33,8 +33,8 @@ def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
     height, width = images.shape[1:]
     grid = BLOCK if jpeg_table is not None else 2
     variance = images.var(dim=0)
-    y = (torch.arange(height) - (height - 1) / 2).abs()
-    x = (torch.arange(width) - (width - 1) / 2).abs()
+    y = (torch.arange(height, device=images.device) - (height - 1) / 2).abs()
+    x = (torch.arange(width, device=images.device) - (width - 1) / 2).abs()
     distance = torch.maximum(y[:, None], x[None, :])
     order = distance.flatten().argsort()
     share = variance.flatten()[order].cumsum(0) / variance.sum()

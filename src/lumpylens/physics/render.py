@@ -101,8 +101,8 @@ class Scene:
         """Positions x and y of the pixel centres, shape (1, h, w), in pixels."""
         key = (like.dtype, str(like.device))
         if key not in self._grids:
-            x = torch.arange(self.width, dtype=torch.float64) - (self.width - 1) / 2
-            y = torch.arange(self.height, dtype=torch.float64) - (self.height - 1) / 2
+            x = torch.arange(self.width, dtype=torch.float64, device="cpu") - (self.width - 1) / 2
+            y = torch.arange(self.height, dtype=torch.float64, device="cpu") - (self.height - 1) / 2
             grid_y, grid_x = torch.meshgrid(
                 y * self.pixel + self.offset_y, x * self.pixel + self.offset_x, indexing="ij"
             )
@@ -164,6 +164,9 @@ class Scene:
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
+        if extra is None and _is_compiled(parameters):
+            made = self.tangents(parameters, ())
+            return Light(made.lens[:, 0], made.source[:, 0])
         p = columns(parameters)
         u, v, _, _ = self.rays(parameters, extra)
         source = sersic(u, v, *_source_shape(p))
@@ -183,7 +186,7 @@ class Scene:
         """
         lens_names = tuple(name for name in names if name in LENS)
         source_names = tuple(name for name in names if name in SOURCE)
-        if parameters.device.type == "cpu" and parameters.dtype == torch.float32:
+        if _is_compiled(parameters):
             numbers = parameters.detach().double().numpy()
             light, gradient = source_tangents(self._pixels, numbers, source_names)
             lens = torch.from_numpy(lens_tangents(self._pixels, numbers, lens_names))
@@ -286,7 +289,11 @@ class Scene:
         s = self.cusp_samples
         rows, cols = self.cusp_patch()
         x, y = self.grid(like)
-        step = (torch.arange(s, dtype=torch.float64) - (s - 1) / 2) * self.pitch * self.pixel
+        step = (
+            (torch.arange(s, dtype=torch.float64, device="cpu") - (s - 1) / 2)
+            * self.pitch
+            * self.pixel
+        )
         step = step.to(like)
         near_x, near_y = x[0, 0, cols], y[0, rows, 0]
         fine_x = (near_x[:, None] + step).reshape(1, 1, -1)
@@ -300,6 +307,12 @@ class Scene:
         height, width = fine.shape[-2] // s, fine.shape[-1] // s
         blocks = fine.reshape(*fine.shape[:-2], height, s, width, s)
         return blocks.mean(dim=(-3, -1))
+
+
+def _is_compiled(parameters: Tensor) -> bool:
+    """Whether `lumpylens.physics.compiled` serves: not for gradients, cards or double precision."""
+    plain = parameters.device.type == "cpu" and parameters.dtype == torch.float32
+    return plain and not parameters.requires_grad
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:

@@ -123,7 +123,7 @@ class FitTask:
         """Path of the receipt, whether or not it exists."""
         return Path(self.folder) / f"{shard_name(self.lenses)}.json"
 
-    def wanted(self) -> dict[str, str]:
+    def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have."""
         settings = {
             "lenses": [[lens.id, lens.digest, repr(lens.redshifts)] for lens in self.lenses],
@@ -143,7 +143,7 @@ class FitTask:
         """
         check_program(self.lumpylens)
         with one_at_a_time:
-            if receipt_of(self.receipt_path, Receipt, self.wanted()) is not None:
+            if receipt_of(self.receipt_path, Receipt, self.required()) is not None:
                 return False
             self._fit()
             return True
@@ -160,12 +160,12 @@ class FitTask:
         ]
         name = shard_name(self.lenses)
         place = Path(self.folder) / f"{name}.csv"
-        with whole_file(place) as beside:
-            LensCatalogue(tuple(rows)).write(beside)
-            digest = digest_of_file(beside)
+        with whole_file(place) as part_file:
+            LensCatalogue(tuple(rows)).write(part_file)
+            digest = digest_of_file(part_file)
         Receipt(
             shard=name,
-            config=self.wanted()["config"],
+            config=self.required()["config"],
             result=place.name,
             result_sha256=digest,
             images=len(rows),
@@ -292,7 +292,7 @@ def finished_rows(folder: Path) -> list[LensRow]:
 
 def _rows_behind(receipt_path: Path) -> list[LensRow] | None:
     receipt = Receipt.read(receipt_path)
-    if receipt is None or not receipt.whole(receipt_path.parent):
+    if receipt is None or not receipt.has_result(receipt_path.parent):
         return None
     return list(LensCatalogue.read(receipt_path.parent / receipt.result))
 

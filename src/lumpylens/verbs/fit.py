@@ -205,16 +205,16 @@ def _lenses_to_fit(
         Ids of those which have a row of other pixels or settings.
     """
     on_page = outputs.shown_first(catalogue.all_rows())
-    known = {row.digest: row for row in catalogue.held if not row.error}
+    reusable = {row.digest: row for row in catalogue.held if not row.error}
     lenses, changed = [], []
-    had = {row.id for row in known.values()}
+    fitted_before = {row.id for row in reusable.values()}
     for position, digest in survey.digests.items():
         name = catalogue.ids[position]
-        if digest in known:
-            catalogue.rows[position] = known[digest]
-            if not outputs.lacks(known[digest], on_page=name in on_page):
+        if digest in reusable:
+            catalogue.rows[position] = reusable[digest]
+            if not outputs.lacks(reusable[digest], on_page=name in on_page):
                 continue
-        elif name in had:
+        elif name in fitted_before:
             changed.append(name)
         lenses.append(LensToFit(position, name, digest, catalogue.redshifts.get(name)))
     return lenses, changed
@@ -291,14 +291,14 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
     if not digests:
         if not failed:
             raise DataError(f"no images in {images.location or 'the collection'}")
-        none = f"none of the {len(images)} images of {images.location}"
+        no_image = f"none of the {len(images)} images of {images.location}"
         first = next(iter(failed.values()))
         if len(failed) == 1:
             raise DataError(f"{first.id} cannot be fitted: {first.error}")
         if bare == len(images):
             raise DataError(
-                f"{none} has a noise map and a PSF; put noise.fits and psf.fits beside "
+                f"{no_image} has a noise map and a PSF; put noise.fits and psf.fits beside "
                 "image.fits, or NAME_noise.fits and NAME_psf.fits beside NAME.fits"
             )
-        raise DataError(f"{none} can be fitted; the first is {first.id}: {first.error}")
+        raise DataError(f"{no_image} can be fitted; the first is {first.id}: {first.error}")
     return _Survey(digests, failed)

@@ -22,6 +22,7 @@ from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.population import robust_gaussian
 from lumpylens.physics.scores import squared_distance
 from lumpylens.results.explanation import Explanation
+from lumpylens.training.device import torch_device
 from lumpylens.training.run import Run
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ class EncoderDetector(Detector):
         self.learn(images.stack(shape=self.image_shape).pixels)
 
     @classmethod
-    def beside(cls, detector: Detector) -> Self:
-        """One for the images that another detector is for."""
-        made = cls()
-        made.image_shape, made.domain = detector.image_shape, detector.domain
-        return made
+    def for_images_of(cls, detector: Detector) -> Self:
+        """Detector for the images that another detector is for."""
+        encoder = cls()
+        encoder.image_shape, encoder.domain = detector.image_shape, detector.domain
+        return encoder
 
     def learn(self, pixels: NDArray[np.float32]) -> None:
         """Learn what the encoder reads off normal images, shape (n, H, W)."""
@@ -83,15 +84,17 @@ class EncoderDetector(Detector):
     def read(self, pixels: NDArray[np.float32]) -> Tensor:
         """Estimated parameters, float64, shape (n, len(ESTIMATED))."""
         assert self.image_shape is not None
-        images = torch.from_numpy(np.ascontiguousarray(pixels))
-        estimated: Tensor = self.encoder(Eyepiece.for_shape(self.image_shape)(images))[0]
-        return estimated.double()
+        device = torch_device(self.device)
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+        encoder = self.encoder.to(device)
+        estimated: Tensor = encoder(Eyepiece.for_shape(self.image_shape)(images))[0]
+        return estimated.cpu().double()
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
-        off = self.read(batch.pixels) - self.mean
-        distance = squared_distance(off, self.covariance).numpy()
-        others = squared_distance(off, self.covariance, without=MASS).numpy()
-        return BatchScores(distance, {"parameters": distance, "free_mass": others})
+        departure = self.read(batch.pixels) - self.mean
+        distance = squared_distance(departure, self.covariance).numpy()
+        without_mass = squared_distance(departure, self.covariance, without=MASS).numpy()
+        return BatchScores(distance, {"parameters": distance, "free_mass": without_mass})
 
     def _explain_one(self, alone: ImageBatch) -> Explanation:
         estimates = self.read(alone.pixels)[0]
@@ -112,7 +115,7 @@ class EncoderDetector(Detector):
         )
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        weights = {f"encoder.{k}": v.numpy() for k, v in self.encoder.state_dict().items()}
+        weights = {f"encoder.{k}": v.cpu().numpy() for k, v in self.encoder.state_dict().items()}
         return {
             "estimates.mean": self.mean.numpy(),
             "estimates.covariance": self.covariance.numpy(),
@@ -125,8 +128,9 @@ class EncoderDetector(Detector):
         self.covariance = torch.tensor(arrays["estimates.covariance"])
         weights = {
             name.removeprefix("encoder."): torch.tensor(stored)
-            for name, stored in arrays.items() if name.startswith("encoder.")
-        }  # fmt: skip
+            for name, stored in arrays.items()
+            if name.startswith("encoder.")
+        }
         self.encoder = _with_weights(weights, self.image_shape)
 
     def scorer(self) -> nn.Module:
@@ -138,7 +142,7 @@ class EncoderDetector(Detector):
         return EncoderDistance(self.encoder, eyepiece, self.mean, self.covariance)
 
     def card_notes(self) -> list[str]:
-        """What it is."""
+        """Describe the detector."""
         return [
             f"An encoder, trained on renders of smooth lenses alone, reads {len(ESTIMATED)} "
             "numbers off the image; the score is their squared Mahalanobis distance from those of "
@@ -158,9 +162,9 @@ def obtain_encoder(
     """
     shipped = ENCODERS / "{}x{}.safetensors".format(*image_shape)
     if config.encoder == "shipped" and not shipped.exists():
-        known = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
+        sizes = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
         raise ModelError(
-            f"no encoder ships for images of {shipped.stem} pixels (there are: {known}); "
+            f"no encoder ships for images of {shipped.stem} pixels (there are: {sizes}); "
             "use encoder=train"
         )
     if config.encoder != "train" and shipped.exists():
@@ -170,9 +174,13 @@ def obtain_encoder(
     from lumpylens.detectors.encoder.training import train_encoder
 
     return train_encoder(
-        image_shape, renders=config.renders, epochs=config.epochs,
-        elliptical_mass=config.elliptical_mass, seed=config.seed, run=run,
-    )  # fmt: skip
+        image_shape,
+        renders=config.renders,
+        epochs=config.epochs,
+        elliptical_mass=config.elliptical_mass,
+        seed=config.seed,
+        run=run,
+    )
 
 
 def _with_weights(weights: Mapping[str, Tensor], image_shape: tuple[int, int]) -> Encoder:
