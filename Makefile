@@ -29,7 +29,7 @@ help:
 	@echo 'make columns     put the meanings of the lens catalogue'"'"'s columns into their page'
 	@echo 'make pictures    draw the pictures of the documentation'
 	@echo 'make notebook    run the notebooks on DATA=folder and LENSES=folder (half an hour)'
-	@echo 'make reliability  the campaigns behind docs/reliability.md (half an hour)'
+	@echo 'make reliability  the campaigns behind docs/reliability.md (three quarters of an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
 demo: $(VENV)/test.stamp

@@ -157,7 +157,7 @@ def one_process(bench: FitBench, out: str = "alone.csv") -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lenses", type=int, default=100, help="really fitted")
+    parser.add_argument("--lenses", type=int, default=40, help="really fitted")
     parser.add_argument("--rows", type=int, default=10_000, help="made up")
     given = parser.parse_args(arguments)
     results: dict[str, Any] = {}
