@@ -18,9 +18,11 @@ from PIL import Image
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, ModelError
 from lumpylens.lenses.catalogue import LensCatalogue, LensRow
+from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.growing import with_later_rows
 from lumpylens.lenses.outputs import Outputs
 from lumpylens.lenses.pictures import figure_paths
+from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.scale import fitting
 from lumpylens.scale.fitting import FitTask, FitTasks, LensPaths, LensToFit, shard_folder
 from lumpylens.verbs.fit import fit
@@ -205,10 +207,7 @@ def test_a_title_that_cannot_be_written_is_said(folder, fitted, tmp_path, monkey
 
 
 def task(folder: Path, out: Path, **changes) -> FitTask:
-    """One for the first two lenses."""
-    from lumpylens.lenses.from_image import cutout_of
-    from lumpylens.lenses.recipe import digest_of_lens
-
+    """Task of the first two lenses."""
     images = LensImages.open(folder, pixel_scale_arcsec=0.1)
     lenses = tuple(
         LensToFit(k, images.ids[k], digest_of_lens(cutout_of(images[k]), 0)) for k in range(2)
@@ -237,6 +236,14 @@ def test_a_lens_whose_files_change_while_others_are_fitted_is_named(folder, fitt
     assert [row.error for row in LensCatalogue.read(path)] == [
         "", "its files were changed while lenses were fitted; fit it again"
     ]  # fmt: skip
+
+
+def test_a_lens_has_the_id_that_it_has_where_the_work_is_given_out(folder, fitted, tmp_path):
+    (image, _) = LensImages.open(folder, pixel_scale_arcsec=0.1)[:2]
+    digest = digest_of_lens(cutout_of(replace(image, id="z")), 0)
+    task(folder, tmp_path / "out", lenses=(LensToFit(0, "z", digest),)).run()
+    (path,) = (tmp_path / "out").glob("*.csv")
+    assert [(row.id, row.error) for row in LensCatalogue.read(path)] == [("z", "")]
 
 
 def test_images_in_memory_travel_lens_by_lens(tmp_path):
