@@ -159,12 +159,12 @@ class Layout:
             over = row > self.limits
             like = over[2:] & (np.abs(row[2:] - 1) < NEAR)
             if over[1]:
-                said.append("it looks turned by 90 degrees")
+                said.append("it looks rotated by 90 degrees")
             elif like.any():
                 names = [name for name, is_like in zip(CHANGES, like, strict=True) if is_like]
                 said.append(f"it looks {' or '.join(names)}")
             elif over.any():
-                said.append("its light lies where neither theirs does nor substructure brings it")
+                said.append("its light lies where training images and substructure have none")
             else:
                 said.append("")
         return said

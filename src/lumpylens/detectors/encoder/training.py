@@ -62,7 +62,7 @@ def examples(
     """Rendered images (count, h, w) and the numbers to be read off them."""
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = [], []
-    with counted("rendering lenses to learn from", count, show=show) as step:
+    with counted("simulating lenses for training", count, show=show) as step:
         for start in range(0, count, CHUNK):
             drawn = prior.draw(min(CHUNK, count - start), generator)
             seen, true = render_examples(drawn, eyepiece, generator)

@@ -213,16 +213,16 @@ def sentence(parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], wher
     if outstanding := departures(surprises):
         said += outstanding
     elif "parameters" in unusual:
-        said.append("parameters unusual in combination, though none is by itself")
+        said.append("parameters unusual in combination, but none of them alone")
     else:
-        said.append("parameters like the population's")
+        said.append("parameters typical of the population")
     if "residual" in unusual:
         said.append(f"residual {score['residual']:.1f} sigma above that of normal lenses")
     else:
         said.append("residual consistent with noise")
     if "perturbation" in unusual:
         most = where and f", most at {where}"
-        said.append(f"light deflected as no smooth lens does it{most}")
+        said.append(f"light deflected as in no smooth lens{most}")
     else:
         said.append("no clump of mass stands out")
     text = "; ".join(said)

@@ -109,7 +109,7 @@ def benchmark(
     for detector in names:
         if detector.startswith("__main__:"):
             raise ModelError(
-                f"{detector} cannot be found by the runs, which are processes of their own; put "
+                f"{detector} cannot be found by the runs, which are separate processes; put "
                 "the class into a module"
             )
     settings = {detector: create(detector).config.model_dump(mode="json") for detector in names}
