@@ -44,6 +44,7 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
     package = tmp_path / "lumpylens"
     (package / "room").mkdir(parents=True)
     (package / "__init__.py").write_text("from lumpylens import one\n")
+    (package / "__main__.py").write_text("from lumpylens import one\n")
     (package / "one.py").write_text("import numpy\n")
     (package / "two.py").write_text("def later():\n    from lumpylens.one import x\n")
     (package / "room" / "__init__.py").write_text("from lumpylens.room.a import y\n")
@@ -193,3 +194,17 @@ def test_the_files_to_change_and_to_copy_are_there():
         for place, cell in (("src/lumpylens", change + copied), ("tests", test)):
             for path in re.findall(r"`([\w/.-]+(?:/|\.py|\.pyi|\.toml))`", cell):
                 assert (ROOT / place / path).exists(), path
+
+
+def test_every_file_that_may_be_changed_is_there():
+    page = (DOCS / "changing.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    named = {
+        name
+        for row in rows
+        for name in re.findall(r"`([\w./*-]+)`", row)
+        if "/" in name or name.endswith((".py", ".toml"))
+    }
+    assert len(named) > 50
+    folders = (ROOT / "src" / "lumpylens", ROOT / "tests", ROOT)
+    assert [name for name in named if not any(any(f.glob(name)) for f in folders)] == []

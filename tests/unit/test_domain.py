@@ -193,7 +193,6 @@ def test_another_pixel_scale_is_told_and_kept():
     assert domain.warnings(replace(euclid, pixel_scale_arcsec=0.1005)) == [""] * 12
     assert domain.warnings(replace(euclid, pixel_scale_arcsec=None)) == [""] * 12
     (text, *_) = domain.warnings(replace(euclid, pixel_scale_arcsec=0.05))
-    assert (
-        text
-        == 'not like the training images: its pixels are 0.05" wide, those of the training images 0.1"'
+    assert text == (
+        'not like the training images: its pixels are 0.05" wide, those of the training images 0.1"'
     )

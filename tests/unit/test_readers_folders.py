@@ -177,8 +177,8 @@ def test_of_one_name_in_two_formats_the_numbers_win_with_a_word(put):
     assert images.ids == ["no_sub/x.png", "sub/image_0.png", "no_sub/image_0.npy",
                           "no_sub/image_1.npy"]  # fmt: skip
     assert images.remarks() == [
-        "2 files are ignored because a file of the same name has more precise numbers (the first is "
-        "image_0.png, next to image_0.npy)"
+        "2 files are ignored because a file of the same name has more precise numbers (the "
+        "first is image_0.png, next to image_0.npy)"
     ]
 
 
