@@ -101,7 +101,7 @@ def test_changed_images_are_warned_of(domain, smooth, change, said):
 def test_images_turned_by_a_quarter_are_mostly_told(domain, smooth):
     """Those of round lenses hardly differ from images that were not turned."""
     warnings = domain.warnings(batch_of(np.rot90(smooth.pixels, 1, (1, 2)), 75))
-    turned = [text for text in warnings if "turned by 90 degrees" in text]
+    turned = [text for text in warnings if "rotated by 90 degrees" in text]
     assert len(turned) >= 0.5 * len(smooth)
 
 
