@@ -134,7 +134,7 @@ def test_the_page_has_all_curves_the_tables_and_how_it_was_made(
                  "--detectors pca,dcae,rbm", "0.932", "mean pixel value",
                  f"{row['auc_low']:.4f} to {row['auc_high']:.4f}", "No detector"):  # fmt: skip
         assert said in page.text
-    assert "No curve is known" not in page.text
+    assert "No curve is stored" not in page.text
     pictures = [image["src"] for image in page.all("img")]
     pictures += [source["srcset"] for source in page.all("source")]
     assert len(set(pictures)) == 4
@@ -162,7 +162,7 @@ def test_the_page_of_a_result_without_curves_says_so(lenses, made, tmp_path):
     )
     half.write(tmp_path)
     page = Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
-    assert f"No curve is known of {rows[1]['detector']}: an older version" in page.text
+    assert f"No curve is stored for {rows[1]['detector']}: an older version" in page.text
     whole.write(tmp_path)
     page = Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
     assert page.all("img") == []
