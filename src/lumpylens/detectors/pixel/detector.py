@@ -158,9 +158,9 @@ class PixelDetector(Detector):
     def card_notes(self) -> list[str]:
         """Say what is scored, how long the network learned, and what its design knew."""
         notes = [
-            "Normal images were changed at random: light was moved outward, and a small blot was "
-            "added. A network learned to measure how far the light was moved and how bright the "
-            "blot is. The score is the squared Mahalanobis distance of its "
+            "Normal images were changed at random: light was moved outward or inward, and a "
+            "small blot was added. A network learned to measure how far the light was moved and "
+            "how bright the blot is. The score is the squared Mahalanobis distance of its "
             f"{FEATURES} features from those of the training images, over four views of an image.",
             "No lens equation and no anomalous image is used. When the uniform outward move was "
             "chosen, it was known that substructure adds mass; "
