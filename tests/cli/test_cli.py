@@ -323,7 +323,7 @@ def test_training_that_is_stopped_says_how_to_go_on(call, monkeypatch, tmp_path)
     status, _, err = call("train", "x", "--out", out)
     assert status == 130
     assert is_one_line(err)
-    assert f"no epoch was finished and no model is in {out}; the same command begins again" in err
+    assert f"no epoch was finished and no model is in {out}; the same command starts again" in err
     (tmp_path / "m.run" / "near").mkdir(parents=True)
     (tmp_path / "m.run" / "near" / "last.ckpt").write_bytes(b"")
     status, _, err = call("train", "x", "--out", out)
@@ -339,7 +339,7 @@ def test_fits_that_are_stopped_say_how_to_go_on(call, monkeypatch, tmp_path):
     status, _, err = call("fit", "x", "--out", out)
     assert status == 130
     assert is_one_line(err)
-    assert "no lens was fitted yet; the same command begins again" in err
+    assert "no lens was fitted yet; the same command starts again" in err
     out.write_text("id\n")
     assert f"fitted are in {out}; the same command goes on" in call("fit", "x", "--out", out)[2]
 
