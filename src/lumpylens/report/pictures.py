@@ -144,9 +144,9 @@ def stretch_tables() -> dict[str, list[str]]:
     return {
         name: [
             " ".join(f"{value:.3g}" for value in channel)
-            for channel in matplotlib.colormaps[LIGHT_PALETTE](shown)[:, :3].T
+            for channel in matplotlib.colormaps[LIGHT_PALETTE](grey_levels)[:, :3].T
         ]
-        for name, shown in stretches.items()
+        for name, grey_levels in stretches.items()
     }
 
 
