@@ -363,7 +363,7 @@ def test_warnings_are_one_line_and_quiet_silences_them(call, monkeypatch):
 def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monkeypatch):
     # The engine is tested elsewhere; here the shards are scored in this process.
     engine = importlib.import_module("lumpylens.scale.engine")
-    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._locally(tasks))
     shards = [lenses / "normal.npy", lenses / "spoilt.npy"]
     arguments = ["--cluster", "local:2", "--top", 3, "--out", tmp_path / "o", "--quiet"]
     status, out, err = call("score", model, *shards, *arguments)
@@ -381,7 +381,7 @@ def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monke
 
 def test_images_are_simulated_in_shards(call, tmp_path, monkeypatch):
     engine = importlib.import_module("lumpylens.scale.engine")
-    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._locally(tasks))
     arguments = ["simulate", "slc", "--n", 3, "--out", tmp_path / "o", "--cluster", "local:2"]
     status, out, err = call(*arguments, "--shard", 2, "--quiet")
     assert (status, err) == (0, "")

@@ -88,7 +88,7 @@ def perform_all(
         If the scheduler cannot be reached, or stops. Finished tasks have their receipts.
     """
     n_done, failures = 0, {}
-    outcomes = _in_this_process(tasks) if cluster is None else _on_cluster(tasks, cluster)
+    outcomes = _locally(tasks) if cluster is None else _on_cluster(tasks, cluster)
     for position, outcome in outcomes:
         if isinstance(outcome, bool):
             n_done += outcome
@@ -98,7 +98,7 @@ def perform_all(
     return n_done, failures
 
 
-def _in_this_process(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
+def _locally(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
     for position, task in enumerate(tasks):
         try:
             yield position, task.run()
