@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lumpylens.physics.inference import Prior, descend, observe
+from lumpylens.physics.fit_data import Prior, observe
+from lumpylens.physics.inference import descend
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, pack

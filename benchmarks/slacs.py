@@ -121,7 +121,7 @@ def plant_in_one(task: Planting) -> list[Planted]:
         planted.append(
             Planted(
                 task.row.id, x, y, made.einstein_radius, made.predicted_snr / task.row.inflation,
-                made.found.log_evidence, made.distance, made.found.einstein_radius,
+                made.fitted.log_evidence, made.distance, made.fitted.einstein_radius,
                 task.row.digest,
             )
         )  # fmt: skip

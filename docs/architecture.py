@@ -52,10 +52,12 @@ Imports = Mapping[str, Set[str]]
 def imports(source: Path = SOURCE) -> dict[str, set[str]]:
     """Module of the package -> modules that it imports; a folder stands for its ``__init__``.
 
-    The package's own ``__init__`` is left out: it names what is public, wherever that lives.
+    The package's own ``__init__`` and ``__main__`` stand in no room and are left out: one names
+    what is public, wherever that lives, the other starts the command line.
     """
     paths = {module_name(path, source): path for path in sorted(source.rglob("*.py"))}
-    paths.pop("", None)
+    for door in ("", "__main__"):
+        paths.pop(door, None)
     return {
         module: imported_by(ast.parse(path.read_text(encoding="utf-8")), source.name, set(paths))
         - {module}

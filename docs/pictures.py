@@ -1,9 +1,15 @@
-"""Draws the pictures of the documentation: ``make pictures``. Everything in them is simulated."""
+"""Draws the pictures of the documentation: ``make pictures``. Everything in them is simulated.
+
+The picture of the report page is a screenshot, for which Chromium must be installed.
+"""
 
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -19,6 +25,12 @@ LUMP_PX, LUMP_AT_PX = 1.8, (14.0, -14.0)
 """Einstein radius of the lump, 0.8 % of the lens's mass, and its place on the ring."""
 HALF_PX = 42
 """Half the side of the part that is drawn."""
+N_SMOOTH, N_LUMPY = 40, 12
+"""Lenses on the report page: enough for a histogram, and two rows of lumpy ones."""
+PAGE_PX = (1200, 1682)
+"""Size of the screenshot: the page from its title to the second row of thumbnails."""
+COLOURS = 128
+"""Colours of the screenshot, the fewest that show no steps in the thumbnails."""
 
 
 def detection(model: str) -> Figure:
@@ -51,6 +63,32 @@ def detection(model: str) -> Figure:
     return figure
 
 
+def report_page(model: str) -> Image.Image:
+    """Screenshot of the page that ``score --report`` writes for smooth and lumpy lenses."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        sys.exit("the picture of the report page needs Chromium (Debian: chromium)")
+    images = lumpylens.simulate("slc", N_SMOOTH, seed=1) + lumpylens.simulate(
+        "slc", N_LUMPY, seed=2, substructure="points"
+    )
+    width, height = PAGE_PX
+    with tempfile.TemporaryDirectory() as folder:
+        lumpylens.score(
+            model, images, report=Path(folder) / "page", explain=N_LUMPY, progress=False
+        )
+        subprocess.run(
+            [
+                chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                "--blink-settings=preferredColorScheme=1",  # light
+                f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
+                f"--screenshot={folder}/page.png", f"file://{folder}/page/report.html",
+            ],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        return Image.open(f"{folder}/page.png").convert("RGB")
+
+
 def write(figure: Figure, name: str) -> None:
     """Write a small PNG file, without the opacity that matplotlib stores."""
     drawn = io.BytesIO()
@@ -59,4 +97,6 @@ def write(figure: Figure, name: str) -> None:
 
 
 if __name__ == "__main__":
-    write(detection(sys.argv[1] if len(sys.argv) > 1 else "slc-physics"), "detection.png")
+    model = sys.argv[1] if len(sys.argv) > 1 else "slc-physics"
+    write(detection(model), "detection.png")
+    report_page(model).quantize(COLOURS).save(IMAGES / "report.png", optimize=True)

@@ -1,6 +1,6 @@
 """Puts the table of ``results/challenge.json`` into README and documentation.
 
-The README and the page on the challenge get all of it, each detector's card its own row.
+The README and the page on the challenge get all rows, each detector's card its own row.
 
 ``python docs/results.py`` writes it (``make results-table``); with ``--check`` it writes nothing
 and exits with 1 if what stands there is not current.
@@ -16,7 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "challenge.json"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "challenge.md")
+README = ROOT / "README.md"
+CHALLENGE = ROOT / "docs" / "challenge.md"
 CARDS = ROOT / "docs" / "detectors"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 MISSING = "`make challenge` makes this table."
@@ -27,11 +28,11 @@ HEAD = (
 )
 
 PUBLISHED_AS = {"aae": "AAE", "vae": "VAE", "dcae": "DCAE", "ocsvm": "OC-SVM", "rbm": "RBM"}
-"""What the published table calls a detector."""
+"""Names of the detectors in the published table."""
 
 
-def summary(result: Mapping[str, Any]) -> str:
-    """The table in short, with what is comparable in it."""
+def table(result: Mapping[str, Any]) -> str:
+    """The rows of all detectors, and of the classifier that is trained on labels."""
     lines = [HEAD, *(line(result, row) for row in result["rows"])]
     reference = result.get("reference")
     if reference is not None:
@@ -39,24 +40,42 @@ def summary(result: Mapping[str, Any]) -> str:
             f"| *trained on labels, no detector* | {figures(reference)} |  | "
             f"{both(published_row(result, 'ResNet-18, supervised'))} |"
         )
+    return "\n".join(lines)
+
+
+def in_short(result: Mapping[str, Any]) -> str:
+    """The table, and a warning about the column that cannot be compared with the others."""
+    return (
+        f"{table(result)}\n\n"
+        f"All detectors learned from the same {result['rows'][0]['n_train']} smooth images. The "
+        f"[published](https://arxiv.org/abs/2008.12731) AUCs are of other images: "
+        "[details](docs/challenge.md#compare-detectors)."
+    )
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The table, and which of its numbers can be compared."""
+    reference = result.get("reference")
     seeds = len(result["seeds"])
     once = ", ".join(f"`{name}`" for name in result["once"])
     but_once = f" (one for {once})" if once and seeds > 1 else ""
-    but_labelled = (
+    labelled = (
         ""
         if reference is None
-        else f"; what was trained on labels saw {reference['n_train']} images of both classes, and "
-        f"is measured on {reference['n_normal']} and {reference['n_anomalous']} others"
+        else f" The classifier trained on labels saw {reference['n_train']} images of both "
+        f"classes; its test set is {reference['n_normal']} smooth images and "
+        f"{reference['n_anomalous']} with substructure."
     )
-    return "\n".join(lines) + (
-        f"\n\nEach detector learned from the same {result['rows'][0]['n_train']} smooth images and "
-        f"saw no label; measured on {result['n_normal']} smooth images that none saw and "
-        f"{result['n_anomalous']} with substructure; means over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}{but_once}. "
-        f"The rows can be compared with each other{but_labelled}. "
-        "The last column, from [arXiv 2008.12731](https://arxiv.org/abs/2008.12731), cannot be "
-        "compared with the others: it is of other simulated images, in which about 1 % of the "
-        "lens's mass is substructure (here 8 %), and of 25,000 training images."
+    return (
+        f"{table(result)}\n\n"
+        f"All detectors learned from the same {result['rows'][0]['n_train']} smooth images, "
+        f"without labels. Their test set is {result['n_normal']} other smooth images and "
+        f"{result['n_anomalous']} images with substructure. The numbers are means over {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}{but_once}. The rows can be compared with each other."
+        f"{labelled} The last column, from [arXiv 2008.12731](https://arxiv.org/abs/2008.12731), "
+        "cannot be compared with the others: its images are other simulations, in which "
+        "substructure is about 1 % of the lens's mass (here 8 %), and its training sets have "
+        "25,000 images."
     )
 
 
@@ -66,7 +85,7 @@ def card(result: Mapping[str, Any], detector: str) -> str:
         if row["detector"] == detector:
             return (
                 f"{HEAD}\n{line(result, row)}\n\n"
-                "[The whole table](../challenge.md#compare-detectors) says what is comparable."
+                "[The whole table](../challenge.md#compare-detectors) says what can be compared."
             )
     return NO_ROW
 
@@ -81,7 +100,7 @@ def line(result: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def published_row(result: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
-    """What is published of a method."""
+    """The published numbers of a method."""
     return next((row for row in result["published"]["rows"] if row["method"] == method), None)
 
 
@@ -103,7 +122,10 @@ def both(row: Mapping[str, Any] | None) -> str:
 def main(check: bool) -> str:
     """Write the pages, or say which is not current; an empty string if all is well."""
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else None
-    texts = dict.fromkeys(PAGES, MISSING if result is None else summary(result))
+    texts = {
+        page: MISSING if result is None else text(result)
+        for page, text in ((README, in_short), (CHALLENGE, summary))
+    }
     for path in sorted(CARDS.glob("*.md")):
         if path.stem != "index":
             texts[path] = NO_ROW if result is None else card(result, path.stem)

@@ -14,18 +14,18 @@
 # %% [markdown]
 # # One real lens, from the cutout to a map of dark masses
 #
-# A telescope's image of a gravitational lens comes with a noise map and a point-spread function. From
-# the three of them this notebook fits a smooth lens, asks where a dark mass would help, and
-# finds out what it could have seen: it plants a mass in the real image and looks for it.
+# A telescope image of a gravitational lens has a noise map and a point-spread function (PSF). With
+# these three, this notebook fits a smooth lens and tests where a dark mass would improve the fit. Then it
+# measures which masses can be detected: it adds a mass to the real image and searches for it.
 #
 # Set `LUMPYLENS_NOTEBOOK_DATA` to a folder with one sub-folder per lens (`image.fits`,
-# `noise_map.fits`, `psf.fits`), or to anything else that has noise and PSF; without it a lens as the Hubble
-# Space Telescope would see it is simulated.
+# `noise_map.fits`, `psf.fits`), or to other images with noise map and PSF. Otherwise the notebook simulates a lens as the Hubble
+# Space Telescope would see it.
 #
 # The notebook needs Python 3.11 or later and the package `lumpylens`, no GPU and no download. If the
-# package is not installed, the first cell installs it: from what you write as `PACKAGE`, else from a
-# wheel (`lumpylens-*.whl`) or a clone beside this notebook, else from the package index. Where PyTorch
-# is missing, that takes about 2 GB of disk.
+# package is not installed, the first cell installs it: from the `PACKAGE` that you set, otherwise from a
+# wheel (`lumpylens-*.whl`) or a clone in the folder of this notebook, otherwise from the package index. If PyTorch
+# is missing, this takes about 2 GB of disk.
 
 # %%
 PACKAGE = ""  # a wheel, the folder of a clone, or "git+https://..."; empty: what is found nearby
@@ -117,10 +117,10 @@ one = images[names.index(LENS) if LENS in names else 0]
 print(f"{one.id}: {one.image.shape[0]}x{one.image.shape[1]} pixels")
 
 # %% [markdown]
-# ## What the telescope gives
+# ## Image, noise map and PSF
 #
-# The lens galaxy outshines the arcs, so the image is drawn on a logarithmic scale. The noise is larger
-# where more light falls, and huge where pixels should not be used.
+# The lens galaxy is much brighter than the arcs, so the image is drawn on a logarithmic scale. The noise is larger
+# in brighter pixels, and very large in pixels that should not be used.
 
 # %%
 _, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
@@ -137,9 +137,9 @@ plt.show()
 # %% [markdown]
 # ## The fit
 #
-# A power-law ellipsoid in an external shear; lens light and source as sums of many simple
-# shapes, whose brightness follows from the mass by a linear fit. Several starts, neighbours masked on the
-# way. It takes some twenty seconds of one core; `lumpylens fit` does it for a folder.
+# The mass is a power-law ellipsoid with external shear. Lens light and source are sums of many simple
+# shapes; for a given mass, their brightness follows from a linear fit. The fit has several starts and masks
+# neighbours. It takes about twenty seconds on one core. `lumpylens fit` does the same for a folder.
 
 # %%
 found = analyse(cutout_of(one))
@@ -154,17 +154,17 @@ figure = draw_lens_figure(LIGHT, pictures_of(found))
 figure
 
 # %% [markdown]
-# Upper row: the part of the image that is compared, the smooth model, and what is left in units of the
-# noise. Lower row: the source without the lens, and two maps of what a small dark mass would do. The
-# *perturbation map* says where a mass would explain what is left; the *sensitivity map* how large it
-# would have to be to be seen. The circle is the best place for one mass, from an explicit fit.
+# Upper row: the part of the image that is compared, the smooth model, and the residual in units of the
+# noise. Lower row: the source without the lens, and two maps for a small dark mass. The
+# *perturbation map* shows where a mass would explain the residual. The *sensitivity map* shows how large a mass
+# must be to be detected. The circle is the best position of a mass, from an explicit fit.
 #
 # ## Is there a dark mass?
 #
-# The gain of the explicit fit is a difference of log evidences. It has to be read with care: smooth
-# models of real lenses are not exact, so real residuals scatter more than noise. The significance is
-# divided by an inflation that was measured on this lens's residuals and on other lenses, and compared
-# with the largest peak that noise alone would make on this very map.
+# The gain of the explicit fit is a difference of log evidences. It needs care, because smooth
+# models of real lenses are not exact: real residuals scatter more than noise. So the significance is
+# divided by an inflation, which was measured on the residuals of this lens and on other lenses. Then it is compared
+# with the largest peak that noise alone causes on the same map.
 
 # %%
 (row,) = with_p_values([row_of(found, remarks(found), "")])
@@ -177,10 +177,10 @@ print(f"inflation                    {row.inflation:.2f}")
 print(f"p-value                      {row.perturber_p_value:.2f}")
 
 # %% [markdown]
-# ## What could have been seen
+# ## Which masses can be detected
 #
-# A mass is planted where the sensitivity is good: it deflects the fitted source in the real image, and
-# all else stays as the telescope saw it. Then everything is fitted anew.
+# A mass is added at a position where the sensitivity is good: it deflects the fitted source in the real image;
+# everything else in the image stays the same. Then all parameters are fitted again.
 
 # %%
 (x, y), *_ = well_seen_positions(found, 1, torch.Generator().manual_seed(1))
@@ -211,8 +211,8 @@ axes[1].set(xlabel="planted Einstein radius, arcsec", ylabel="found")
 plt.show()
 
 # %% [markdown]
-# A mass at the limit is lost among what the smooth model cannot make; a larger one is found where it is,
-# as heavy as it is.
+# A mass at the limit cannot be separated from the errors of the smooth model. A larger mass is recovered with the right
+# position and mass.
 #
-# `make slacs` does this for 24 lenses of the SLACS survey; the documentation's page on what was
-# measured has the results.
+# `make slacs` does this for 24 lenses of the SLACS survey. The page *What was
+# measured* of the documentation has the results.

@@ -14,17 +14,17 @@
 # %% [markdown]
 # # The Strong Lensing Challenge with lumpylens
 #
-# A galaxy between us and a more distant one bends its light into arcs. If the mass of the nearer
-# galaxy is lumpy, as most kinds of dark matter have it, the arcs are a little different. The
-# challenge: learn from images of *smooth* lenses alone, and find those that are lumpy.
+# A galaxy deflects the light of a more distant galaxy behind it, which appears as arcs. Most models of dark
+# matter predict lumps in the mass of the nearer galaxy; lumps change the arcs a little. The
+# challenge is to learn from images of *smooth* lenses alone, and to find the lumpy lenses.
 #
 # This notebook runs from top to bottom on Colab (half an hour, no GPU needed) and anywhere else.
-# On your own machine set `LUMPYLENS_NOTEBOOK_DATA` to a folder that holds `no_sub` and `sub`, else
-# the challenge's images are fetched.
+# On your own machine set `LUMPYLENS_NOTEBOOK_DATA` to a folder that contains `no_sub` and `sub`. Otherwise
+# the notebook downloads the challenge's images.
 #
-# It needs Python 3.11 or later and the package `lumpylens`. If that is not installed, the first
-# cell installs it: from what you write as `PACKAGE`, else from a wheel (`lumpylens-*.whl`) or a clone
-# beside this notebook, else from the package index. Where PyTorch is missing, that takes about 2 GB of disk.
+# It needs Python 3.11 or later and the package `lumpylens`. If the package is not installed, the first
+# cell installs it: from the `PACKAGE` that you set, otherwise from a wheel (`lumpylens-*.whl`) or a clone
+# in the folder of this notebook, otherwise from the package index. If PyTorch is missing, this takes about 2 GB of disk.
 
 # %%
 PACKAGE = ""  # a wheel, the folder of a clone, or "git+https://..."; empty: what is found nearby
@@ -111,7 +111,7 @@ print(f"{len(smooth)} smooth and {len(lumpy)} lumpy lenses of {smooth[0].image.s
 # %% [markdown]
 # ## The images
 #
-# Upper row: smooth lenses. Lower row: lenses with substructure. Can you tell?
+# Upper row: smooth lenses. Lower row: lenses with substructure. Can you see the difference?
 
 
 # %%
@@ -144,13 +144,13 @@ show(
 # %% [markdown]
 # ## A smooth lens is a dozen numbers
 #
-# A ray that we see at the angle $\theta$ comes from
+# A ray that we see at the angle $\theta$ comes from the position
 #
 # $$\beta = \theta - \theta_E\,\frac{\theta}{|\theta|} - \Gamma\,\theta$$
 #
-# behind a round galaxy of Einstein radius $\theta_E$ with a shear $\Gamma$ from its surroundings. So
-# a few numbers make the whole image: $\theta_E$, the shear, where the source is, how large and how
-# elongated source and lens galaxy are.
+# if the lens is a round galaxy with the Einstein radius $\theta_E$, and its surroundings cause the shear $\Gamma$. So
+# a few numbers define the whole image: $\theta_E$, the shear, the position of the source, and the sizes and
+# ellipticities of source and lens galaxy.
 
 # %%
 from lumpylens.physics.parameters import pack
@@ -180,14 +180,14 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# An autoencoder has to *learn* all of this from pixels, needs hundreds of numbers for it, and with
-# hundreds of numbers it learns to copy anomalies as well. The detector `physics` is an
-# autoencoder whose decoder is the lens equation. What a dozen numbers cannot make is no smooth lens.
+# An autoencoder has to *learn* all of this from pixels. It needs hundreds of numbers for this, and with
+# hundreds of numbers it also learns to copy anomalies. The detector `physics` is an
+# autoencoder whose decoder is the lens equation. An image that a dozen numbers cannot describe is not a smooth lens.
 #
 # ## Training
 #
-# On smooth images alone. Their content decides which are learned from (70 %), which serve for
-# choices, for calibration and for tests (10 % each). No label is seen; lenses in a folder called
+# The detector learns from smooth images alone. The content of each image decides its use: 70 % are for
+# training, and 10 % each for validation, calibration and tests. No label is used; images in a folder called
 # `sub` would be refused.
 
 # %%
@@ -200,10 +200,10 @@ print(model.card[: model.card.index("## How it was made")])
 print(f"trained in {model.info['seconds'] / 60:.1f} minutes")
 
 # %% [markdown]
-# ## What it sees
+# ## Residuals
 #
-# A smooth and a lumpy lens that it has never met, the nearest smooth lens that it knows, and what
-# is left over, in grey levels of 255.
+# A smooth and a lumpy lens that the model has never seen, the best smooth model of each, and the residual,
+# in grey levels of 255.
 
 # %%
 from lumpylens.data.splits import split
@@ -226,8 +226,8 @@ fig.colorbar(left, ax=axes[:, 2])
 plt.show()
 
 # %% [markdown]
-# All that is known of the lumpy one: where a small mass would help, how small a mass would have been
-# seen there, and how surprising each number of the lens is.
+# The explanation of the lumpy lens shows where a small mass would improve the fit, how small a mass would have been
+# detected there, and how unusual each parameter of the lens is.
 
 # %%
 lumpylens.explain(model, pair[1:], progress=False)
@@ -235,8 +235,8 @@ lumpylens.explain(model, pair[1:], progress=False)
 # %% [markdown]
 # ## Evaluation
 #
-# Labels are read here and nowhere else. The headline counts images that the model never saw: the
-# test part of the smooth lenses, and the lumpy ones.
+# Only this step reads labels. The main result uses images that the model never saw: the
+# test part of the smooth lenses, and all lumpy lenses.
 
 # %%
 result = lumpylens.evaluate(
@@ -271,8 +271,8 @@ plt.show()
 # %% [markdown]
 # ### ROC curve and AUC, for training and validation data
 #
-# For the detector's score, and for the plain reconstruction loss. Training data: smooth images that
-# the model learned from, against the lumpy images that fall into the same part.
+# The curves are for the score of the detector, and for the reconstruction loss alone. *Training* means: smooth images that
+# the model learned from, against the lumpy images of the same part.
 
 # %%
 from sklearn.metrics import roc_curve
@@ -305,8 +305,8 @@ for title, part in parts.items():
 # ## Why you should not believe this number yet
 #
 # Substructure was *added* to the challenge's lenses. So lumpy lenses are heavier, and their Einstein
-# radius alone gives them away. Here it is, read off each image by the encoder, which was trained on smooth
-# lenses alone:
+# radius alone identifies them. The encoder, which was trained on smooth lenses alone, estimates it from each
+# image:
 
 # %%
 radius = {}
@@ -321,11 +321,11 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Real lenses vary in mass by far more than that, so a detector that leans on the Einstein radius
-# would be of no use there. Therefore each evaluation is audited. `free_mass` is the score
-# with the Einstein radius left out of account; `perturbation` looks for small deflections after all
-# numbers of the smooth lens were fitted to the image, so mass alone does not move it. Below the line are
-# statistics that know nothing of lensing: if one of these were high, the two classes would have
+# The masses of real lenses vary much more than this, so a detector that relies on the Einstein radius
+# would be useless for them. Therefore each evaluation has an audit. `free_mass` is the score
+# without the Einstein radius. `perturbation` searches for small deflections after all
+# parameters of the smooth lens were fitted to the image, so mass alone does not change it. Below the line are
+# simple statistics without lensing: if one of them were high, the two classes would have
 # been processed differently.
 
 # %%
@@ -344,7 +344,7 @@ axes.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# And are the p-values right? Of smooth lenses that the model never saw, a share of $\alpha$ should
+# Are the p-values right? Of the smooth lenses that the model never saw, a fraction of $\alpha$ should
 # have a p-value of at most $\alpha$:
 
 # %%
@@ -359,8 +359,8 @@ for rate, found in result.metrics["thresholds"].items():
 # %% [markdown]
 # ## The trained model, saved and reloaded
 #
-# `train` wrote the folder `slc-model`: weights and arrays, settings, and a card for people to
-# read. Nothing in it is pickled. It can also be one file. Both give the same scores, bit for bit.
+# `train` wrote the folder `slc-model` with weights and arrays, settings, and a card that describes the
+# model. Nothing in it is pickled. The model can also be exported to one file. Both give the same scores, bit for bit.
 
 # %%
 file = lumpylens.export(model, out="slc-model.safetensors")
@@ -373,8 +373,8 @@ print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 # %% [markdown]
 # ## Scoring a new folder
 #
-# Twelve smooth and eight lumpy images without their labels, in a folder of their own. This is how a
-# hidden test set is scored; on the command line it is `lumpylens score slc-model new-images --out scores.csv`.
+# A new folder gets twelve smooth and eight lumpy images without labels. A
+# hidden test set is scored in the same way. The command is `lumpylens score slc-model new-images --out scores.csv`.
 
 # %%
 unlabelled = np.concatenate([fresh[-12:].stack().pixels, lumpy[-8:].stack().pixels])

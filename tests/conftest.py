@@ -12,7 +12,10 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Shapes and dtypes in the signatures of these modules are checked whenever a test calls them.
-install_import_hook(["lumpylens.physics.inference"], "beartype.beartype")
+install_import_hook(
+    ["lumpylens.physics.fit_data", "lumpylens.physics.inference"],
+    "beartype.beartype",
+)
 
 # A busy machine is no failure.
 settings.register_profile("any speed", deadline=None)

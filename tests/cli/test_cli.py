@@ -81,6 +81,13 @@ def test_version(call):
     assert call("--version")[1].startswith("lumpylens 0.")
 
 
+@pytest.mark.parametrize("module", ["lumpylens", "lumpylens.cli"])
+def test_the_command_line_is_a_module_too(module):
+    arguments = [sys.executable, "-m", module, "--version"]
+    printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    assert printed.startswith("lumpylens 0.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -44,6 +44,7 @@ def test_imports_are_found_wherever_they_stand(tmp_path):
     package = tmp_path / "lumpylens"
     (package / "room").mkdir(parents=True)
     (package / "__init__.py").write_text("from lumpylens import one\n")
+    (package / "__main__.py").write_text("from lumpylens import one\n")
     (package / "one.py").write_text("import numpy\n")
     (package / "two.py").write_text("def later():\n    from lumpylens.one import x\n")
     (package / "room" / "__init__.py").write_text("from lumpylens.room.a import y\n")
@@ -97,26 +98,31 @@ def test_the_results_table_holds_the_numbers_of_the_benchmark():
         "auc": 0.98765, "auc_low": 0.9, "auc_high": 0.999, "tpr_at_fpr": {"0.01": 0.75},
         "n_train": 3117,
     }  # fmt: skip
-    text = script("results").summary(
-        {
-            "rows": [
-                {"detector": "physics", "audit": {"free_mass": 0.912345}, **row},
-                {"detector": "aae", "audit": {}, **row},
-            ],
-            "reference": {**row, "n_train": 7163, "n_normal": 486, "n_anomalous": 462},
-            "published": PUBLISHED,
-            "seeds": [0, 1],
-            "once": ["pca"],
-            "n_normal": 486,
-            "n_anomalous": 4500,
-        }
-    )
+    results = script("results")
+    result = {
+        "rows": [
+            {"detector": "physics", "audit": {"free_mass": 0.912345}, **row},
+            {"detector": "aae", "audit": {}, **row},
+        ],
+        "reference": {**row, "n_train": 7163, "n_normal": 486, "n_anomalous": 462},
+        "published": PUBLISHED,
+        "seeds": [0, 1],
+        "once": ["pca"],
+        "n_normal": 486,
+        "n_anomalous": 4500,
+    }
+    text = results.summary(result)
     numbers = "0.9877 | 0.9000 to 0.9990 | 0.750"
     assert f"| `physics` | {numbers} | 0.9123 |  |" in text
     assert f"| `aae` | {numbers} |  | 0.932 / 0.769 |" in text
     assert f"| *trained on labels, no detector* | {numbers} |  | 0.996 |" in text
     assert "means over 2 seeds (one for `pca`)" in text
-    assert "saw 7163 images of both classes, and is measured on 486 and 462 others" in text
+    assert "saw 7163 images of both classes; its test set is 486 smooth images and 462" in text
+    table = results.table(result)
+    assert text.startswith(table)
+    assert results.in_short(result).startswith(
+        f"{table}\n\nAll detectors learned from the same 3117"
+    )
 
 
 def test_each_card_has_its_row_of_the_table(tmp_path, monkeypatch):
@@ -140,7 +146,9 @@ def test_each_card_has_its_row_of_the_table(tmp_path, monkeypatch):
         (tmp_path / f"{name}.md").write_text(place)
     monkeypatch.setattr(results, "RESULT", tmp_path / "challenge.json")
     monkeypatch.setattr(results, "CARDS", tmp_path)
-    monkeypatch.setattr(results, "PAGES", ())
+    for name in ("README", "CHALLENGE"):
+        (tmp_path / f"{name}.txt").write_text(place)
+        monkeypatch.setattr(results, name, tmp_path / f"{name}.txt")
     assert results.main(check=True).endswith("is not current: run make results-table")
     assert results.main(check=False) == results.main(check=True) == ""
     card = (tmp_path / "aae.md").read_text()
@@ -186,3 +194,17 @@ def test_the_files_to_change_and_to_copy_are_there():
         for place, cell in (("src/lumpylens", change + copied), ("tests", test)):
             for path in re.findall(r"`([\w/.-]+(?:/|\.py|\.pyi|\.toml))`", cell):
                 assert (ROOT / place / path).exists(), path
+
+
+def test_every_file_that_may_be_changed_is_there():
+    page = (DOCS / "changing.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    named = {
+        name
+        for row in rows
+        for name in re.findall(r"`([\w./*-]+)`", row)
+        if "/" in name or name.endswith((".py", ".toml"))
+    }
+    assert len(named) > 50
+    folders = (ROOT / "src" / "lumpylens", ROOT / "tests", ROOT)
+    assert [name for name in named if not any(any(f.glob(name)) for f in folders)] == []

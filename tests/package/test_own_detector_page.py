@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "own-detector.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "own-detector.md"
 
 pytestmark = pytest.mark.skipif(
     not PAGE.is_file(), reason="the tests lie outside the repository, so there are no pages"
@@ -23,6 +24,11 @@ pytestmark = pytest.mark.skipif(
 def blocks(language: str) -> list[str]:
     text = PAGE.read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_class_of_the_page_is_the_example():
+    example = ROOT / "examples" / "scatter.py"
+    assert blocks("python")[0] == example.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from lumpylens.physics.inference import Prior, observe
+from lumpylens.physics.fit_data import Prior, observe
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, INDEX, pack

@@ -14,7 +14,8 @@ from lumpylens.detectors.physics.detector import PhysicsDetector
 from lumpylens.detectors.physics.examination import take
 from lumpylens.errors import DataError
 from lumpylens.physics.batches import unsplit
-from lumpylens.physics.inference import CONVERGED, Fit, Solution, descend, fit, normal_matrix
+from lumpylens.physics.fit_data import Fit, Solution
+from lumpylens.physics.inference import CONVERGED, descend, fit, normal_matrix
 from lumpylens.physics.learning import broad_prior, stages_of
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import load_model
@@ -53,7 +54,7 @@ def sigmas(detector: PhysicsDetector, solved: Solution) -> torch.Tensor:
     """Standard deviation of every parameter of every lens."""
     prior = broad_prior(detector.examiner.model)
     count = len(prior.mean)
-    hessian = normal_matrix(solved.line, solved.seen.information).double()
+    hessian = normal_matrix(solved.line, solved.evidence.information).double()
     hessian[:, :count, :count] += prior.precision
     return torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2)[:, :count].sqrt()
 
@@ -86,9 +87,9 @@ def test_the_gradient_is_zero_at_the_end(detector: PhysicsDetector, solved: Solu
     """Of the likelihood at the noise predicted there, for every parameter and amplitude."""
     prior = broad_prior(detector.examiner.model)
     count = len(prior.mean)
-    slope = torch.einsum("nka,na->nk", solved.line.tangents, solved.seen.score)
+    slope = torch.einsum("nka,na->nk", solved.line.tangents, solved.evidence.score)
     slope[:, :count] -= (solved.fitted.values - prior.mean) @ prior.precision
-    hessian = normal_matrix(solved.line, solved.seen.information)
+    hessian = normal_matrix(solved.line, solved.evidence.information)
     scale = hessian.diagonal(dim1=1, dim2=2).sqrt()
     assert float((slope / scale).abs().max()) < 0.02
 

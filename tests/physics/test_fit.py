@@ -13,13 +13,12 @@ import pytest
 import torch
 from scipy.stats import ks_2samp, kstest
 
+from lumpylens.physics.fit_data import Prior, observe
 from lumpylens.physics.inference import (
-    Prior,
     Stage,
     evidence,
     fit,
     normal_matrix,
-    observe,
     solve_amplitudes,
     staged_fit,
 )

@@ -254,12 +254,12 @@ def test_a_planted_mass_is_recovered(found):
     planted = recover(found, x, y, radius)
     assert planted.predicted_snr == pytest.approx(25.0)
     assert planted.einstein_radius == radius
-    assert planted.distance == math.hypot(planted.found.x - x, planted.found.y - y)
+    assert planted.distance == math.hypot(planted.fitted.x - x, planted.fitted.y - y)
     assert planted.distance < 0.15
-    assert planted.found.einstein_radius == pytest.approx(radius, rel=0.3)
-    assert planted.found.log_evidence > 60
-    fell = planted.found.smooth.energy - planted.found.fitted.energy
-    assert planted.found.log_evidence == pytest.approx(fell / 2)
+    assert planted.fitted.einstein_radius == pytest.approx(radius, rel=0.3)
+    assert planted.fitted.log_evidence > 60
+    fell = planted.fitted.smooth.energy - planted.fitted.fitted.energy
+    assert planted.fitted.log_evidence == pytest.approx(fell / 2)
     assert planted.snr > 8
 
 

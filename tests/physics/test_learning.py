@@ -9,7 +9,8 @@ import torch
 from small_lenses import PRIOR, TRUE, lenses
 
 from lumpylens.physics import learning
-from lumpylens.physics.inference import Fit, evidence, fit, observe
+from lumpylens.physics.fit_data import Fit, observe
+from lumpylens.physics.inference import evidence, fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.parameters import COUNT, GEOMETRY, NAMES, pack

@@ -289,7 +289,7 @@ def test_a_perturber_has_no_negative_mass(observation):
     )  # fmt: skip
     lens = model.lens(truth)
     pixels = observation.pixels.clone().flatten()
-    pixels[observation.kept] = (observation.data - lens.linear.residual) / observation.weights
+    pixels[observation.compared] = (observation.data - lens.linear.residual) / observation.weights
     hollow = replace(observation, pixels=pixels.reshape(observation.pixels.shape))
     start = truth.clone()
     start[INDEX["perturber_strength"]] = 0.01

@@ -73,7 +73,7 @@ def test_filter_has_unit_variance_under_noise(observation):
         noisy = truth + torch.randn(len(truth), generator=generator, dtype=torch.float64)
         image = (noisy / observation.weights).to(torch.float64)
         pixels = observation.pixels.flatten().clone()
-        pixels[observation.kept] = image
+        pixels[observation.compared] = image
         seen = replace(observation, pixels=pixels.reshape(observation.pixels.shape))
         belief = Belief({})
         fitted = refine(RealLens(seen, 4, 1e-3), values, ALL, belief, steps=3)

@@ -9,7 +9,8 @@ import torch
 from scipy.stats import binom
 from scripts import script
 
-from lumpylens.physics.inference import descend, fit, observe
+from lumpylens.physics.fit_data import observe
+from lumpylens.physics.inference import descend, fit
 from lumpylens.physics.model import NoiseLevel
 from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.perturbation import Filter, Perturbers

@@ -23,6 +23,7 @@ SCORED_BY = {
     "slc-physics": {"model": "slc-physics"},
     "slc-physics, fast": {"model": "slc-physics", "fast": True},
     "slc-pixel": {"model": "slc-pixel"},
+    "euclid-physics": {"model": "euclid-physics", "preset": "euclid"},
 }
 IMAGES = ("simulated", "real")
 REAL = {
@@ -43,13 +44,16 @@ Numbers = dict[str, dict[str, float]]
 
 
 @functools.cache
-def simulated_images() -> LensImages:
+def simulated_images(scored_by: str) -> LensImages:
     """Three smooth lenses and three with substructure."""
-    return simulate("slc", 3, seed=71) + simulate("slc", 3, seed=72, substructure="points")
+    preset = SCORED_BY[scored_by].get("preset", "slc")
+    return simulate(preset, 3, seed=71) + simulate(preset, 3, seed=72, substructure="points")
 
 
-def real_images(data: Path) -> LensImages:
-    """Three smooth lenses and three with substructure of the challenge's."""
+def real_images(scored_by: str, data: Path) -> LensImages:
+    """Three smooth lenses and three with substructure of the challenge's, or one of Euclid's."""
+    if SCORED_BY[scored_by].get("preset") == "euclid":
+        return LensImages.open(data / "euclid")
     lenses = data / "slc" / "lenses"
     paths = [lenses / name / image for name, images in REAL.items() for image in images]
     return functools.reduce(LensImages.__add__, map(LensImages.open, paths))
@@ -72,9 +76,11 @@ def numbers_of(scored_by: str, images: LensImages) -> Numbers:
 
 def pin(data: Path) -> None:
     """Write the numbers that the models give now."""
-    sets = {"simulated": simulated_images(), "real": real_images(data)}
     numbers = {
-        scored_by: {name: numbers_of(scored_by, sets[name]) for name in IMAGES}
+        scored_by: {
+            "simulated": numbers_of(scored_by, simulated_images(scored_by)),
+            "real": numbers_of(scored_by, real_images(scored_by, data)),
+        }
         for scored_by in SCORED_BY
     }
     PINNED.write_text(json.dumps(numbers, indent=1) + "\n")

@@ -19,10 +19,10 @@ def test_scores_and_components_are_those_pinned(
     scored_by: str, images: str, request: pytest.FixtureRequest
 ) -> None:
     if images == "simulated":
-        numbers = numbers_of(scored_by, simulated_images())
+        numbers = numbers_of(scored_by, simulated_images(scored_by))
     else:
         data: Path = request.getfixturevalue("real_data")
-        numbers = numbers_of(scored_by, real_images(data))
+        numbers = numbers_of(scored_by, real_images(scored_by, data))
     pinned = json.loads(PINNED.read_text())[scored_by][images]
     assert {name: list(row) for name, row in numbers.items()} == {
         name: list(row) for name, row in pinned.items()

@@ -63,8 +63,8 @@ def test_shards_that_fail_are_counted_apart(tmp_path, monkeypatch):
 
 def test_tasks_travel_and_know_the_program(tmp_path):
     task = SimulateTask(population("slc"), None, 0, 0, 1, str(tmp_path))
-    assert pickle.loads(pickle.dumps(task)).wanted() == task.wanted()
-    assert replace(task, first=1).wanted() != task.wanted()
+    assert pickle.loads(pickle.dumps(task)).required() == task.required()
+    assert replace(task, first=1).required() != task.required()
     with pytest.raises(ModelError, match="given out by 0.0.1"):
         replace(task, lumpylens="0.0.1").run()
 

@@ -36,7 +36,7 @@ def test_it_is_small(name: str) -> None:
 
 
 def test_those_that_the_documentation_names_are_there() -> None:
-    assert list_models() == ["slc-physics", "slc-pixel"]
+    assert list_models() == ["euclid-physics", "slc-physics", "slc-pixel"]
 
 
 @pytest.mark.slow

@@ -51,7 +51,10 @@ def explain(
         for explanation in explanations
         for peak in [explanation.peak]
     ]
-    drawn = any(explanation.image is not None for explanation in explanations)
-    lines = [repr(explanations), *([f"figures are in {out}; {ROW_ZERO} in them"] if drawn else [])]
-    say({"out": str(out) if drawn else None, "rows": rows}, as_json, lines)
+    any_figure = any(explanation.image is not None for explanation in explanations)
+    lines = [
+        repr(explanations),
+        *([f"figures are in {out}; {ROW_ZERO} in them"] if any_figure else []),
+    ]
+    say({"out": str(out) if any_figure else None, "rows": rows}, as_json, lines)
     return SOME_FAILED if failed else 0

@@ -61,7 +61,7 @@ def fit(
             seed=seed,
             progress=not quiet,
         )
-    shown: dict[str, Any] = {
+    output: dict[str, Any] = {
         "file": str(out),
         "lenses": len(lenses),
         "failed": len(lenses.failed),
@@ -70,12 +70,12 @@ def fit(
     }
     lines = [repr(lenses), f"all rows are in {out}"]
     if products is not None:
-        shown["products"] = str(products)
+        output["products"] = str(products)
         lines.append(f"FITS and region files are in {products}")
     if report is not None:
-        shown["report"] = str(report / "report.html")
+        output["report"] = str(report / "report.html")
         lines.append(f"report: {report / 'report.html'}")
-    say(shown, as_json, lines)
+    say(output, as_json, lines)
     return SOME_FAILED if lenses.failed else 0
 
 

@@ -172,18 +172,18 @@ def score(
         "warned": table.n_warned,
         "flagged": int(table.flag.sum()),
     }
-    shown: dict[str, Any] = {"out": str(out), **counts}
+    output: dict[str, Any] = {"out": str(out), **counts}
     if out is None:
         columns = table.columns()
         rows = zip(*columns.values(), strict=True)
-        shown = {**counts, "rows": [dict(zip(columns, row, strict=True)) for row in rows]}
+        output = {**counts, "rows": [dict(zip(columns, row, strict=True)) for row in rows]}
     lines = [repr(table)]
     if out is not None:
         lines.append(f"all rows are in {out}")
     if report is not None:
-        shown["report"] = str(report / "report.html")
+        output["report"] = str(report / "report.html")
         lines.append(f"report: {report / 'report.html'}")
-    say(shown, as_json, lines)
+    say(output, as_json, lines)
     return SOME_FAILED if table.n_failed else 0
 
 

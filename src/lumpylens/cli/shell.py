@@ -62,8 +62,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no wa
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"lumpylens {version('lumpylens')}")
         raise typer.Exit
 
@@ -103,7 +103,7 @@ class Stopped(Exception):
 
 @contextmanager
 def going_on(how: Callable[[], str]) -> Iterator[None]:
-    """After a Ctrl-C, say what `how` gives: how to go on."""
+    """Turn a Ctrl-C into `Stopped`, with the sentence of `how`: how to go on."""
     try:
         yield
     except KeyboardInterrupt:

@@ -248,6 +248,11 @@ def _inner_peak(values: NDArray[np.floating]) -> tuple[int, int]:
 
 def _neighbours(values: NDArray[np.floating], row: int, column: int) -> NDArray[np.float64]:
     return np.array(
-        [values[row + 1, column], values[row - 1, column], values[row, column + 1],
-         values[row, column - 1]], dtype=np.float64,
-    )  # fmt: skip
+        [
+            values[row + 1, column],
+            values[row - 1, column],
+            values[row, column + 1],
+            values[row, column - 1],
+        ],
+        dtype=np.float64,
+    )

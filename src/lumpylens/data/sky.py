@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
 
 __all__ = ["SkyCoordinates", "SkyFrame", "sky_of"]
 
@@ -159,9 +161,9 @@ def _usable(matrix: NDArray[np.float64], point: Any) -> bool:
     return abs(float(np.linalg.det(matrix))) > PARALLEL * float(np.square(matrix).sum())
 
 
-def sky_of(header: Mapping[str, Any]) -> SkyCoordinates | None:
+def sky_of(header: Header) -> SkyCoordinates | None:
     """World coordinates in the header of an image; None if they are not those of the sky."""
     axes = [str(header.get(f"CTYPE{axis}", "")).upper() for axis in (1, 2)]
     if not all(axis.startswith(CELESTIAL) for axis in axes):
         return None
-    return SkyCoordinates(header.tostring())  # type: ignore[attr-defined]
+    return SkyCoordinates(header.tostring())

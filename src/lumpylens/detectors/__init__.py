@@ -133,11 +133,11 @@ def detector_class(name: str) -> type[Detector]:
         return _imported(name)
     if ":" in name:
         raise ModelError(f"{name!r} is not of the form module:Class")
-    known = list_detectors()
-    near = difflib.get_close_matches(name, known, n=1)
+    names = list_detectors()
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ModelError(
-        f"no detector called {name!r}{hint} (known: {', '.join(known)}; one of your own is "
+        f"no detector called {name!r}{hint} (known: {', '.join(names)}; one of your own is "
         "module:Class)"
     )
 

@@ -14,12 +14,18 @@ from torch.nn.functional import adaptive_avg_pool2d, affine_grid, avg_pool2d, gr
 __all__ = ["CHANGES", "SIDE", "bent", "binned"]
 
 SIDE = 25
-"""An image is compared in this many by this many bins."""
+"""An image is compared in this many by this many bins: six pixels of the challenge's images, the
+width of their arcs. Not tuned."""
+
 FAINT = 0.05
-"""Brightness, in units of the image's range, up to which bins are linear; then logarithmic."""
+"""Brightness, in units of the image's range, up to which bins are linear, then logarithmic: that of
+`pixel`."""
+
 CORE = 1 / 15
-"""Radius that stays in place, in units of the shorter side."""
+"""Radius that stays in place, in units of the shorter side: the default of `pixel`."""
+
 BATCH = 128
+"""Images changed at once; it decides the memory, not the result."""
 
 Images = Tensor
 """Shape (n, H, W), on the [0, 1] scale."""
@@ -39,9 +45,10 @@ def bent(images: Images, outward: float) -> Images:
     height, width = images.shape[1:]
     side = min(height, width)
     y, x = torch.meshgrid(
-        torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2,
+        torch.arange(height) - (height - 1) / 2,
+        torch.arange(width) - (width - 1) / 2,
         indexing="ij",
-    )  # fmt: skip
+    )
     radius = torch.hypot(x, y).clamp_min(1e-6) / side
     scale = 1 - outward * (1 - torch.exp(-0.5 * (radius / CORE) ** 2)) / radius
     grid = torch.stack((2 * x * scale / width, 2 * y * scale / height), dim=-1)
@@ -88,8 +95,8 @@ def binned(unit: Images, change: Callable[[Images], Images] | None = None) -> ND
 
     def parts() -> Iterator[NDArray[np.float32]]:
         for part in unit.split(BATCH):
-            seen = part if change is None else change(part)
-            bins = adaptive_avg_pool2d(seen[:, None], SIDE).flatten(1)
+            view = part if change is None else change(part)
+            bins = adaptive_avg_pool2d(view[:, None], SIDE).flatten(1)
             yield torch.asinh(bins / FAINT).div(float(np.arcsinh(1 / FAINT))).numpy()
 
     with torch.no_grad():

@@ -17,14 +17,20 @@ from lumpylens.detectors.texture import LEAST_SIDE, Texture
 __all__ = ["Domain", "to_unit_range"]
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
+"""Brightness quantiles that are compared: the sky, the wings, the arcs and the peaks of light."""
+
 MARGIN = 1.0
-"""How far, in widths of the training images' range, a quantile may lie outside it."""
+"""How far, in widths of the training images' range, a quantile may lie outside it. Of 1,200 normal
+images of the challenge, compared with 1,200 others, none lies outside by more than 0.07; a
+square root or a logarithm puts a quantile of each outside by more than 4."""
 
 FLAT_MARGIN = 0.05
-"""How many more of the pixels may have one value than in any training image."""
+"""How many more of the pixels may have one value than in any training image. Between the two halves
+of 2,400 normal images of the challenge the largest share differs by 0.004."""
 
 FLAT_LINES_MARGIN = 0.02
-"""How many more of the rows and columns: three of 150."""
+"""How many more of the rows and columns: three of 150. Between the two halves of those images
+the largest share differs by 0.01."""
 
 
 SCALE_MARGIN = 0.02
@@ -78,7 +84,7 @@ class Domain:
         ascending = sorted_pixels(images.pixels)
         values = brightness_quantiles(ascending)
         unit = to_unit_range(images.pixels)
-        enough = len(images) >= LEAST_IMAGES
+        large_sample = len(images) >= LEAST_IMAGES
         tables = images.jpeg_tables
         shared = bool(tables) and all(_same_table(table, tables[0]) for table in tables)
         return cls(
@@ -87,23 +93,25 @@ class Domain:
             one_value=float(one_value_shares(ascending).max()),
             flat_lines=float(flat_line_shares(images.pixels).max()),
             jpeg_table=tables[0] if shared else None,
-            texture=Texture.learn(unit) if enough and min(unit.shape[1:]) >= LEAST_SIDE else None,
-            layout=Layout.learn(unit) if enough else None,
-            shapes=Shapes.learn(images.pixels) if enough else None,
+            texture=Texture.learn(unit)
+            if large_sample and min(unit.shape[1:]) >= LEAST_SIDE
+            else None,
+            layout=Layout.learn(unit) if large_sample else None,
+            shapes=Shapes.learn(images.pixels) if large_sample else None,
             pixel_scale_arcsec=images.pixel_scale_arcsec,
         )
 
     def warnings(self, images: ImageBatch) -> list[str]:
-        """Per image: what is foreign about it, or an empty string; the plainest reason alone."""
+        """Reason why each image is foreign, or an empty string; of several, the plainest."""
         unit, ascending = to_unit_range(images.pixels), sorted_pixels(images.pixels)
-        nothing = [""] * len(images)
+        no_reasons = [""] * len(images)
         reasons = [
-            self._other_tables(images.jpeg_tables) or nothing,
+            self._other_tables(images.jpeg_tables) or no_reasons,
             [self._other_scale(images.pixel_scale_arcsec)] * len(images),
             self._flat(images.pixels, ascending),
             self._brightness(ascending),
-            self.texture.oddities(unit) if self.texture else nothing,
-            self.layout.oddities(unit) if self.layout else nothing,
+            self.texture.oddities(unit) if self.texture else no_reasons,
+            self.layout.oddities(unit) if self.layout else no_reasons,
         ]
         first = (next(filter(None, row), "") for row in zip(*reasons, strict=True))
         return [reason and f"not like the training images: {reason}" for reason in first]
@@ -128,39 +136,39 @@ class Domain:
 
     def _flat(self, pixels: NDArray[np.float32], ascending: NDArray[np.float32]) -> list[str]:
         shares = one_value_shares(ascending)
-        said = []
+        reasons = []
         for share, lines in zip(shares, flat_line_shares(pixels), strict=True):
             if share > self.one_value + FLAT_MARGIN:
-                said.append(
+                reasons.append(
                     f"{share:.0%} of its pixels have one and the same value, of theirs at most "
                     f"{self.one_value:.0%}"
                 )
             elif lines > self.flat_lines + FLAT_LINES_MARGIN:
-                said.append(
+                reasons.append(
                     f"{lines:.0%} of its rows and columns have one value, like an edge that was "
                     f"filled, of theirs at most {self.flat_lines:.0%}"
                 )
             else:
-                said.append("")
-        return said
+                reasons.append("")
+        return reasons
 
     def _brightness(self, ascending: NDArray[np.float32]) -> list[str]:
         values = brightness_quantiles(ascending)
         slack = MARGIN * (self.high - self.low) + 0.01
         outside = (values < self.low - slack) | (values > self.high + slack)
-        said = []
-        for row, bad in zip(values, outside, strict=True):
-            k = int(np.argmax(bad))
-            said.append(
+        reasons = []
+        for row, row_outside in zip(values, outside, strict=True):
+            k = int(np.argmax(row_outside))
+            reasons.append(
                 f"its {LEVELS[k]:g} brightness quantile is {row[k]:.3f} of the peak, theirs "
                 f"{self.low[k]:.3f} to {self.high[k]:.3f}"
-                if bad[k]
+                if row_outside[k]
                 else ""
             )
-        return said
+        return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What is too large for the settings of a model, as named arrays."""
+        """Named arrays of what is too large for the settings of a model."""
         stored: dict[str, NDArray[Any]] = {}
         if self.jpeg_table is not None:
             stored["jpeg_table"] = self.jpeg_table.astype(np.int64)
@@ -240,9 +248,9 @@ def sorted_pixels(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def brightness_quantiles(ascending: NDArray[np.float32]) -> NDArray[np.float64]:
     """Quantiles at `LEVELS` of each image's sorted pixels on its [0, 1] scale, shape (n, 4)."""
     at = [round(level * (ascending.shape[1] - 1)) for level in LEVELS]
-    chosen = ascending[:, [0, *at, -1]].astype(np.float64)
-    low, high = chosen[:, :1], chosen[:, -1:]
-    result: NDArray[np.float64] = (chosen[:, 1:-1] - low) / (high - low)
+    quantiles = ascending[:, [0, *at, -1]].astype(np.float64)
+    low, high = quantiles[:, :1], quantiles[:, -1:]
+    result: NDArray[np.float64] = (quantiles[:, 1:-1] - low) / (high - low)
     return result
 
 

@@ -11,7 +11,8 @@ from lumpylens.results.explanation import Surprise
 __all__ = ["departure", "departures", "surprises_of"]
 
 OUTSTANDING = 4.0
-"""Standard deviations from which a parameter is named in a sentence."""
+"""Standard deviations from which a parameter is named in a sentence: of a dozen Gaussian parameters
+of normal lenses, one reaches it in a thousand lenses."""
 
 NAMED = 3
 """Parameters named at most."""
@@ -62,8 +63,8 @@ def surprises_of(
     surprises = []
     for name, value, typical, sigma in table:
         wording = WORDS[name]
-        shown = wording.shown(value), wording.shown(typical)
-        surprises.append(Surprise(wording.words, *shown, wording.unit, sigma))
+        numbers = wording.shown(value), wording.shown(typical)
+        surprises.append(Surprise(wording.words, *numbers, wording.unit, sigma))
     return tuple(sorted(surprises, key=lambda surprise: -abs(surprise.sigma)))
 
 
@@ -74,7 +75,7 @@ def departures(surprises: Iterable[Surprise]) -> list[str]:
 
 
 def departure(surprise: Surprise) -> str:
-    """One surprising parameter in words."""
+    """Surprising parameter in words."""
     side = "above" if surprise.value > surprise.typical else "below"
     unit = f" {surprise.unit}" if surprise.unit else ""
     return (

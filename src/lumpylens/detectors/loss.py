@@ -55,7 +55,7 @@ class LossSum:
 def explain_loss(
     alone: ImageBatch,
     reconstruction: NDArray[np.float32],
-    usual: NDArray[np.float32] | None,
+    normal_loss: NDArray[np.float32] | None,
     scores: tuple[ScorePart, ...],
 ) -> Explanation:
     """Explain the one image of a batch by where its reconstruction is wrong.
@@ -79,23 +79,24 @@ def explain_loss(
     total = max(float(squares.sum()), np.finfo(float).tiny)
     height, width = image.shape
     within = f"within {circle_radius_px((height, width))} px"
-    if usual is None:
+    if normal_loss is None:
         excess, unit, least = 100 * squares / total, "% of its squared error", 0.0
     else:
-        whole = max(float(usual.sum()), np.finfo(float).tiny)
-        excess, unit, least = 100 * (squares - usual) / whole, "% of a normal image's", LEAST_RANGE
+        normal_total = max(float(normal_loss.sum()), np.finfo(float).tiny)
+        excess = 100 * (squares - normal_loss) / normal_total
+        unit, least = "% of a normal image's", LEAST_RANGE
     values = sums_in_circles(excess)
     row, column = largest_at(excess, values)
     share = 100 * float(sums_in_circles(squares)[row, column]) / total
     place = position_words(column, row, (height, width), alone.pixel_scale_arcsec)
-    if usual is None:
+    if normal_loss is None:
         sentence = (
             f"Squared error of the reconstruction {squares.mean():.2g} per pixel (image on "
             f"[0, 1]); its largest part, {share:.0f} %, lies {within} of {place}"
         )
     else:
         sentence = (
-            f"Squared error of the reconstruction {total / whole:.2g} times that of normal "
+            f"Squared error of the reconstruction {total / normal_total:.2g} times that of normal "
             f"images; it is most above the usual {within} of {place}, where {share:.0f} % of it "
             "lies"
         )

@@ -71,15 +71,15 @@ class OCSVMDetector(Detector):
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         unit = to_unit_range(batch.pixels).reshape(len(batch), -1)
-        known = self.learned
-        features = ((unit - known["mean"]) @ known["projection"].T).astype(np.float64)
+        learned = self.learned
+        features = ((unit - learned["mean"]) @ learned["projection"].T).astype(np.float64)
         squares = (
             np.square(features).sum(axis=1)[:, None]
-            + np.square(known["support"]).sum(axis=1)
-            - 2 * features @ known["support"].T
+            + np.square(learned["support"]).sum(axis=1)
+            - 2 * features @ learned["support"].T
         )
         kernel = np.exp(-squares / features.shape[1])
-        return BatchScores(anomaly_score=known["offset"] - kernel @ known["weights"])
+        return BatchScores(anomaly_score=learned["offset"] - kernel @ learned["weights"])
 
     def _explain_one(self, alone: ImageBatch) -> Explanation:
         scores = score_parts(self._score_batch(alone))
@@ -107,7 +107,7 @@ class OCSVMDetector(Detector):
         return OneClassDistance(self.learned)
 
     def card_notes(self) -> list[str]:
-        """What it stands on, and what was learned."""
+        """Say what the score rests on, and what was learned."""
         features, support = len(self.learned["projection"]), len(self.learned["support"])
         return [
             f"One-class support vector machine (Schoelkopf et al. 2001) on the first {features} "

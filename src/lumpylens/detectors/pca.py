@@ -58,10 +58,10 @@ class PCADetector(Detector):
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         unit = _flat(batch.pixels)
-        made = self.mean + (unit - self.mean) @ self.components_.T @ self.components_
+        rebuilt = self.mean + (unit - self.mean) @ self.components_.T @ self.components_
         low = batch.pixels.min(axis=(1, 2), keepdims=True)
         spread = batch.pixels.max(axis=(1, 2), keepdims=True) - low
-        reconstruction = (made.reshape(batch.pixels.shape) * spread + low).astype(np.float32)
+        reconstruction = (rebuilt.reshape(batch.pixels.shape) * spread + low).astype(np.float32)
         return BatchScores(
             anomaly_score=reconstruction_mse(batch.pixels, reconstruction),
             reconstruction=reconstruction,
@@ -84,7 +84,7 @@ class PCADetector(Detector):
         return ReconstructionError(Projection(self.mean, self.components_))
 
     def card_notes(self) -> list[str]:
-        """How the number of components was chosen."""
+        """Say how the number of components was chosen."""
         used = len(self.components_)
         notes = [
             f"{used} components of at most {self.config.max_components}: the number under which "
@@ -122,15 +122,15 @@ def principal_components(
     count = min(largest, len(unit) - 1, unit.shape[1])
     # The randomised solver needs room beside what it is asked for.
     solver = "randomized" if 2 * count < min(unit.shape) else "full"
-    found = PCA(count, svd_solver=solver, random_state=seed).fit(unit)
-    variances = found.explained_variance_.astype(np.float64)
+    analysis = PCA(count, svd_solver=solver, random_state=seed).fit(unit)
+    variances = analysis.explained_variance_.astype(np.float64)
     total = float(unit.var(axis=0, ddof=1, dtype=np.float64).sum())
     # Rounding of float32 pixels leaves some 1e-14 of variance in each.
-    some = variances > 1e-12 * unit.shape[1]
-    if not some.any():
+    nonzero = variances > 1e-12 * unit.shape[1]
+    if not nonzero.any():
         raise DataError("the training images are all alike: there is nothing to learn from them")
-    mean, components = found.mean_.astype(np.float32), found.components_.astype(np.float32)
-    return mean, components[some], variances[some], total
+    mean, components = analysis.mean_.astype(np.float32), analysis.components_.astype(np.float32)
+    return mean, components[nonzero], variances[nonzero], total
 
 
 def held_out_log_likelihood(

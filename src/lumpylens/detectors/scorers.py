@@ -77,8 +77,8 @@ class FeatureDistance(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Anomaly scores (n,) of images (n, H, W)."""
-        off = self.network.look(to_unit(pixels))[0].double() - self.centre
-        distance: Tensor = (off @ self.precision * off).sum(dim=1)
+        departure = self.network.look(to_unit(pixels))[0].double() - self.centre
+        distance: Tensor = (departure @ self.precision * departure).sum(dim=1)
         return distance
 
 
@@ -102,9 +102,9 @@ class Projection(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstructions (n, H, W) of images (n, H, W)."""
-        off = images.flatten(1) - self.mean
-        made: Tensor = self.mean + off @ self.components.T @ self.components
-        return made.view_as(images)
+        departure = images.flatten(1) - self.mean
+        reconstruction: Tensor = self.mean + departure @ self.components.T @ self.components
+        return reconstruction.view_as(images)
 
 
 class OneClassDistance(nn.Module):
@@ -166,6 +166,6 @@ class EncoderDistance(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Anomaly scores (n,) of images (n, H, W)."""
         estimates, _ = self.encoder(self.eyepiece(pixels))
-        off = estimates.double() - self.mean
-        distance: Tensor = ((off @ self.precision) * off).sum(dim=1)
+        departure = estimates.double() - self.mean
+        distance: Tensor = ((departure @ self.precision) * departure).sum(dim=1)
         return distance

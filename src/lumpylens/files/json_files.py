@@ -43,6 +43,6 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     """
     if path.suffix.lower() != ".json":
         raise DataError(f"this is written as JSON: name a file that ends in .json, got {path}")
-    with whole_file(path) as beside:
+    with whole_file(path) as part_file:
         text = json.dumps(plain(content), indent=2, allow_nan=False)
-        beside.write_text(text + "\n", encoding="utf-8")
+        part_file.write_text(text + "\n", encoding="utf-8")

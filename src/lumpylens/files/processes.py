@@ -56,11 +56,11 @@ def in_processes(
 def _results(
     pipes: Sequence[connection.Connection], tasks: Sequence[Task]
 ) -> Iterator[tuple[int, Any]]:
-    left = iter(enumerate(tasks))
+    tasks_left = iter(enumerate(tasks))
     positions: dict[connection.Connection, int] = {}
 
     def give_out(pipe: connection.Connection) -> None:
-        for position, task in left:
+        for position, task in tasks_left:
             positions[pipe] = position
             # That of a worker which is gone shows when its result is read.
             with suppress(ConnectionError):
@@ -95,18 +95,18 @@ def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connec
     # It would lift the block below.
     resource_tracker.ensure_running()
     # A terminal sends Ctrl-C to children too; these are born deaf to it, and ended from here.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         try:
             for _ in range(count):
-                pipe, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(theirs, function), daemon=True)
+                pipe, worker_end = context.Pipe()
+                process = context.Process(target=_work, args=(worker_end, function), daemon=True)
                 process.start()
                 processes.append(process)
                 pipes.append(pipe)
-                theirs.close()
+                worker_end.close()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask_before)
         yield pipes
     finally:
         for pipe, process in zip(pipes, processes, strict=True):
@@ -119,7 +119,7 @@ def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connec
 
 
 def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
-    """What a worker does until it is ended, or nobody is there any more who gives it tasks."""
+    """Do tasks until the process is ended, or nobody is left who gives it any."""
     # Unlike the default this leaves no half-written files behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with one_thread():
@@ -145,10 +145,10 @@ def one_thread() -> Iterator[None]:
     import torch
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)

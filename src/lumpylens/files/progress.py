@@ -47,12 +47,12 @@ def has_bars() -> bool:
 
 
 @contextmanager
-def counted(what: str, total: int, *, show: bool = True) -> Iterator[Callable[[], None]]:
+def counted(task_name: str, total: int, *, show: bool = True) -> Iterator[Callable[[], None]]:
     """Show on standard error how far work has come; each call of what this gives is one step.
 
     Parameters
     ----------
-    what : str
+    task_name : str
         The work, such as ``scoring``.
     total : int
         Number of steps.
@@ -63,7 +63,7 @@ def counted(what: str, total: int, *, show: bool = True) -> Iterator[Callable[[]
         yield lambda: None
         return
     if not has_bars():
-        lines = _Lines(what, total)
+        lines = _Lines(task_name, total)
         yield lines.step
         lines.end()
         return
@@ -78,15 +78,15 @@ def counted(what: str, total: int, *, show: bool = True) -> Iterator[Callable[[]
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(task_name, total=total)
         yield lambda: bar.advance(task)
 
 
 class _Lines:
     """How far work has come, in lines; steps may come from several threads."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.what, self.total, self.count = what, total, 0
+    def __init__(self, task_name: str, total: int) -> None:
+        self.task_name, self.total, self.count = task_name, total, 0
         self.started = self.spoken = time.monotonic()
         self.lock = Lock()
 
@@ -97,12 +97,13 @@ class _Lines:
             if now - self.spoken < EVERY_SECONDS or self.count >= self.total:
                 return
             self.spoken = now
-            left = (now - self.started) / self.count * (self.total - self.count)
-            note(f"{self.what}: {self.count} of {self.total}, about {duration(left)} to go")
+            seconds_left = (now - self.started) / self.count * (self.total - self.count)
+            time_left = duration(seconds_left)
+            note(f"{self.task_name}: {self.count} of {self.total}, about {time_left} to go")
 
     def end(self) -> None:
         taken = duration(time.monotonic() - self.started)
-        note(f"{self.what}: {self.count} of {self.total} in {taken}")
+        note(f"{self.task_name}: {self.count} of {self.total} in {taken}")
 
 
 class Stages:
@@ -119,10 +120,10 @@ class Stages:
         self.begin()
 
     def begin(self) -> None:
-        """A stage begins now; what was before spoke for itself."""
+        """Begin a stage now, since what came before has reported itself."""
         self.since = time.monotonic()
 
     def done(self, text: str) -> None:
-        """A stage has ended, and the next one begins."""
+        """End a stage and begin the next one."""
         note(f"{text} ({duration(time.monotonic() - self.since)})", show=self.show)
         self.begin()

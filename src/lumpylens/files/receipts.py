@@ -15,7 +15,7 @@ MAX_BYTES = 64 * 2**20
 """Far above any receipt; the largest part are counts of p-values, one per calibration image."""
 
 
-def read_receipt(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_receipt(path: Path, required: Mapping[str, Any]) -> dict[str, Any] | None:
     """Content of a receipt of the very work that is wanted.
 
     Parameters
@@ -32,10 +32,10 @@ def read_receipt(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and wanted.items() <= found.items() else None
+    return content if isinstance(content, dict) and required.items() <= content.items() else None
 
 
 def write_receipt(content: Mapping[str, Any], path: Path) -> None:
@@ -46,5 +46,5 @@ def write_receipt(content: Mapping[str, Any], path: Path) -> None:
     DataError
         If it cannot be written.
     """
-    with whole_file(path) as beside:
-        beside.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+    with whole_file(path) as part_file:
+        part_file.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "astropy_table", "check_table_place", "csv_rows", "html_table", "pandas_frame", "read_columns",
+    "astropy_table",
+    "check_table_place",
+    "csv_rows",
+    "html_table",
+    "pandas_frame",
+    "read_columns",
     "write_columns",
-]  # fmt: skip
+]
 
 Columns = Mapping[str, Any]
 Choice = TypeVar("Choice")
@@ -54,8 +59,8 @@ def write_columns(
         If the suffix is another one, the file cannot be written, or pyarrow is missing.
     """
     write = _by_suffix(path, (_to_csv, _to_ecsv, _to_parquet))
-    with whole_file(path) as beside:
-        write(columns, beside, descriptions or {})
+    with whole_file(path) as part_file:
+        write(columns, part_file, descriptions or {})
 
 
 def read_columns(path: Path, *, text: Collection[str] = ()) -> dict[str, list[Any]]:

@@ -12,10 +12,10 @@ VERSIONS = ("lumpylens", "numpy", "scikit-learn", "torch", "lightning", "caustic
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of what decides results, where installed."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in VERSIONS:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

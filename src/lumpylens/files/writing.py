@@ -23,16 +23,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     DataError
         If the folder cannot be made or written to.
     """
-    beside = path.with_name(f".{path.stem}.{_mark()}.part{path.suffix}")
+    part_file = path.with_name(f".{path.stem}.{_mark()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(path)
+        yield part_file
+        part_file.replace(path)
     except OSError as problem:
         raise DataError(f"cannot write {path}: {problem.strerror or problem}") from problem
     finally:
         with suppress(OSError):
-            beside.unlink()
+            part_file.unlink()
 
 
 @contextmanager
@@ -54,20 +54,20 @@ def whole_folder(folder: Path, *, made_by_us: str) -> Iterator[Path]:
     check_replaceable(folder, made_by_us=made_by_us)
     place = folder.resolve()
     mark = _mark()
-    beside = place.with_name(f".{place.name}.{mark}.part")
+    part_folder = place.with_name(f".{place.name}.{mark}.part")
     old = place.with_name(f".{place.name}.{mark}.old")
     try:
-        beside.mkdir(parents=True)
-        yield beside
+        part_folder.mkdir(parents=True)
+        yield part_folder
         if place.exists():
             place.rename(old)
-        beside.rename(place)
+        part_folder.rename(place)
     except OSError as problem:
         if old.exists() and not place.exists():
             old.rename(place)
         raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from problem
     finally:
-        for leftover in (beside, old):
+        for leftover in (part_folder, old):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -89,7 +89,7 @@ def check_replaceable(folder: Path, *, made_by_us: str) -> None:
     check_writable(folder)
 
 
-def check_only(folder: Path, *, made_by_us: str, files: Collection[str], what: str) -> None:
+def check_only(folder: Path, *, made_by_us: str, files: Collection[str], product: str) -> None:
     """`check_replaceable`, and nothing in the folder that would be lost with it.
 
     Parameters
@@ -99,7 +99,7 @@ def check_only(folder: Path, *, made_by_us: str, files: Collection[str], what: s
         Name of a file that only a result of the same kind has.
     files : collection of str
         Names that such a result consists of.
-    what : str
+    product : str
         What it is called, for the message.
 
     Raises
@@ -108,10 +108,10 @@ def check_only(folder: Path, *, made_by_us: str, files: Collection[str], what: s
         Also if `folder` holds a file of another name.
     """
     check_replaceable(folder, made_by_us=made_by_us)
-    others = {entry.name for entry in folder.iterdir()} - set(files) if folder.is_dir() else set()
-    if others:
+    foreign = {entry.name for entry in folder.iterdir()} - set(files) if folder.is_dir() else set()
+    if foreign:
         raise DataError(
-            f"{folder} holds {min(others)}, which is not part of {what}, and is left as it is; "
+            f"{folder} holds {min(foreign)}, which is not part of {product}, and is left as it is; "
             "give a new or an empty folder"
         )
 
@@ -134,5 +134,5 @@ def check_writable(path: Path) -> None:
 
 
 def _mark() -> str:
-    """What no other writer uses: machines that share a folder have processes of equal number."""
+    """Mark of this writer alone: machines that share a folder have processes of equal number."""
     return secrets.token_hex(6)

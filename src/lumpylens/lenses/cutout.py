@@ -19,7 +19,8 @@ cutouts span a factor of 20, masks in them a factor of 1e6 and more; and a pixel
 knows a millionth of what a good one does."""
 
 BEST = 0.05
-"""Quantile of the noise that stands for the best pixels."""
+"""Quantile of the noise that stands for the best pixels, since the smallest value may be a defect.
+Not tuned."""
 
 LEAST_REACH = 2.5
 """Arcsec from the middle to the nearest edge that a fit needs: the arcs of the largest single

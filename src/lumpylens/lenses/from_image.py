@@ -19,7 +19,7 @@ ASSUMED_SCALE_ARCSEC = 0.05
 """Of a pixel where neither file nor caller says: the Hubble camera's."""
 
 LEAST_USABLE = 0.5
-"""Part of the pixels within `LEAST_REACH` of the middle that must be usable."""
+"""Part of the pixels within `LEAST_REACH` of the middle that must be usable. Not tuned."""
 
 SAME_SCALE = 0.01
 """Relative difference of the pixel scale and that of the sky coordinates, beyond which these are
@@ -27,7 +27,7 @@ not believed: a position 3 arcsec from the middle would be wrong by half a pixel
 
 
 def cutout_of(item: LensImage) -> Cutout:
-    """What a fit needs of an image.
+    """Cutout of an image: all that a fit needs of it.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def cutout_of(item: LensImage) -> Cutout:
     cutout = Cutout(item.id, image, noise, psf, scale, tuple(notes), sky)
     usable = cutout.usable
     rows, columns = np.indices(image.shape)
-    near = np.hypot(rows - middle[0], columns - middle[1]) * scale <= LEAST_REACH
-    if usable[near].sum() < LEAST_USABLE * near.sum():
+    inner = np.hypot(rows - middle[0], columns - middle[1]) * scale <= LEAST_REACH
+    if usable[inner].sum() < LEAST_USABLE * inner.sum():
         raise DataError(
             f"more than half of the pixels within {LEAST_REACH:g} arcsec of the middle cannot be "
             "used: NaN or infinite, masked, or not positive in the noise map"

@@ -43,15 +43,15 @@ class GrowingCatalogue:
     next_write: float = 0.0
 
     def all_rows(self) -> list[LensRow]:
-        """Those of this run in order, then those of other lenses."""
+        """Rows of this run in order, then those of other lenses."""
         older = {row.id: row for row in self.held}
         newest = (self.rows.get(k, older.get(name)) for k, name in enumerate(self.ids))
-        ours = with_masses([row for row in newest if row is not None], self.redshifts)
-        return with_p_values([*ours, *self._others()])
+        current = with_masses([row for row in newest if row is not None], self.redshifts)
+        return with_p_values([*current, *self._older_rows()])
 
-    def _others(self) -> list[LensRow]:
-        ours = set(self.ids)
-        return [row for row in self.held if row.id not in ours]
+    def _older_rows(self) -> list[LensRow]:
+        current = set(self.ids)
+        return [row for row in self.held if row.id not in current]
 
     def save_now_and_then(self) -> None:
         """Write the table if it was not written a while ago: its rows may be many."""
@@ -75,9 +75,9 @@ class GrowingCatalogue:
         changed : sequence of str
             Lenses that have a row, of other pixels or settings.
         """
-        if others := [row.id for row in self._others()]:
+        if older := [row.id for row in self._older_rows()]:
             warnings.warn(
-                f"{self.place} has {some_ids(others)} that are not among these images; they stay "
+                f"{self.place} has {some_ids(older)} that are not among these images; they stay "
                 "in it, after these",
                 DataWarning,
                 stacklevel=3,
@@ -92,6 +92,6 @@ class GrowingCatalogue:
 
 
 def some_ids(names: Sequence[str]) -> str:
-    """How many, and which for example."""
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {'id' if len(names) == 1 else 'ids'} ({shown})"
+    """Say how many ids there are, and the first few of them."""
+    first_ids = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {'id' if len(names) == 1 else 'ids'} ({first_ids})"

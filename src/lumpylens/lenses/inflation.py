@@ -40,19 +40,19 @@ def excess(row: LensRow) -> float:
     NaN where no perturber could be detected.
     """
     median = row.noise_maximum - row.noise_maximum_scale * math.log(math.log(2))
-    usual = row.residual_scatter * median
-    return row.perturber_significance / usual if usual > 0 else math.nan
+    expected = row.residual_scatter * median
+    return row.perturber_significance / expected if expected > 0 else math.nan
 
 
-def model_error(others: Sequence[LensRow]) -> float:
+def model_error(rows: Sequence[LensRow]) -> float:
     """Factor by which significances exceed those of noise in well-fitted lenses.
 
     Parameters
     ----------
-    others : sequence of LensRow
+    rows : sequence of LensRow
         Other lenses, without the one that the factor is applied to.
     """
-    return _typical(_sorted_excesses(others))
+    return _typical(_sorted_excesses(rows))
 
 
 def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:

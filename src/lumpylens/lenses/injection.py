@@ -31,7 +31,7 @@ class Injected:
         From the sensitivity map, without inflation.
     snr : float
         Largest signal-to-noise ratio of the new map.
-    found : FittedPerturber
+    fitted : FittedPerturber
     """
 
     x: float
@@ -39,12 +39,12 @@ class Injected:
     einstein_radius: float
     predicted_snr: float
     snr: float
-    found: FittedPerturber
+    fitted: FittedPerturber
 
     @property
     def distance(self) -> float:
         """Distance between the injected perturber and the one that was found, arcsec."""
-        return math.hypot(self.found.x - self.x, self.found.y - self.y)
+        return math.hypot(self.fitted.x - self.x, self.fitted.y - self.y)
 
 
 def inject(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) -> Cutout:
@@ -65,8 +65,8 @@ def inject(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) -
     image = analysis.cutout.image.astype(np.float64)
     row, column = observation.first_row, observation.first_column
     (to_rows, rows), (to_columns, columns) = (
-        overlap(first, length, whole)
-        for first, length, whole in zip((row, column), change.shape, image.shape, strict=True)
+        overlap(first, length, total)
+        for first, length, total in zip((row, column), change.shape, image.shape, strict=True)
     )
     image[to_rows, to_columns] += change[rows, columns].numpy() * analysis.cutout.unit
     return replace(analysis.cutout, image=image.astype(np.float32))
@@ -80,8 +80,10 @@ def _change(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) 
     values[INDEX["perturber_y"]] = y + lens["light_y"]
     values[INDEX["perturber_strength"]] = einstein_radius**2
     with torch.no_grad():
-        before, after = (model.source_seen_by(numbers, lens) for numbers in (lens.values, values))
-        return analysis.observation.blur((after - before)[None])[0]
+        unperturbed, perturbed = (
+            model.source_seen_by(numbers, lens) for numbers in (lens.values, values)
+        )
+        return analysis.observation.blur((perturbed - unperturbed)[None])[0]
 
 
 def recover(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) -> Injected:
@@ -94,9 +96,11 @@ def recover(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) 
     with unsplit(), torch.no_grad():
         observation = replace(analysis.observation, pixels=pixels)
         smooth = polish_from(observation, analysis.smooth.best, analysis.smooth.belief)
-        again = filter_lens(smooth, analysis.smooth.belief, analysis.map.radius)
-        perturber = fit_perturber(smooth, analysis.smooth.belief, again)
-    return Injected(x, y, einstein_radius, predicted, max(float(again.snr.max()), 0.0), perturber)
+        filtered = filter_lens(smooth, analysis.smooth.belief, analysis.map.radius)
+        perturber = fit_perturber(smooth, analysis.smooth.belief, filtered)
+    return Injected(
+        x, y, einstein_radius, predicted, max(float(filtered.snr.max()), 0.0), perturber
+    )
 
 
 def radius_of_snr(analysis: LensAnalysis, x: float, y: float, snr: float) -> float:
@@ -129,11 +133,9 @@ def well_seen_positions(
     """
     grid, lens = analysis.map, analysis.smooth.best.lens
     information = torch.where(grid.visible, grid.information, 0.0)
-    known = information[information > 0]
-    if not len(known):
+    positive = information[information > 0]
+    if not len(positive):
         return []
-    good = torch.nonzero(information >= known.median())[:, 0]
-    chosen = good[torch.randperm(len(good), generator=generator)[:count]]
-    return [
-        (float(grid.x[k]) - lens["light_x"], float(grid.y[k]) - lens["light_y"]) for k in chosen
-    ]
+    well_seen = torch.nonzero(information >= positive.median())[:, 0]
+    drawn = well_seen[torch.randperm(len(well_seen), generator=generator)[:count]]
+    return [(float(grid.x[k]) - lens["light_x"], float(grid.y[k]) - lens["light_y"]) for k in drawn]

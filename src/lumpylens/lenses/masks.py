@@ -14,11 +14,11 @@ __all__ = ["mask_intruders"]
 
 NEIGHBOUR = 6.0
 """Significance of three by three pixels, in units of the residual's robust scatter, above which
-light far from any arc is a neighbour."""
+light far from any arc is a neighbour. Not tuned."""
 
 DEFECT, SHARE = 6.0, 0.2
 """Scatters beyond which a pixel may be a defect, and the part of it that its neighbours then have
-less than on average: a point source gives them a third."""
+less than on average: a point source gives them a third. Not tuned."""
 
 
 def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:
@@ -49,9 +49,9 @@ def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:
     around = (boxed(residual) - residual) / (number - 1).clamp_min(1)
     scatter = 1.4826 * float(lens.linear.residual.abs().median())
     x, y = observation.x - lens["light_x"], observation.y - lens["light_y"]
-    far = torch.hypot(x, y) > 1.4 * math.exp(lens["log_einstein_radius"]) + 0.4
+    outside = torch.hypot(x, y) > 1.4 * math.exp(lens["log_einstein_radius"]) + 0.4
     bright = observation.blur(lens.source_light[None])[0].abs() * observation.weight > 1.0
-    neighbour = far & ~bright & (mean > NEIGHBOUR * scatter)
+    neighbour = outside & ~bright & (mean > NEIGHBOUR * scatter)
     grown = torch.nn.functional.max_pool2d(neighbour.double()[None, None], 7, 1, 3)[0, 0] > 0
     defect = (residual.abs() > DEFECT * scatter) & (around.abs() < SHARE * residual.abs())
-    return observation.masked(~((grown & far & ~bright) | defect))
+    return observation.masked(~((grown & outside & ~bright) | defect))

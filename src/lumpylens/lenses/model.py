@@ -49,7 +49,7 @@ SOFTENING_ARCSEC = 0.05
 
 STEEPNESS = 2.0
 """Power of the order with which the prior variance of a shapelet falls: a larger one makes sources
-smoother, a smaller one lets them fit noise, and perturbers."""
+smoother, a smaller one lets them fit noise, and perturbers. Not tuned."""
 
 WIDTHS = torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64)
 """Widths of the lens galaxy's Gaussians, arcsec, from below the pixel of the Hubble camera to
@@ -163,19 +163,19 @@ class RealLens:
         grid = self.observation
         return softened_point(grid.x - at_x, grid.y - at_y, SOFTENING_ARCSEC)
 
-    def lens(self, values: Tensor, known: SolvedLens | None = None) -> SolvedLens:
+    def lens(self, values: Tensor, earlier: SolvedLens | None = None) -> SolvedLens:
         """Solve for the light of a lens with the given parameters.
 
         Parameters
         ----------
         values : Tensor, shape (len(NAMES),)
-        known : SolvedLens, optional
+        earlier : SolvedLens, optional
             Its columns of lens light are used again if that light has the same shape.
         """
         observation = self.observation
         light = [INDEX[name] for name in LIGHT]
-        if known is not None and torch.equal(known.values[light], values[light]):
-            gaussians, light_columns = known.gaussians, known.light_columns
+        if earlier is not None and torch.equal(earlier.values[light], values[light]):
+            gaussians, light_columns = earlier.gaussians, earlier.light_columns
         else:
             at_x, at_y, *eta = values[light]
             ellipses = torch.stack(eta).reshape(-1, 2)
@@ -227,10 +227,10 @@ class RealLens:
         grid = self.observation
         x, y = grid.x - lens["centre_x"], grid.y - lens["centre_y"]
         radius = math.exp(lens["log_einstein_radius"])
-        one, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        unit, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         for name in MULTIPOLES:
             if name in tangents:
-                parts = (one, zero) if name.endswith("cosine") else (zero, one)
+                parts = (unit, zero) if name.endswith("cosine") else (zero, unit)
                 ax, ay = multipole(x, y, *parts, int(name[1]))
                 tangents[name] = -radius * (gx * ax + gy * ay)
         if "source_x" in tangents:

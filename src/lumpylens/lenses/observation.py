@@ -51,8 +51,8 @@ class Observation:
     def grid(self) -> tuple[Tensor, Tensor]:
         """Positions x and y of the pixels, shape (h, w), arcsec from the image's centre."""
         rows, columns = (
-            (torch.arange(length, dtype=torch.float64) + first - (whole - 1) / 2) * self.pixel_scale
-            for length, first, whole in zip(
+            (torch.arange(length, dtype=torch.float64) + first - (total - 1) / 2) * self.pixel_scale
+            for length, first, total in zip(
                 self.pixels.shape, (self.first_row, self.first_column), self.shape, strict=True
             )
         )
@@ -70,7 +70,7 @@ class Observation:
         return self.grid[1]
 
     @cached_property
-    def kept(self) -> Tensor:
+    def compared(self) -> Tensor:
         """Flat positions (n,) of the compared pixels."""
         return torch.nonzero(self.usable.flatten())[:, 0]
 
@@ -82,15 +82,15 @@ class Observation:
     @cached_property
     def weights(self) -> Tensor:
         """1 / sigma of the compared pixels, shape (n,); the whitened column of a sky of 1."""
-        return self.weight.flatten()[self.kept]
+        return self.weight.flatten()[self.compared]
 
     @cached_property
     def data(self) -> Tensor:
         """Whitened compared pixels, shape (n,)."""
-        return self.pixels.flatten()[self.kept] * self.weights
+        return self.pixels.flatten()[self.compared] * self.weights
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.compared)
 
     def blur(self, light: Tensor) -> Tensor:
         """Blur images (k, h, w) with the PSF; the margins are wide enough for its periodic wrap."""
@@ -101,12 +101,12 @@ class Observation:
 
     def see(self, light: Tensor) -> Tensor:
         """Blur light (k, h, w), and select and whiten the compared pixels (k, n)."""
-        return self.blur(light).flatten(-2)[..., self.kept] * self.weights
+        return self.blur(light).flatten(-2)[..., self.compared] * self.weights
 
     def picture(self, whitened: Tensor) -> Tensor:
         """Lay out compared pixels (n,) as an image (h, w), NaN elsewhere."""
         image = torch.full((self.pixels.numel(),), math.nan, dtype=torch.float64)
-        image[self.kept] = whitened
+        image[self.compared] = whitened
         return image.reshape(self.pixels.shape)
 
     def masked(self, use: Tensor) -> Observation:
@@ -177,9 +177,9 @@ def cut_disc(
     )
 
 
-def overlap(first: int, length: int, whole: int) -> tuple[slice, slice]:
+def overlap(first: int, length: int, total: int) -> tuple[slice, slice]:
     """Part of the whole that a window from `first` covers: slices of whole and window."""
-    begin, end = max(first, 0), min(first + length, whole)
+    begin, end = max(first, 0), min(first + length, total)
     return slice(begin, end), slice(begin - first, end - first)
 
 

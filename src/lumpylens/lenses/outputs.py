@@ -81,14 +81,14 @@ class Outputs:
         from lumpylens.lenses.pictures import figure_paths
         from lumpylens.lenses.products import product_paths
 
-        wanted: list[Path] = []
+        paths: list[Path] = []
         if self.figures is not None:
-            wanted += figure_paths(row.id, self.figures)
+            paths += figure_paths(row.id, self.figures)
         if self.report is not None and on_page:
-            wanted += figure_paths(row.id, self.report / IMAGES)
+            paths += figure_paths(row.id, self.report / IMAGES)
         if self.products is not None:
-            wanted += product_paths(row.id, self.products)
-        return not all(path.is_file() for path in wanted)
+            paths += product_paths(row.id, self.products)
+        return not all(path.is_file() for path in paths)
 
     def shown_first(self, rows: Sequence[LensRow]) -> set[str]:
         """Ids of the lenses whose figures are made for the page if they are missing."""

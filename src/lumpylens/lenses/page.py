@@ -62,7 +62,7 @@ known to about two, and six decimals of a degree are 4 milliarcseconds."""
 def check_page_place(folder: Path) -> None:
     """Raise if a folder cannot be written, or holds anything but an older page of lenses."""
     files = {PAGE, IMAGES, TABLE}
-    check_only(folder, made_by_us=PAGE, files=files, what="a page of fitted lenses")
+    check_only(folder, made_by_us=PAGE, files=files, product="a page of fitted lenses")
 
 
 def thumbnail_path(id: str, folder: str | Path) -> Path:
@@ -119,9 +119,9 @@ def write_page(rows: Sequence[LensRow], folder: Path, location: str) -> Path:
         lumpylens=version("lumpylens"),
     )
     lenses.write(folder / TABLE)
-    with whole_file(folder / PAGE) as beside:
+    with whole_file(folder / PAGE) as part_file:
         # Names of files may hold bytes that are no UTF-8.
-        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part_file.write_text(text, encoding="utf-8", errors="backslashreplace")
     return folder / PAGE
 
 

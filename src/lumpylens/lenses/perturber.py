@@ -26,7 +26,8 @@ PSF."""
 
 LEAST_VISIBLE = 0.05
 """A position is masked where less than this fraction of a perturber's signal is left when the
-smooth model is projected out: near the centre a perturber looks like a change of the halo."""
+smooth model is projected out: near the centre a perturber looks like a change of the halo.
+Not tuned."""
 
 UNDERESTIMATED = 1.3
 """Ratio of an explicitly fitted strength to its linear estimate, in simulations."""
@@ -42,13 +43,15 @@ perturber, and each step with it takes ten times as long."""
 
 LINEAR_STARTS, FINITE_STARTS = 4, 3
 """Peaks of the map, and of each map of a heavy perturber, that short fits start from. More find a
-perturber more surely and take longer."""
+perturber more surely and take longer. Not tuned."""
 
 FIRST_STEPS, FOLLOWED, MORE_STEPS = 3, 4, 5
-"""Steps from every start, number of starts that are continued, and their further steps."""
+"""Steps from every start, number of starts that are continued, and their further steps. Not
+tuned."""
 
 TABLE = 384
-"""Pixels per side of the image of the source from which its deflected light is interpolated."""
+"""Pixels per side of the image of the source from which its deflected light is interpolated.
+Not tuned: a finer one needs more memory."""
 
 RESPONSES_PER_CHUNK = 128
 """Positions, or draws of noise, computed at once; more need more memory."""
@@ -98,8 +101,8 @@ class PerturbationMap:
 
         Half of all visible positions, those near the arcs, are better. NaN if none is visible.
         """
-        seen = self.information[self.visible]
-        return float(seen.median()) ** -0.5 if len(seen) else math.nan
+        information = self.information[self.visible]
+        return float(information.median()) ** -0.5 if len(information) else math.nan
 
     def peaks(self, count: int, apart: float = 0.3) -> list[int]:
         """Positions of the highest signal-to-noise ratios, further than `apart` from each other."""
@@ -163,15 +166,17 @@ def filter_lens(
 
     tangents = model.tangents(lens, fitted.names)
     precision, pull = belief.precision_and_pull(lens.values, fitted.names)
-    left = linear.without(tangents)
-    smooth_information = left @ tangents.mT + torch.diag(precision)
+    free_tangents = linear.without(tangents)
+    smooth_information = free_tangents @ tangents.mT + torch.diag(precision)
     scale = smooth_information.diagonal().clamp_min(1e-20).rsqrt()
     unit = smooth_information * scale * scale[:, None]
     unit.diagonal().add_(1e-9)
     factor = torch.linalg.cholesky(unit)
     # Rows that are orthonormal under P, so that one product with a response projects them out.
-    rows = torch.linalg.solve_triangular(factor, left * scale[:, None], upper=False).float()
-    taken = torch.linalg.solve_triangular(
+    rows = torch.linalg.solve_triangular(
+        factor, free_tangents * scale[:, None], upper=False
+    ).float()
+    absorbed_residual = torch.linalg.solve_triangular(
         factor, ((tangents @ linear.residual + pull) * scale)[:, None], upper=False
     )[:, 0]
     basis = torch.linalg.solve_triangular(linear.factor, linear.basis, upper=False).float()
@@ -179,22 +184,24 @@ def filter_lens(
 
     snr, information = torch.zeros_like(x), torch.zeros_like(x)
     visible = torch.zeros_like(inside)
-    kept = []
+    normalised = []
     for part in torch.nonzero(inside)[:, 0].split(RESPONSES_PER_CHUNK):
         deflection = model.perturber(x[part, None, None], y[part, None, None])
         response = model.observation.see(change(*deflection)).float()
         by_basis, by_rows = response @ basis.mT, response @ rows.mT
-        before = response.square().sum(dim=1).double()
+        total = response.square().sum(dim=1).double()
         absorbed = by_basis.double().square().sum(dim=1) + by_rows.double().square().sum(dim=1)
-        after = before - absorbed
-        along = response.double() @ linear.residual - by_rows.double() @ taken
-        information[part] = after
-        visible[part] = after > LEAST_VISIBLE * before
-        snr[part] = torch.where(visible[part], along * after.clamp_min(1e-30).rsqrt(), 0.0)
-        here = visible[part]
+        remaining = total - absorbed
+        along = response.double() @ linear.residual - by_rows.double() @ absorbed_residual
+        information[part] = remaining
+        visible[part] = remaining > LEAST_VISIBLE * total
+        snr[part] = torch.where(visible[part], along * remaining.clamp_min(1e-30).rsqrt(), 0.0)
+        in_part = visible[part]
         projected = response - by_basis @ basis - by_rows @ rows
-        kept.append(projected[here] * after[here, None].rsqrt().float())
-    return PerturbationMap(x, y, snr, information, visible, torch.cat(kept), 2 * half + 1, radius)
+        normalised.append(projected[in_part] * remaining[in_part, None].rsqrt().float())
+    return PerturbationMap(
+        x, y, snr, information, visible, torch.cat(normalised), 2 * half + 1, radius
+    )
 
 
 def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -208,14 +215,14 @@ def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tens
     line = torch.linspace(-reach, reach, TABLE, dtype=torch.float64)
     y, x = torch.meshgrid(line, line, indexing="ij")
     source = Shapelets.at(x, y, scale, model.largest_order).sum(lens.linear.free[:-1])
-    table, (bx, by), before = source[None, None], model.rays(lens.values), lens.source_light
+    table, (bx, by), unperturbed = source[None, None], model.rays(lens.values), lens.source_light
 
     def change(ax: Tensor, ay: Tensor) -> Tensor:
         ends = torch.stack([bx - strength * ax, by - strength * ay], dim=-1) / reach
         # All images are stacked into one tall image, so that the table is not copied for each.
         tall = ends.reshape(1, -1, *ends.shape[2:])
-        after = torch.nn.functional.grid_sample(table, tall, align_corners=True)
-        return (after.reshape(ends.shape[:-1]) - before) / strength
+        perturbed = torch.nn.functional.grid_sample(table, tall, align_corners=True)
+        return (perturbed.reshape(ends.shape[:-1]) - unperturbed) / strength
 
     return change
 

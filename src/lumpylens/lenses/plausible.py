@@ -17,7 +17,7 @@ from none. Tighter limits put more good fits in doubt."""
 
 SOFT_MARGIN = 0.05
 """Distance beyond a limit over which a number turns from odd to impossible. A hard limit alone
-would decide between two fits that end close to it on either side."""
+would decide between two fits that end close to it on either side. Not tuned."""
 
 
 def oddities(lens: SolvedLens) -> list[Note]:

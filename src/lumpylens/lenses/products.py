@@ -90,10 +90,10 @@ def write_products(
     first.header["OBJECT"] = ascii(row.id)[1:-1]
     first.header["COMMENT"] = "Fit of a strong lens by lumpylens. Row 0 has the smallest y."
     fits_file, region_file = product_paths(row.id, folder)
-    with whole_file(fits_file) as beside:
-        fits.HDUList([first, *images]).writeto(beside)
-    with whole_file(region_file) as beside:
-        _write_lines(beside, _regions_of(row, analysis))
+    with whole_file(fits_file) as part_file:
+        fits.HDUList([first, *images]).writeto(part_file)
+    with whole_file(region_file) as part_file:
+        _write_lines(part_file, _regions_of(row, analysis))
 
 
 def _coordinates(
@@ -146,8 +146,8 @@ def write_regions(rows: Sequence[LensRow], folder: str | Path) -> None:
     for row in rows:
         if not math.isnan(row.ra_deg):
             lines += _sky_regions(row)
-    with whole_file(Path(folder) / REGIONS) as beside:
-        _write_lines(beside, lines)
+    with whole_file(Path(folder) / REGIONS) as part_file:
+        _write_lines(part_file, lines)
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

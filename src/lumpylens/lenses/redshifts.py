@@ -37,22 +37,23 @@ def read_redshifts(path: Path) -> dict[str, Redshifts]:
         If it has other columns, a source in front of its lens, or two rows for one lens.
     """
     columns = read_columns(path, text=("id",))
-    wanted = ("id", "lens_redshift", "source_redshift")
-    if missing := [name for name in wanted if name not in columns]:
+    needed = ("id", "lens_redshift", "source_redshift")
+    if missing := [name for name in needed if name not in columns]:
         raise DataError(
-            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(wanted)}"
+            f"{path} has no column {missing[0]}; redshifts need the columns {', '.join(needed)}"
         )
     by_id: dict[str, Redshifts] = {}
-    for name, near, far in zip(*(columns[key] for key in wanted), strict=True):
-        if not isinstance(near, float) or not isinstance(far, float):
+    for name, z_lens, z_source in zip(*(columns[key] for key in needed), strict=True):
+        if not isinstance(z_lens, float) or not isinstance(z_source, float):
             raise DataError(f"{path}: the redshifts of {name} are not numbers")
-        if math.isnan(near) or math.isnan(far):
+        if math.isnan(z_lens) or math.isnan(z_source):
             continue
-        if not 0 < near < far:
+        if not 0 < z_lens < z_source:
             raise DataError(
-                f"{path}: lens {name} at redshift {near:g} needs a source behind it, not at {far:g}"
+                f"{path}: lens {name} at redshift {z_lens:g} needs a source behind it, not at "
+                f"{z_source:g}"
             )
-        if by_id.setdefault(name, Redshifts(near, far)) != Redshifts(near, far):
+        if by_id.setdefault(name, Redshifts(z_lens, z_source)) != Redshifts(z_lens, z_source):
             raise DataError(f"{path} has several rows for {name}, with different redshifts")
     return by_id
 
@@ -68,24 +69,24 @@ def redshifts_by_lens(
     -------
     matched : dict
         Redshifts by id of the lens.
-    left : list of str
+    unmatched : list of str
         Ids of the table that match no lens, or more than one.
     """
     by_name: dict[str, list[str]] = {}
     for name in dict.fromkeys(ids):
         by_name.setdefault(_bare(name), []).append(name)
     matched = {name: redshifts[name] for name in ids if name in redshifts}
-    left = []
+    unmatched = []
     for name in redshifts:
         if name in matched:
             continue
         lenses = by_name.get(_bare(name), [])
-        rivals = [other for other in redshifts if _bare(other) == _bare(name)]
+        rivals = [candidate for candidate in redshifts if _bare(candidate) == _bare(name)]
         if len(lenses) == 1 and lenses[0] not in matched and len(rivals) == 1:
             matched[lenses[0]] = redshifts[name]
         else:
-            left.append(name)
-    return matched, left
+            unmatched.append(name)
+    return matched, unmatched
 
 
 def _bare(name: str) -> str:

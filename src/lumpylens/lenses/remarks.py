@@ -65,10 +65,10 @@ class Note:
 
 
 def words(notes: Sequence[Note]) -> str:
-    """For the column `quality`."""
+    """Text of the column `quality`."""
     return "; ".join(map(str, notes)) or "good"
 
 
 def codes(notes: Sequence[Note]) -> str:
-    """For the column `doubts`: codes of the doubts among the notes, with spaces between."""
+    """Text of the column `doubts`: codes of the doubts among the notes, with spaces between."""
     return " ".join(note.remark for note in notes if note.remark.is_doubt)

@@ -14,10 +14,11 @@ from lumpylens.lenses.refine import Refined
 __all__ = ["Inflation", "gumbel", "measure_inflation"]
 
 EULER = 0.5772156649015329
+"""Euler's constant: the mean of a Gumbel law of location 0 and scale 1."""
 
 OFF_ARC = 0.5
 """Source light, in units of the noise, below which a pixel is off the arcs. A lower limit leaves
-fewer pixels, a higher one lets residuals of the arcs in."""
+fewer pixels, a higher one lets residuals of the arcs in. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ def measure_inflation(fitted: Refined, perturbation_map: PerturbationMap) -> Inf
     """Measure the inflation on the residuals of the same lens."""
     observation, lens = fitted.model.observation, fitted.lens
     light = observation.blur(lens.source_light[None])[0].abs() * observation.weight
-    off = ((light < OFF_ARC) & observation.usable).double()
-    residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off
+    off_arcs = ((light < OFF_ARC) & observation.usable).double()
+    residual = torch.nan_to_num(observation.picture(lens.linear.residual)) * off_arcs
     blurred = observation.blur(torch.stack([residual]))[0]
-    power = _blurred_power(observation.kernel, off)
+    power = _blurred_power(observation.kernel, off_arcs)
     usable = power > 0.5 * power.max()
     scatter = (blurred[usable].square() / power[usable]).mean().sqrt()
     visible = perturbation_map.snr[perturbation_map.visible]

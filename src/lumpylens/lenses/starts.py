@@ -22,17 +22,20 @@ __all__ = ["LensLight", "Trial", "fit_lens_light", "scan"]
 
 TOLERATED = 2.0
 """Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone, since it
-belongs to the source or to a neighbour. A smaller value ignores more of the lens galaxy, too."""
+belongs to the source or to a neighbour. A smaller value ignores more of the lens galaxy, too.
+Not tuned."""
 
 ROUNDNESS = 25.0
-"""Prior precision of the ellipses' numbers: they are round within 0.2."""
+"""Prior precision of the ellipses' numbers: they are round within 0.2. Not tuned."""
 
 FARTHEST = 0.6
-"""Distance from the middle of the image within which the lens galaxy is looked for, arcsec."""
+"""Distance from the middle of the image within which the lens galaxy is looked for, arcsec.
+Not tuned."""
 
 BLOB_WIDTH, BLOB_SPACING, SOURCE_REACH = 0.08, 0.12, 0.9
 """Width and spacing of the blobs that the first source consists of, and half the side of the square
-that they fill, arcsec. Smaller blobs are more flexible; a wider square takes longer."""
+that they fill, arcsec. Smaller blobs are more flexible; a wider square takes longer. Not
+tuned."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class _Ellipses:
             observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2), WIDTHS
         )
         blurred = observation.blur(gaussians.columns())
-        columns = blurred.flatten(1)[:, observation.kept] * observation.weights
+        columns = blurred.flatten(1)[:, observation.compared] * observation.weights
         sky, data = observation.weights[None], observation.data
         no_prior = torch.zeros(1, dtype=torch.float64)
         linear = solve(sky * tolerance, no_prior, columns * tolerance, data * tolerance)
@@ -210,16 +213,16 @@ class _Coarse:
 
         information = observation.weight.square()
         total = binned(information)
-        kept = torch.nonzero(total.flatten() > 0)[:, 0]
-        norm = total.flatten()[kept].rsqrt()
+        usable = torch.nonzero(total.flatten() > 0)[:, 0]
+        norm = total.flatten()[usable].rsqrt()
 
         def whitened(image: Tensor) -> Tensor:
-            return binned(image * information).flatten(-2)[..., kept] * norm
+            return binned(image * information).flatten(-2)[..., usable] * norm
 
         x0, y0 = (float(light.values[INDEX[name]]) for name in LIGHT[:2])
-        self.x = (binned(observation.x) / 4).flatten()[kept] - x0
-        self.y = (binned(observation.y) / 4).flatten()[kept] - y0
-        self.weight = total.flatten()[kept].sqrt()
+        self.x = (binned(observation.x) / 4).flatten()[usable] - x0
+        self.y = (binned(observation.y) / 4).flatten()[usable] - y0
+        self.weight = total.flatten()[usable].sqrt()
         self.data = whitened(observation.pixels)
         used = light.columns
         self.light = whitened(used)
@@ -237,14 +240,14 @@ class _Coarse:
         near_y = torch.exp((by - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
         blobs = (near_x[:, None] * near_y[None]).flatten(0, 1) * self.weight
         visible = blobs.square().sum(dim=1) > 1e-3 * self.weight.square().mean()
-        kept = torch.nonzero(visible)[:, 0]
-        blobs = blobs[kept]
+        lit = torch.nonzero(visible)[:, 0]
+        blobs = blobs[lit]
         linear = solve(
             self.sky, torch.zeros(1, dtype=torch.float64), torch.cat([self.light, blobs]), self.data
         )
         amplitudes = linear.positive[len(self.light) :]
-        grid_x = line[:, None].expand(-1, len(line)).flatten()[kept]
-        grid_y = line[None].expand(len(line), -1).flatten()[kept]
+        grid_x = line[:, None].expand(-1, len(line)).flatten()[lit]
+        grid_y = line[None].expand(len(line), -1).flatten()[lit]
         total = amplitudes.sum().clamp_min(1e-30)
         mean_x, mean_y = (amplitudes * grid_x).sum() / total, (amplitudes * grid_y).sum() / total
         spread = (amplitudes * ((grid_x - mean_x) ** 2 + (grid_y - mean_y) ** 2)).sum() / total

@@ -14,7 +14,8 @@ CANDIDATE_P = 0.01
 """p-value below which a perturber is a candidate: one of a hundred lenses without one has it."""
 
 LARGER_PART = 0.5
-"""Part of the gain that multipoles of the mass explain, from which a verdict says so."""
+"""Part of the gain that multipoles of the mass explain, from which a verdict says so: more than
+half."""
 
 
 class Status(StrEnum):
@@ -47,16 +48,16 @@ def verdict_of(row: LensRow) -> str:
     status = status_of(row)
     match status:
         case Status.FAILED:
-            said = row.error
+            finding = row.error
         case Status.DOUBTFUL:
-            said = f"{row.quality}{_doubtful_gain(row)}"
+            finding = f"{row.quality}{_doubtful_gain(row)}"
         case Status.UNTESTED:
-            said = "no perturber could be seen anywhere in this image"
+            finding = "no perturber could be seen anywhere in this image"
         case Status.CANDIDATE:
-            said = _candidate(row)
+            finding = _candidate(row)
         case Status.NO_PERTURBER:
-            said = f"{p_words(row.perturber_p_value)}{_limit(row)}"
-    return f"{status}: {said}"
+            finding = f"{p_words(row.perturber_p_value)}{_limit(row)}"
+    return f"{status}: {finding}"
 
 
 def _doubtful_gain(row: LensRow) -> str:

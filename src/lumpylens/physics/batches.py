@@ -93,11 +93,11 @@ def unsplit() -> Iterator[None]:
     Arrays this small gain little from being split, and on a busy machine each operation waits for
     the slowest thread: beside two other programs, two threads took seven times as long as one.
     """
-    before = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     token = _available.set(_threads())
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
         _available.reset(token)

@@ -51,9 +51,9 @@ def _comoving_mpc(redshift: float) -> float:
     return float(_universe().comoving_distance(redshift).to_value("Mpc"))
 
 
-def angular_diameter_distance_mpc(near: float, far: float) -> float:
-    """Distance from redshift `near` to `far` (Hogg 1999, astro-ph/9905116, equation 19)."""
-    return (_comoving_mpc(far) - _comoving_mpc(near)) / (1 + far)
+def angular_diameter_distance_mpc(z_near: float, z_far: float) -> float:
+    """Distance from redshift `z_near` to `z_far` (Hogg 1999, astro-ph/9905116, equation 19)."""
+    return (_comoving_mpc(z_far) - _comoving_mpc(z_near)) / (1 + z_far)
 
 
 def einstein_radius_arcsec(dispersion_kms: float, lens: float, source: float) -> float:

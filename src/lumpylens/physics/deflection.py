@@ -62,9 +62,9 @@ def halo(x: Tensor, y: Tensor, eta_1: Tensor, eta_2: Tensor) -> tuple[Tensor, Te
     eta_x = torch.where(elliptical, eta_1, torch.ones_like(eta_1))
     phi = 0.5 * torch.atan2(eta_y.double(), eta_x.double()).to(eta_x)
     nudge = 1e-6  # the formula is 0/0 exactly at the centre
-    zero, one = torch.zeros_like(eta), torch.ones_like(eta)
+    zeros, ones = torch.zeros_like(eta), torch.ones_like(eta)
     ax, ay = caustics.func.reduced_deflection_angle_sie(
-        zero, zero, per_lens(torch.exp, -eta), phi, one, x + nudge, y + nudge
+        zeros, zeros, per_lens(torch.exp, -eta), phi, ones, x + nudge, y + nudge
     )
     x, y = x / radius, y / radius
     tilt = eta_1 * (x.square() - y.square()) + 2 * eta_2 * x * y
@@ -237,8 +237,8 @@ def truncated_haloes(
         node = ((bits >> shift) - TABLE_FIRST).long().clamp(0, rows.shape[1] - 2)
         part = (bits & ((1 << shift) - 1)) / float(1 << shift)
         row, flat = blended[:, k], node.flatten(1)
-        before, after = row.gather(1, flat), row.gather(1, flat + 1)
-        mass = torch.lerp(before, after, part.flatten(1)).reshape(square.shape)
+        lower, upper = row.gather(1, flat), row.gather(1, flat + 1)
+        mass = torch.lerp(lower, upper, part.flatten(1)).reshape(square.shape)
         weight = einstein_radius[:, k, None, None].square() * mass / square
         ax.addcmul_(dx, weight)
         ay.addcmul_(dy, weight)

@@ -45,7 +45,7 @@ BESIDE_OTHER = 0.02
 """Width of `NearPrior`: factor of the covariance, and standard deviations added in quadrature, for
 the Einstein radius and for other parameters. An eighth of the Einstein radius is a quarter of the
 mass. A wider prior covers unusual lenses, a narrower one makes estimates of usual lenses more
-precise."""
+precise. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ class NearPrior:
         at = [INDEX[name] for name in ESTIMATED if INDEX[name] not in self.free]
         full[:, at] += 0.03 * torch.randn(count, len(at), generator=generator)
         normal = torch.randn(count, len(self.free), generator=generator).double()
-        drawn = self.mean + normal @ torch.linalg.cholesky(widened).mT
-        full[:, list(self.free)] = drawn.to(full)
+        values = self.mean + normal @ torch.linalg.cholesky(widened).mT
+        full[:, list(self.free)] = values.to(full)
         return full
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lumpylens.physics.fit_data import Data, Fit, Prior, Solution
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, compare, deviance_of, expected_deviance
-from lumpylens.physics.psf import Response
+from lumpylens.physics.records import keep, put, select
 
 __all__ = [
-    "Data", "Fit", "Prior", "Stage", "fit", "join", "observe", "solve_amplitudes", "staged_fit",
-]  # fmt: skip
-
-Part = TypeVar("Part", bound=Any)
+    "MOST_STEPS",
+    "Stage",
+    "along",
+    "descend",
+    "evidence",
+    "fit",
+    "normal_matrix",
+    "solve_amplitudes",
+    "staged_fit",
+]
 
 POOR = 5.0
 """Times the expected deviance beyond which a fit is tried again. Good fits of the challenge's
@@ -39,129 +45,10 @@ LEARNS_AFTER = 3
 """Steps after which the curvature is learned from the steps. Most fits are done by then."""
 
 LEAST_CURVATURE = 0.1
-"""Part of the expected curvature that a step must have shown to correct it."""
+"""Part of the expected curvature that a step must have shown to correct it. Not tuned."""
 
 LEAST_AMPLITUDE = 1e-6
 """Of lens light and source, whose amplitudes are not negative."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Observations of a batch.
-
-    Attributes
-    ----------
-    observed : Tensor, shape (n, a)
-        Compared coefficients.
-    weight : Tensor, shape (n, a)
-        Rough inverse variance of each, before anything is known of the image's light.
-    noise : Tensor, shape (n, H, W), or None
-    psf : Tensor, shape (n, p, p), or None
-    response : Response or None
-        Of the PSFs, in the model that the data are compared with, where it is known already.
-    """
-
-    observed: Float[Tensor, "n a"]
-    weight: Float[Tensor, "n a"]
-    noise: Float[Tensor, "n H W"] | None = None
-    psf: Float[Tensor, "n p p"] | None = None
-    response: Response | None = None
-
-    def __len__(self) -> int:
-        return len(self.observed)
-
-    @property
-    def blur(self) -> Response | Tensor | None:
-        """What is known of the PSFs."""
-        return self.psf if self.response is None else self.response
-
-    def select(self, index: Shaped[Tensor, " m"]) -> Data:
-        """Some of the images."""
-        return select(self, index)
-
-
-def observe(
-    model: SmoothModel,
-    pixels: Float[Tensor, "n H W"],
-    noise: Float[Tensor, "n H W"] | None = None,
-    psf: Float[Tensor, "n p p"] | None = None,
-) -> Data:
-    """Prepare images (n, H, W) for comparison with a model."""
-    measurement = model.measurement
-    full = measurement.observe(pixels)
-    if noise is not None:
-        weight = measurement.crop(noise).square().reciprocal()
-    else:
-        light = measurement.local_mean(full)
-        low = torch.quantile(light.flatten(1), 0.1, dim=1)[:, None, None].clamp_min(0)
-        variance = model.noise.variance(light - low, low)
-        if measurement.steps is not None:
-            variance = variance + measurement.steps.to(full).square() / 12
-        weight = variance.reciprocal()
-    return Data(measurement.select(full), measurement.select(weight), noise, psf)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Gaussian prior of the free parameters.
-
-    Attributes
-    ----------
-    mean : Tensor, shape (k,)
-    precision : Tensor, shape (k, k)
-    """
-
-    mean: Float[Tensor, " k"]
-    precision: Float[Tensor, "k k"]
-
-    def energy(self, values: Float[Tensor, "n k"]) -> Float64[Tensor, " n"]:
-        """Squared distance of each row of `values` from the mean, shape (n,)."""
-        off = (values - self.mean).double()
-        return (off[:, :, None] * self.precision.double() * off[:, None, :]).sum(dim=(1, 2))
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Fitted lenses.
-
-    Attributes
-    ----------
-    values : Tensor, shape (n, k)
-    amplitudes : Tensor, shape (n, 3)
-    deviance : Tensor of float64, shape (n,)
-        -2 ln likelihood.
-    energy : Tensor of float64, shape (n,)
-        Deviance plus prior; what was minimised.
-    converged : Tensor of bool, shape (n,)
-        Whether a further step would gain less than `CONVERGED`.
-    """
-
-    values: Float[Tensor, "n k"]
-    amplitudes: Float[Tensor, "n 3"]
-    deviance: Float64[Tensor, " n"]
-    energy: Float64[Tensor, " n"]
-    converged: Bool[Tensor, " n"]
-
-    def select(self, index: Shaped[Tensor, " m"]) -> Fit:
-        """Some of the images."""
-        return select(self, index)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Fitted lenses, and what the model says there.
-
-    Attributes
-    ----------
-    fitted : Fit
-    line : Linearisation
-    seen : Evidence
-        Of the data, at `line`.
-    """
-
-    fitted: Fit
-    line: Linearisation
-    seen: Evidence
 
 
 def solve_amplitudes(
@@ -255,33 +142,41 @@ def descend(
     data = replace(data, response=model.given_response(data.psf))
     if amplitudes is None:
         amplitudes = solve_amplitudes(model, data, start)
-    now = _point(model, data, prior, start, amplitudes)
-    whole, going = now.solution, torch.arange(len(start), device=start.device)
+    current = _point(model, data, prior, start, amplitudes)
+    results, running = current.solution, torch.arange(len(start), device=start.device)
     damping = torch.full((len(start),), 1e-3, dtype=torch.float64, device=start.device)
     count = start.shape[1]
     for step in range(steps + 1):
-        converged = now.gain() < CONVERGED
+        converged = current.gain() < CONVERGED
         if step == steps or bool(converged.any()):
-            fitted = replace(now.solution.fitted, converged=converged)
-            whole = put(whole, going, replace(now.solution, fitted=fitted))
-            left = torch.nonzero(~converged)[:, 0]
-            if step == steps or len(left) == 0:
+            fitted = replace(current.solution.fitted, converged=converged)
+            results = put(results, running, replace(current.solution, fitted=fitted))
+            unfinished = torch.nonzero(~converged)[:, 0]
+            if step == steps or len(unfinished) == 0:
                 break
-            going, now, damping = going[left], select(now, left), damping[left]
-            data = data.select(left)
-        fitted = now.solution.fitted
-        move = _damped_step(now.curvature, now.gradient, damping)
-        amplitudes = fitted.amplitudes + move[:, count:].to(start)
+            running, current, damping = (
+                running[unfinished],
+                select(current, unfinished),
+                damping[unfinished],
+            )
+            data = data.select(unfinished)
+        fitted = current.solution.fitted
+        step_taken = _damped_step(current.curvature, current.gradient, damping)
+        amplitudes = fitted.amplitudes + step_taken[:, count:].to(start)
         amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
-        trial = _point(model, data, prior, fitted.values + move[:, :count].to(start), amplitudes)
-        energy = _energy_at(model, data, prior, trial.solution, now.solution.line.sigma)
-        won = energy < fitted.energy + SLACK
-        learned = _learned_curvature(now.curvature, move, now.gradient - trial.gradient)
-        now = keep(won, trial, now)
+        trial = _point(
+            model, data, prior, fitted.values + step_taken[:, :count].to(start), amplitudes
+        )
+        energy = _energy_at(model, data, prior, trial.solution, current.solution.line.sigma)
+        accepted = energy < fitted.energy + SLACK
+        learned = _learned_curvature(
+            current.curvature, step_taken, current.gradient - trial.gradient
+        )
+        current = keep(accepted, trial, current)
         if step >= LEARNS_AFTER:
-            now = replace(now, curvature=learned)
-        damping = torch.where(won, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
-    return whole
+            current = replace(current, curvature=learned)
+        damping = torch.where(accepted, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
+    return results
 
 
 @dataclass(frozen=True)
@@ -305,7 +200,7 @@ class _Point:
     curvature: Float64[Tensor, "n q q"]
 
     def gain(self) -> Float64[Tensor, " n"]:
-        """What a step would gain if the information were the curvature, shape (n,)."""
+        """Gain of a step if the information were the curvature, shape (n,)."""
         undamped = torch.zeros_like(self.gradient[:, 0])
         step = _damped_step(self.information, self.gradient, undamped)
         return (self.gradient * step).sum(dim=1)
@@ -319,11 +214,11 @@ def _point(
     amplitudes: Float[Tensor, "n 3"],
 ) -> _Point:
     line = model.linearise(values, amplitudes, data.blur, data.noise)
-    seen = evidence(model, data, line)
-    deviance = total_deviance(model, seen.deviance, line.sigma)
-    done = torch.zeros(len(values), dtype=torch.bool, device=values.device)
-    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), done)
-    solution = Solution(fitted, line, seen)
+    comparison = evidence(model, data, line)
+    deviance = total_deviance(model, comparison.deviance, line.sigma)
+    undecided = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    fitted = Fit(values, amplitudes, deviance, deviance + prior.energy(values), undecided)
+    solution = Solution(fitted, line, comparison)
     gradient, information = _slopes(solution, prior)
     return _Point(solution, gradient, information, information)
 
@@ -369,21 +264,27 @@ def _energy_at(
     return total_deviance(model, deviance, sigma) + prior.energy(trial.fitted.values)
 
 
-def _slopes(now: Solution, prior: Prior) -> tuple[Tensor, Tensor]:
+def _slopes(solution: Solution, prior: Prior) -> tuple[Tensor, Tensor]:
     """Gradient (n, k + 3) and information (n, k + 3, k + 3) at a point, prior included."""
-    count = now.fitted.values.shape[1]
-    gradient = along(now.line.tangents, now.seen.score)
-    hessian = normal_matrix(now.line, torch.maximum(now.seen.information, now.seen.curvature))
-    gradient[:, :count] -= (prior.precision * (now.fitted.values - prior.mean)[:, None]).sum(dim=2)
+    count = solution.fitted.values.shape[1]
+    gradient = along(solution.line.tangents, solution.evidence.score)
+    hessian = normal_matrix(
+        solution.line, torch.maximum(solution.evidence.information, solution.evidence.curvature)
+    )
+    gradient[:, :count] -= (prior.precision * (solution.fitted.values - prior.mean)[:, None]).sum(
+        dim=2
+    )
     hessian[:, :count, :count] += prior.precision
     # An amplitude at its limit that wants to go beyond stays there.
-    held = (now.fitted.amplitudes[:, :2] <= LEAST_AMPLITUDE) & (gradient[:, count : count + 2] < 0)
+    bound = (solution.fitted.amplitudes[:, :2] <= LEAST_AMPLITUDE) & (
+        gradient[:, count : count + 2] < 0
+    )
     for column in range(2):
-        stays, at = held[:, column], count + column
-        gradient[stays, at] = 0
-        hessian[stays, at] = 0
-        hessian[stays, :, at] = 0
-        hessian[stays, at, at] = 1
+        stays, row = bound[:, column], count + column
+        gradient[stays, row] = 0
+        hessian[stays, row] = 0
+        hessian[stays, :, row] = 0
+        hessian[stays, row, row] = 1
     return gradient.double(), hessian.double()
 
 
@@ -393,32 +294,6 @@ def along(tangents: Tensor, vector: Tensor) -> Tensor:
     A product and a sum, since matrix products of one image and of many round differently.
     """
     return (tangents * vector[:, None]).sum(dim=2)
-
-
-def select(part: Part, index: Tensor) -> Part:
-    """Some images of a dataclass of tensors, which may hold others of its kind."""
-    return _each(lambda a: a[index], part)
-
-
-def put(whole: Part, index: Tensor, part: Part) -> Part:
-    """The images of `part` in their places in `whole`."""
-    return _each(lambda a, b: a.index_copy(0, index, b), whole, part)
-
-
-def keep(won: Tensor, new: Part, old: Part) -> Part:
-    """Per image, what is in `new` where it won and in `old` where it did not."""
-    return _each(lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
-
-
-def _each(change: Callable[..., Tensor], first: Part, *others: Part) -> Part:
-    changed = {}
-    for item in fields(first):
-        parts = [getattr(one, item.name) for one in (first, *others)]
-        if isinstance(parts[0], Tensor):
-            changed[item.name] = change(*parts)
-        elif is_dataclass(parts[0]):
-            changed[item.name] = _each(change, *parts)
-    return replace(first, **changed)
 
 
 def _damped_step(
@@ -471,36 +346,32 @@ def staged_fit(
         return first
     steps = stages[-1].model.measurement.active_steps
     expected, _ = expected_deviance(first.line.predicted, first.line.sigma, steps)
-    observed = first.seen.deviance.sum(dim=1)
+    observed = first.evidence.deviance.sum(dim=1)
     poor = torch.nonzero(observed > POOR * expected.sum(dim=1))[:, 0]
     if len(poor) == 0:
         return first
-    part = data.select(poor)
+    poor_data = data.select(poor)
     tolerant = [replace(stage, steps=MOST_STEPS) for stage in stages[:-1]]
-    near = _run(tolerant, part, retry.mean.expand(len(poor), -1), retry).fitted
-    second = descend(stages[-1].model, part, near.values, prior, amplitudes=near.amplitudes)
-    before = select(first, poor)
-    better = second.fitted.energy < before.fitted.energy - SLACK
-    return put(first, poor, keep(better, second, before))
+    tolerant_fit = _run(tolerant, poor_data, retry.mean.expand(len(poor), -1), retry).fitted
+    second = descend(
+        stages[-1].model, poor_data, tolerant_fit.values, prior, amplitudes=tolerant_fit.amplitudes
+    )
+    previous = select(first, poor)
+    better = second.fitted.energy < previous.fitted.energy - SLACK
+    return put(first, poor, keep(better, second, previous))
 
 
 def _run(
     stages: Sequence[Stage], data: Data, start: Float[Tensor, "n k"], prior: Prior
 ) -> Solution:
-    found = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
+    solution = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
     for stage in stages[1:]:
-        found = descend(
-            stage.model, data, found.fitted.values, prior, steps=stage.steps,
-            amplitudes=found.fitted.amplitudes,
-        )  # fmt: skip
-    return found
-
-
-def moved(part: Part, device: torch.device) -> Part:
-    """A dataclass of tensors on another device."""
-    return _each(lambda a: a.to(device), part)
-
-
-def join(parts: Sequence[Part]) -> Part:
-    """One dataclass of tensors of all images, from those of some each."""
-    return _each(lambda *pieces: torch.cat(pieces), *parts)
+        solution = descend(
+            stage.model,
+            data,
+            solution.fitted.values,
+            prior,
+            steps=stage.steps,
+            amplitudes=solution.fitted.amplitudes,
+        )
+    return solution

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
-from lumpylens.physics.inference import Data, Fit, Prior, Stage, evidence, fit, join, staged_fit
+from lumpylens.physics.fit_data import Data, Fit, Prior
+from lumpylens.physics.inference import Stage, evidence, fit, staged_fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, SHAREABLE
 from lumpylens.physics.population import (
@@ -21,6 +22,7 @@ from lumpylens.physics.population import (
     shared_step,
     sharing_tests,
 )
+from lumpylens.physics.records import join
 from lumpylens.physics.region import scene_of
 
 __all__ = ["broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model"]
@@ -30,12 +32,14 @@ GREY = 255.0
 
 VARIES = 0.05
 """A number is common to a population if it varies by less than this between normal images
-(5 % in a length or an index, 0.05 pixels, 0.05 in ellipticity) beyond the errors of the fits."""
+(5 % in a length or an index, 0.05 pixels, 0.05 in ellipticity) beyond the errors of the fits. Not
+tuned."""
 
 ROUNDS = 5
 SETTLED = 3e-3
 """Most rounds of fit and learning, and the largest change of a shared number that ends them. A
-smaller one takes more rounds for changes that are far below the spread of a population."""
+smaller one takes more rounds for changes that are far below the spread of a population. Not
+tuned."""
 
 LENS_LIGHT = tuple(name for name in NAMES if "lens_light" in name)
 LEAST_LENS_LIGHT = 5.0
@@ -44,7 +48,7 @@ images with it the median is some hundreds, in those without it below one."""
 
 INFORMATION = 0.9995
 """Fraction of the information on source positions that the compared coefficients hold; a larger one
-compares more coefficients, most of which are rounded to zero, and takes longer."""
+compares more coefficients, most of which are rounded to zero, and takes longer. Not tuned."""
 
 BROAD = {
     "log_einstein_radius_px": 0.35,
@@ -56,7 +60,8 @@ BROAD = {
     "centre_y_px": 1.0,
 }
 BROAD_OTHER = 0.4
-"""Standard deviations of the prior of single fits: weak, so that the data decide the estimates."""
+"""Standard deviations of the prior of single fits: weak, so that the data decide the estimates. Not
+tuned."""
 
 
 def broad_prior(model: SmoothModel) -> Prior:
@@ -102,20 +107,20 @@ def fit_all(
 
     def fit_chunk(part: Tensor) -> Fit:
         begin = model.reduce(start[part])
-        done = staged_fit(stages, data.select(part), begin, prior, retry).fitted
+        fitted = staged_fit(stages, data.select(part), begin, prior, retry).fitted
         if step is not None:
             step(len(part))
-        return done
+        return fitted
 
     return join(map_chunks(fit_chunk, len(data)))
 
 
-def refit(model: SmoothModel, data: Data, before: Fit) -> Fit:
+def refit(model: SmoothModel, data: Data, earlier: Fit) -> Fit:
     """Continue earlier fits with a changed model."""
     prior = broad_prior(model)
 
     def fit_chunk(part: Tensor) -> Fit:
-        values, amplitudes = before.values[part], before.amplitudes[part]
+        values, amplitudes = earlier.values[part], earlier.amplitudes[part]
         return fit(model, data.select(part), values, prior, amplitudes=amplitudes)
 
     return join(map_chunks(fit_chunk, len(data)))
@@ -162,12 +167,12 @@ def learn_instrument(
         shared = [n for n in SHAREABLE if n not in fixed and not n.startswith("mass")]
         change = 0.0
         for _ in range(2):
-            good, kept = well_fitted(data, fitted)
-            model, change = shared_step(model, good, kept, broad_prior(model), shared)
+            good_data, good_fits = well_fitted(data, fitted)
+            model, change = shared_step(model, good_data, good_fits, broad_prior(model), shared)
             fitted = refit(model, data, fitted)
         if data.noise is None:
-            good, kept = well_fitted(data, fitted)
-            model = replace(model, noise=learn_noise(model, good, kept))
+            good_data, good_fits = well_fitted(data, fitted)
+            model = replace(model, noise=learn_noise(model, good_data, good_fits))
             fitted = refit(model, data, fitted)
         rounds.append(_record(turn, model, fitted, change))
         blur = math.exp(rounds[-1]["log_psf_sigma_px"])
@@ -201,9 +206,9 @@ def _free_what_varies(
     model: SmoothModel, data: Data, fitted: Fit, estimates: Tensor, shared: Sequence[str]
 ) -> tuple[SmoothModel, Fit]:
     """Make the numbers free that differ between normal images, by a score test."""
-    good, kept = well_fitted(data, fitted)
+    good_data, good_fits = well_fitted(data, fitted)
     candidates = [*shared, "mass_eta_1", "mass_eta_2"]
-    tests = sharing_tests(model, good, kept, broad_prior(model), candidates)
+    tests = sharing_tests(model, good_data, good_fits, broad_prior(model), candidates)
     varying = [n for n, t in tests.items() if t.spread > VARIES and t.significance > 5]
     if "mass_eta_1" in varying or "mass_eta_2" in varying:
         varying = [*(n for n in varying if not n.startswith("mass")), "mass_eta_1", "mass_eta_2"]
@@ -227,14 +232,14 @@ def informative(model: SmoothModel, data: Data, fitted: Fit) -> SmoothModel:
     """Restrict the comparison to coefficients that hold information in normal images."""
     if model.measurement.steps is None:
         return model
-    whole = replace(model, measurement=replace(model.measurement, active=None))
+    complete = replace(model, measurement=replace(model.measurement, active=None))
     x, y = (model.free.index(name) for name in ("source_x", "source_y"))
 
     def information_of(part: Tensor) -> Tensor:
         piece = data.select(part)
-        line = whole.linearise(fitted.values[part], fitted.amplitudes[part], piece.psf)
+        line = complete.linearise(fitted.values[part], fitted.amplitudes[part], piece.psf)
         moved = line.tangents[:, [x, y]].square().sum(dim=1)
-        return (evidence(whole, piece, line).information * moved).sum(dim=0)
+        return (evidence(complete, piece, line).information * moved).sum(dim=0)
 
     total = torch.stack(map_chunks(information_of, len(data))).sum(dim=0)
     ordered, order = total.sort(descending=True)

@@ -13,9 +13,14 @@ from torch import Tensor
 from lumpylens.physics.batches import per_lens
 
 __all__ = [
-    "EllipseSlopes", "Sersic", "ellipse_slopes", "sersic", "sersic_coefficient",
-    "sersic_index_slope", "sersic_with_derivatives",
-]  # fmt: skip
+    "EllipseSlopes",
+    "Sersic",
+    "ellipse_slopes",
+    "sersic",
+    "sersic_coefficient",
+    "sersic_index_slope",
+    "sersic_with_derivatives",
+]
 
 CORE_PX = 1e-2
 """Softening of the cusp in pixels, since the profile's gradient diverges at its centre; far below

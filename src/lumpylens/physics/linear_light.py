@@ -116,18 +116,18 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
         mixed = torch.linalg.solve_triangular(free_factor, scaled[:count, count:], upper=False)
         reduced = torch.linalg.solve_triangular(free_factor, target[:count, None], upper=False)
         schur = scaled[count:, count:] - mixed.mT @ mixed
-        left = target[count:] - (mixed.mT @ reduced)[:, 0]
+        reduced_target = target[count:] - (mixed.mT @ reduced)[:, 0]
         schur.diagonal().add_(1e-9)
         root = torch.linalg.cholesky(schur)
-        aim = torch.linalg.solve_triangular(root, left[:, None], upper=False)[:, 0]
+        aim = torch.linalg.solve_triangular(root, reduced_target[:, None], upper=False)[:, 0]
         positive_amplitudes, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=50 * len(positive))
         amplitudes[count:] = torch.from_numpy(positive_amplitudes)
         active = np.flatnonzero(positive_amplitudes > 0)
-    rest = target[:count] - scaled[:count, count:] @ amplitudes[count:]
-    amplitudes[:count] = torch.cholesky_solve(rest[:, None], free_factor)[:, 0]
+    remainder = target[:count] - scaled[:count, count:] @ amplitudes[count:]
+    amplitudes[:count] = torch.cholesky_solve(remainder[:, None], free_factor)[:, 0]
     amplitudes = amplitudes * scale
-    kept = torch.cat([torch.arange(count), count + torch.from_numpy(active)])
-    unscaled = information[kept][:, kept]
+    solved_rows = torch.cat([torch.arange(count), count + torch.from_numpy(active)])
+    unscaled = information[solved_rows][:, solved_rows]
     unscaled.diagonal().mul_(1 + 1e-9)
     residual = data - amplitudes @ columns
     penalised = precision > 0
@@ -139,7 +139,7 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
         chi2=float(residual.square().sum()),
         penalty=float((precision * amplitudes[:count].square()).sum()),
         log_determinant=float(logs - precision[penalised].log().sum()),
-        basis=columns[kept],
+        basis=columns[solved_rows],
         factor=torch.linalg.cholesky(unscaled),
         precision=precision,
     )

@@ -20,7 +20,7 @@ from lumpylens.physics.deflection import (
 __all__ = ["Masses"]
 
 
-def _nothing() -> NDArray[np.float32]:
+def _empty() -> NDArray[np.float32]:
     return np.zeros((1, 0, 5), np.float32)
 
 
@@ -41,10 +41,10 @@ class Masses:
         Uniform strings: half their length, angle.
     """
 
-    points: NDArray[np.float32] = field(default_factory=_nothing)
-    spheres: NDArray[np.float32] = field(default_factory=_nothing)
-    haloes: NDArray[np.float32] = field(default_factory=_nothing)
-    rods: NDArray[np.float32] = field(default_factory=_nothing)
+    points: NDArray[np.float32] = field(default_factory=_empty)
+    spheres: NDArray[np.float32] = field(default_factory=_empty)
+    haloes: NDArray[np.float32] = field(default_factory=_empty)
+    rods: NDArray[np.float32] = field(default_factory=_empty)
 
     @classmethod
     def stack(cls, parts: Sequence[Masses]) -> Masses:

@@ -156,8 +156,10 @@ class SmoothModel:
         The source is sampled at pixel centres only, so its blur is slightly wider, to stand for
         the average over the pixel that the lens light gets by sub-sampling.
         """
-        if both := self.given_response(psf if isinstance(psf, Response | None) else psf.to(full)):
-            return both, both
+        if response := self.given_response(
+            psf if isinstance(psf, Response | None) else psf.to(full)
+        ):
+            return response, response
         basis = self.basis.to(full)
         sigma = self.blur_sigma(full)
         wider = (sigma.square() + self.source_variance).sqrt()

@@ -106,7 +106,9 @@ class Measurement:
     def select(self, coefficients: Tensor) -> Tensor:
         """Select the compared coefficients (..., a) of all coefficients (..., c, c)."""
         flat = coefficients.flatten(-2)
-        return flat if self.active is None else flat[..., self.active.to(flat.device)]
+        if self.active is None:
+            return flat
+        return flat.index_select(-1, self.active.to(flat.device))
 
     @cached_property
     def active_steps(self) -> Tensor | None:
@@ -141,8 +143,8 @@ class Measurement:
         steps = self.steps.to(raw)
         # Coefficients within half a step of zero are the same in any image of low contrast.
         large = raw.abs() > 0.75 * steps
-        missed = (raw - torch.round(raw / steps) * steps).abs() * large
-        return missed.sum(dim=(1, 2)) / large.sum(dim=(1, 2)).clamp_min(1)
+        departure = (raw - torch.round(raw / steps) * steps).abs() * large
+        return departure.sum(dim=(1, 2)) / large.sum(dim=(1, 2)).clamp_min(1)
 
     def single_steps(self, pixels: Tensor) -> Tensor:
         """Share, shape (n,), of an image's waves whose coefficient is one step.
@@ -154,10 +156,10 @@ class Measurement:
         raw, _ = self._transform(self.crop(pixels))
         counts = torch.round(raw / self.steps.to(raw)).abs()
         counts[:, ::KEPT, ::KEPT] = 0  # The means of blocks are no waves.
-        there = (counts > 0).sum(dim=(1, 2))
-        share = (counts == 1).sum(dim=(1, 2)) / there.clamp_min(1)
+        nonzero = (counts > 0).sum(dim=(1, 2))
+        share = (counts == 1).sum(dim=(1, 2)) / nonzero.clamp_min(1)
         # Nothing can be said of an image without waves.
-        return torch.where(there > 0, share, torch.ones_like(share))
+        return torch.where(nonzero > 0, share, torch.ones_like(share))
 
     def _transform(self, region: Tensor) -> tuple[Tensor, Tensor]:
         basis = self.basis.to(region)

@@ -18,7 +18,8 @@ from torch.nn.functional import interpolate
 
 from lumpylens.physics.batches import per_lens
 from lumpylens.physics.deflection import softened_point
-from lumpylens.physics.inference import Data, Fit, Solution, along
+from lumpylens.physics.fit_data import Data, Fit, Solution
+from lumpylens.physics.inference import along
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response
@@ -40,7 +41,8 @@ IMAGES_PER_CHUNK = 4
 
 LEAST_VISIBLE = 0.02
 """A position is masked where less than this fraction of a perturber's signal is left when the
-smooth model is projected out: the linear estimate would divide noise by almost zero."""
+smooth model is projected out: the linear estimate would divide noise by almost zero.
+Not tuned."""
 
 SCALE = 1e-3
 """Squared Einstein radius of the perturbers that the weights are optimal for, in units of the
@@ -225,8 +227,8 @@ def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tenso
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         columns += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
     basis = model.basis.to(full)
-    both = Response(basis[None, None], basis[None, None])
-    return model.measurement.select(both(torch.cat(columns, dim=1)))
+    response = Response(basis[None, None], basis[None, None])
+    return model.measurement.select(response(torch.cat(columns, dim=1)))
 
 
 def twice_as_wide(psf: Tensor) -> Tensor:
@@ -277,7 +279,7 @@ class Filter:
         self.model, self.data, self.solved, self.binning = model, data, solved, binning
         misfits = misfit_columns(model, solved.fitted, data.psf)
         self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
-        self.weight, self.score = solved.seen.information[:, None], solved.seen.score
+        self.weight, self.score = solved.evidence.information[:, None], solved.evidence.score
         self.weighted = self.tangents * self.weight
         self.tangent_information = torch.matmul(self.weighted, self.tangents.mT).double()
         self.gradient = along(self.tangents, self.score).double()[..., None]
@@ -316,8 +318,8 @@ class Filter:
 
     def covariance(self, first: Signals, second: Signals) -> Tensor:
         """D' P D between the positions of two sets, float64, shape (n, m, k)."""
-        before = torch.matmul(first.responses * self.weight, second.responses.mT).double()
-        return before - first.cross.mT @ second.absorbed
+        unprojected = torch.matmul(first.responses * self.weight, second.responses.mT).double()
+        return unprojected - first.cross.mT @ second.absorbed
 
     def variance(self, signals: Signals) -> Tensor:
         """D' P D of every position with itself, float64, shape (n, m)."""

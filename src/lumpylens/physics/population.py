@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
-from lumpylens.physics.inference import Data, Fit, Prior, evidence, normal_matrix
+from lumpylens.physics.fit_data import Data, Fit, Prior
+from lumpylens.physics.inference import evidence, normal_matrix
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import deviance_of
 from lumpylens.physics.parameters import INDEX
@@ -33,7 +34,7 @@ __all__ = [
 
 LONGEST_STEP = 0.2
 """Largest change of a shared number in one step, in its logarithm or in pixels, so that a step does
-not leave the range in which the fits are linear."""
+not leave the range in which the fits are linear. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,8 @@ def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
 
         def deviances(index: Tensor) -> Tensor:
             sigma = trial.sigma(predicted[index], fitted.amplitudes[index], None)
-            some = deviance_of(data.observed[index], compared[index], sigma, steps).sum(dim=1)
-            return some if steps is not None else some + 2 * torch.log(sigma).sum(dim=1)
+            deviance = deviance_of(data.observed[index], compared[index], sigma, steps).sum(dim=1)
+            return deviance if steps is not None else deviance + 2 * torch.log(sigma).sum(dim=1)
 
         per_image = torch.cat(map_chunks(deviances, len(data)))
         return float(per_image.sort().values[: max(1, 9 * len(per_image) // 10)].mean())
@@ -207,8 +208,10 @@ def learn_noise(model: SmoothModel, data: Data, fitted: Fit) -> NoiseLevel:
     # The start scales with the brightness of the images, so that few steps are needed in any unit.
     peak = float(predicted.amax(dim=(1, 2)).median()) / (1 if steps is None else 8)
     start = np.log(np.array([1e-6, 1e-4, 1.0, 1e-6]) * [peak**2, peak, 1.0, 1.0])
-    now = np.array([model.noise.floor, model.noise.gain, model.noise.offset, model.noise.roughness])
-    start = np.where(now > 1e-9 * max(peak, 1), np.log(np.maximum(now, 1e-300)), start)
+    current = np.array(
+        [model.noise.floor, model.noise.gain, model.noise.offset, model.noise.roughness]
+    )
+    start = np.where(current > 1e-9 * max(peak, 1), np.log(np.maximum(current, 1e-300)), start)
     simplex = start + np.vstack([np.zeros(4), np.eye(4)])
     options = {"maxfev": 120, "xatol": 0.05, "fatol": 0.5, "initial_simplex": simplex}
     best = minimize(energy, start, method="Nelder-Mead", options=options)
@@ -240,15 +243,15 @@ def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:
 
     Outliers would widen the population that they are compared with.
     """
-    off = (values - values.median(dim=0).values).abs()
-    width = 1.4826 * off.median(dim=0).values + floor
-    return (off <= 6 * width).all(dim=1)
+    departure = (values - values.median(dim=0).values).abs()
+    width = 1.4826 * departure.median(dim=0).values + floor
+    return (departure <= 6 * width).all(dim=1)
 
 
 def robust_gaussian(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (k,) and covariance (k, k) of values (n, k), without outliers."""
-    kept = values[central(values)]
-    return kept.mean(dim=0), torch.cov(kept.T)
+    inliers = values[central(values)]
+    return inliers.mean(dim=0), torch.cov(inliers.T)
 
 
 def learn_population(
@@ -276,10 +279,12 @@ def learn_population(
     for _ in range(iterations):
         gain = covariance @ torch.linalg.inv(covariance + errors)
         expected = mean + torch.einsum("nij,nj->ni", gain, values - mean)
-        left = covariance - gain @ covariance
+        unexplained = covariance - gain @ covariance
         mean = expected.mean(dim=0)
-        off = expected - mean
-        covariance = (left + off[:, :, None] * off[:, None, :]).mean(dim=0) + 1e-12 * least
+        departure = expected - mean
+        covariance = (unexplained + departure[:, :, None] * departure[:, None, :]).mean(
+            dim=0
+        ) + 1e-12 * least
     raised = covariance.diagonal().clamp_min(0)
-    short = (floor.double().square() - raised).clamp_min(0)
-    return GaussianPopulation(mean, covariance + torch.diag(short))
+    shortfall = (floor.double().square() - raised).clamp_min(0)
+    return GaussianPopulation(mean, covariance + torch.diag(shortfall))

@@ -111,7 +111,7 @@ def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> R
     if kernel.shape[-1] % 2 == 0 or kernel.shape[-2] % 2 == 0:
         raise ValueError(f"a point-spread function needs odd sides, got {tuple(kernel.shape)}")
     kernel = kernel / kernel.sum(dim=(-1, -2), keepdim=True)
-    left, values, right = torch.linalg.svd(kernel, full_matrices=False)
+    left_vectors, values, right_vectors = torch.linalg.svd(kernel, full_matrices=False)
     lost = values.square().flip(-1).cumsum(-1).flip(-1).sqrt() / values.norm(dim=-1, keepdim=True)
     terms = int((lost > tolerance).sum(dim=-1).max())
     # The terms of a kernel do not depend on the other kernels of the batch.
@@ -126,4 +126,6 @@ def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> R
         picked = taps.transpose(1, 2)[:, :, offset.clamp(0, taps.shape[1] - 1)]
         return torch.matmul(basis, picked * inside)
 
-    return Response(banded(left[:, :, :terms] * scale), banded(right.mT[:, :, :terms] * scale))
+    return Response(
+        banded(left_vectors[:, :, :terms] * scale), banded(right_vectors.mT[:, :, :terms] * scale)
+    )

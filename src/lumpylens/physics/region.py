@@ -14,7 +14,7 @@ __all__ = ["choose_region", "scene_of"]
 
 ENCLOSED = 0.99
 """Fraction of the variance between normal images that lies inside the compared square. A larger
-square takes longer and adds pixels that hardly differ between lenses."""
+square takes longer and adds pixels that hardly differ between lenses. Not tuned."""
 
 RENDERED_MARGIN_PX = 8
 """Pixels that are rendered around the compared square, since light is blurred into it from

@@ -164,6 +164,9 @@ class Scene:
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
+        if extra is None and _is_compiled(parameters):
+            made = self.tangents(parameters, ())
+            return Light(made.lens[:, 0], made.source[:, 0])
         p = columns(parameters)
         u, v, _, _ = self.rays(parameters, extra)
         source = sersic(u, v, *_source_shape(p))
@@ -183,7 +186,7 @@ class Scene:
         """
         lens_names = tuple(name for name in names if name in LENS)
         source_names = tuple(name for name in names if name in SOURCE)
-        if parameters.device.type == "cpu" and parameters.dtype == torch.float32:
+        if _is_compiled(parameters):
             numbers = parameters.detach().double().numpy()
             light, gradient = source_tangents(self._pixels, numbers, source_names)
             lens = torch.from_numpy(lens_tangents(self._pixels, numbers, lens_names))
@@ -304,6 +307,12 @@ class Scene:
         height, width = fine.shape[-2] // s, fine.shape[-1] // s
         blocks = fine.reshape(*fine.shape[:-2], height, s, width, s)
         return blocks.mean(dim=(-3, -1))
+
+
+def _is_compiled(parameters: Tensor) -> bool:
+    """Whether `lumpylens.physics.compiled` serves: not for gradients, cards or double precision."""
+    plain = parameters.device.type == "cpu" and parameters.dtype == torch.float32
+    return plain and not parameters.requires_grad
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ __all__ = ["whitened_residual"]
 
 KNOWN = 1e-3
 """A pixel is left out if the information on a spot of light there is below this fraction of the
-largest: the image would show only a few rounded coefficients there."""
+largest: the image would show only a few rounded coefficients there. Not tuned."""
 
 
 def whitened_residual(model: SmoothModel, evidence: Evidence) -> Tensor:
@@ -55,5 +55,5 @@ def whitened_residual(model: SmoothModel, evidence: Evidence) -> Tensor:
 
     excess = spot.T @ laid_out(evidence.score) @ spot
     variance = spot.T.square() @ laid_out(evidence.information) @ spot.square()
-    known = variance > KNOWN * variance.amax(dim=(1, 2), keepdim=True)
-    return (excess * variance.clamp_min(1e-30).rsqrt()).masked_fill(~known, math.nan)
+    informative = variance > KNOWN * variance.amax(dim=(1, 2), keepdim=True)
+    return (excess * variance.clamp_min(1e-30).rsqrt()).masked_fill(~informative, math.nan)

@@ -26,12 +26,13 @@ __all__ = [
 LIT_RATIO = 2.0
 """Ratio of light to noise at which a coefficient gets half weight in the residual; the weight rises
 from 0 to 1 between 0.5 below and 0.5 above. The empty sky is rounded to exact constants, whose
-likelihood holds no information on the lens."""
+likelihood holds no information on the lens. Not tuned."""
 
 TAIL_BEGINS = 0.9
 KNOTS = 60
 """Quantile of normal images at which the exponential tail begins, and knots below it. A later start
-leaves fewer images to learn the tail from; an earlier one follows the bulk less closely."""
+leaves fewer images to learn the tail from; an earlier one follows the bulk less closely. Not
+tuned."""
 
 
 def parameter_surprise(
@@ -47,8 +48,10 @@ def parameter_surprise(
         Of each image about them.
     """
     total = _total(population, information)
-    off = values.double() - population.mean
-    surprise: NDArray[np.float64] = (off / torch.diagonal(total, dim1=1, dim2=2).sqrt()).numpy()
+    departure = values.double() - population.mean
+    surprise: NDArray[np.float64] = (
+        departure / torch.diagonal(total, dim1=1, dim2=2).sqrt()
+    ).numpy()
     return surprise
 
 
@@ -62,28 +65,30 @@ def parameter_distance(
     without : int, optional
         Parameter that is marginalised: its row and column are left out.
     """
-    off = values.double() - population.mean
+    departure = values.double() - population.mean
     distance: NDArray[np.float64] = squared_distance(
-        off, _total(population, information), without
+        departure, _total(population, information), without
     ).numpy()
     return distance
 
 
-def squared_distance(off: Tensor, covariance: Tensor, without: int | None = None) -> Tensor:
+def squared_distance(departure: Tensor, covariance: Tensor, without: int | None = None) -> Tensor:
     """Squared Mahalanobis lengths, shape (n,).
 
     Parameters
     ----------
-    off : Tensor, shape (n, k)
+    departure : Tensor, shape (n, k)
     covariance : Tensor, shape (k, k) or (n, k, k)
     without : int, optional
         Coordinate that is marginalised: its row and column are left out.
     """
     if without is not None:
-        keep = [k for k in range(off.shape[1]) if k != without]
-        off, covariance = off[:, keep], covariance[..., keep, :][..., keep]
-    solved = torch.linalg.solve(covariance.expand(len(off), -1, -1), off[..., None])[..., 0]
-    distance: Tensor = (off * solved).sum(dim=1)
+        keep = [k for k in range(departure.shape[1]) if k != without]
+        departure, covariance = departure[:, keep], covariance[..., keep, :][..., keep]
+    solved = torch.linalg.solve(covariance.expand(len(departure), -1, -1), departure[..., None])[
+        ..., 0
+    ]
+    distance: Tensor = (departure * solved).sum(dim=1)
     return distance
 
 
@@ -142,9 +147,9 @@ class ResidualLaw:
         keep = np.ones(len(x), dtype=bool)
         for _ in range(3):
             slope, offset = np.polyfit(x[keep], y[keep], 1)
-            off = y - offset - slope * x
-            scatter = 1.4826 * np.median(np.abs(off))
-            keep = np.abs(off) < 4 * scatter
+            departure = y - offset - slope * x
+            scatter = 1.4826 * np.median(np.abs(departure))
+            keep = np.abs(departure) < 4 * scatter
         return cls(float(offset), float(slope), float(scatter))
 
     def __call__(

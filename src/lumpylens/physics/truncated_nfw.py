@@ -70,12 +70,15 @@ def enclosed_mass(x: ArrayLike, truncation: ArrayLike) -> NDArray[np.float64]:
 
 def _arc(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """arccosh(1 / x) / sqrt(1 - x^2), continued beyond 1 as arccos(1 / x) / sqrt(x^2 - 1)."""
-    away = np.abs(x - 1) > 1e-4
-    below, above = np.where(away & (x < 1), x, 0.5), np.where(away & (x > 1), x, 2.0)
+    regular = np.abs(x - 1) > 1e-4
+    below, above = (
+        np.where(regular & (x < 1), x, 0.5),
+        np.where(regular & (x > 1), x, 2.0),
+    )
     inside = np.arccosh(1 / below) / np.sqrt(1 - below**2)
     outside = np.arccos(1 / above) / np.sqrt(above**2 - 1)
-    near = 1 - 2 / 3 * (x - 1) + 7 / 15 * (x - 1) ** 2
-    return np.where(away, np.where(x < 1, inside, outside), near)
+    series = 1 - 2 / 3 * (x - 1) + 7 / 15 * (x - 1) ** 2
+    return np.where(regular, np.where(x < 1, inside, outside), series)
 
 
 @lru_cache(maxsize=1)

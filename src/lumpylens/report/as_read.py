@@ -57,8 +57,8 @@ def write_as_read(images: LensImages, path: Path) -> None:
         If `path` cannot be written.
     """
     check_figure_place(path)
-    with whole_file(path) as beside:
-        draw_as_read(list(images[:DRAWN])).savefig(beside, dpi=120)
+    with whole_file(path) as part_file:
+        draw_as_read(list(images[:DRAWN])).savefig(part_file, dpi=120)
 
 
 def draw_as_read(items: list[LensImage]) -> Figure:
@@ -78,8 +78,8 @@ def draw_as_read(items: list[LensImage]) -> Figure:
 
 def _title(item: LensImage) -> str:
     scale = item.pixel_scale_arcsec
-    known = [LABEL_WORDS[item.label]] + ([f'{scale:.4g}"/pixel'] if scale is not None else [])
-    return f"{item.id}\n{', '.join(known)}"
+    parts = [LABEL_WORDS[item.label]] + ([f'{scale:.4g}"/pixel'] if scale is not None else [])
+    return f"{item.id}\n{', '.join(parts)}"
 
 
 def _draw(axes: Axes, pixels: NDArray[np.float32] | None, title: str, missing: str) -> None:

@@ -43,13 +43,13 @@ def shared_bins(normal: Array, anomalous: Array) -> Bins:
     and linear otherwise. The lowest and the highest 0.2 % may lie outside the bins, if they would
     otherwise need more room than all other values.
     """
-    both = np.concatenate([normal, anomalous])
-    low, high = np.percentile(both, [0.2, 99.8])
+    scores = np.concatenate([normal, anomalous])
+    low, high = np.percentile(scores, [0.2, 99.8])
     spread = float(np.subtract(*np.percentile(normal, [75, 25])))
     width = max(spread, abs(float(np.median(normal))), 1e-6 * float(high - low))
     forward: Callable[[Array], Array]
     backward: Callable[[Array], Array]
-    if both.min() > 0 and high > 10 * low:
+    if scores.min() > 0 and high > 10 * low:
         scale, forward, backward = "log", np.log, np.exp
     elif spread > 0 and high - low > 30 * spread:
         scale = "asinh"
@@ -57,7 +57,7 @@ def shared_bins(normal: Array, anomalous: Array) -> Bins:
     else:
         scale, forward, backward = "linear", np.asarray, np.asarray
     low, high = (float(end) for end in forward(np.array([low, high])))
-    least, most = (float(end) for end in forward(np.array([both.min(), both.max()])))
+    least, most = (float(end) for end in forward(np.array([scores.min(), scores.max()])))
     room = high - low
     if room > 0 and low - least > room:
         least = low - 0.05 * room
@@ -66,9 +66,9 @@ def shared_bins(normal: Array, anomalous: Array) -> Bins:
     largest = max(abs(least), abs(most))
     if most - least <= 1e-9 * largest or largest < 1e-290:
         least, most = least - 0.5 * max(largest, 1), most + 0.5 * max(largest, 1)
-    count = int(np.clip(np.sqrt(len(both)), 15, 60))
+    count = int(np.clip(np.sqrt(len(scores)), 15, 60))
     edges = np.asarray(backward(np.linspace(least, most, count + 1)), dtype=np.float64)
     # rounding leaves the extremes inside
     slack = 1e-9 * (edges[-1] - edges[0])
-    below, above = both < edges[0] - slack, both > edges[-1] + slack
+    below, above = scores < edges[0] - slack, scores > edges[-1] + slack
     return Bins(edges, scale, width, int(below.sum()), int(above.sum()))

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison"]
 
-SHOWN = ("detector", "auc", "auc_low", "auc_high", "training_core_seconds",
-         "images_per_core_second")  # fmt: skip
+SHOWN = (
+    "detector",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "training_core_seconds",
+    "images_per_core_second",
+)
 """Numbers of a row that a data frame and a notebook show."""
 
 
@@ -81,9 +87,9 @@ class Comparison:
         from lumpylens.report.comparison_page import comparison_page
 
         place, name = Path(folder), self.numbers["name"]
-        other = self.compensated
+        compensated = self.compensated
         page = comparison_page(
-            self.numbers, None if other is None else f"{other.numbers['name']}.html"
+            self.numbers, None if compensated is None else f"{compensated.numbers['name']}.html"
         )
         write_json(self.numbers, place / f"{name}.json")
         with whole_file(place / f"{name}.html") as path:

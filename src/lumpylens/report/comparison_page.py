@@ -36,19 +36,19 @@ def comparison_page(numbers: Mapping[str, Any], compensated: str | None) -> str:
     if reference is not None:
         rows.append({**reference, "detector": REFERENCE_LABEL})
     # results of version 0.1 hold no curves
-    known = {row["detector"]: row["roc"] for row in rows if row.get("roc") is not None}
+    rates = {row["detector"]: row["roc"] for row in rows if row.get("roc") is not None}
     figures = {}
-    if known:
-        drawn = curves.Curves(
+    if rates:
+        figure = curves.Curves(
             numbers["roc_fpr"],
-            known,
+            rates,
             {row["detector"]: row["auc"] for row in rows},
             REFERENCE_LABEL,
             numbers["n_normal"],
         )
         figures = {
-            "roc": embedded(lambda theme: curves.compared(theme, drawn)),
-            "roc_low": embedded(lambda theme: curves.compared_low(theme, drawn)),
+            "roc": embedded(lambda theme: curves.compared(theme, figure)),
+            "roc_low": embedded(lambda theme: curves.compared_low(theme, figure)),
         }
     return (
         environment()
@@ -58,7 +58,7 @@ def comparison_page(numbers: Mapping[str, Any], compensated: str | None) -> str:
             reference=reference,
             figures=figures,
             areas=", ".join(f"{row['detector']} {row['auc']:.4f}" for row in rows),
-            without_curve=[row["detector"] for row in rows if row["detector"] not in known],
+            without_curve=[row["detector"] for row in rows if row["detector"] not in rates],
             tables=tables,
             best_trivial=best_trivial(numbers["trivial"]),
             trivial_meaning=TRIVIAL_STATISTICS,

@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
-    "AUDIT", "COSTS", "PUBLISHED", "audit_table", "classifier", "failures", "introduction",
-    "learning_curve", "markdown", "performance_table", "published_table", "reference_table",
-]  # fmt: skip
+    "AUDIT",
+    "COSTS",
+    "PUBLISHED",
+    "audit_table",
+    "classifier",
+    "failures",
+    "introduction",
+    "learning_curve",
+    "markdown",
+    "performance_table",
+    "published_table",
+    "reference_table",
+]
 
 PUBLISHED: dict[str, Any] = {
     "source": "Alexander et al., arXiv 2008.12731, test AUC",
@@ -60,7 +70,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def introduction(result: Mapping[str, Any]) -> str:
-    """What was measured on which images, and what the intervals are of."""
+    """Introduction: what was measured on which images, and what the intervals are of."""
     seeds = len(result["seeds"])
     return (
         f"{result['n_normal']} normal images that no detector saw against {result['n_anomalous']} "
@@ -104,14 +114,21 @@ SEPARATION = ["AUC", "95 % interval", "over seeds", "TPR at FPR 0.01", "0.05", "
 
 
 def performance_table(result: Mapping[str, Any]) -> Table:
-    """How well each detector separates the classes, and what it costs."""
-    head = ["detector", *SEPARATION, "W1 of the loss", "training, core time", "images/s per core",
-            "memory", "model"]  # fmt: skip
+    """Table of how well each detector separates the classes, and what it costs."""
+    head = [
+        "detector",
+        *SEPARATION,
+        "W1 of the loss",
+        "training, core time",
+        "images/s per core",
+        "memory",
+        "model",
+    ]
     return head, [performance(row) for row in result["rows"]]
 
 
 def performance(row: Mapping[str, Any]) -> list[str]:
-    """One detector's line of the first table."""
+    """Line of a detector in the first table."""
     return [
         row["detector"],
         *separation(row),
@@ -124,7 +141,7 @@ def performance(row: Mapping[str, Any]) -> list[str]:
 
 
 def reference(result: Mapping[str, Any] | None) -> list[str]:
-    """What stands below the line: no detector."""
+    """Cells of the supervised reference, which is no detector and stands below the line."""
     if result is None:
         return []
     return [
@@ -136,7 +153,7 @@ def reference(result: Mapping[str, Any] | None) -> list[str]:
 
 
 def classifier(result: Mapping[str, Any], labels: str) -> str:
-    """What the supervised reference is, and what it was measured on."""
+    """Sentences on the supervised reference, and on what it was measured."""
     return (
         f"a small convolutional classifier that learned from {result['n_train']} images of both "
         f"classes {labels}, on {result['n_normal']} normal and {result['n_anomalous']} anomalous "
@@ -145,7 +162,7 @@ def classifier(result: Mapping[str, Any], labels: str) -> str:
 
 
 def reference_table(result: Mapping[str, Any]) -> Table:
-    """How well the supervised reference separates the classes."""
+    """Table of how well the supervised reference separates the classes."""
     cells = ["learned from labels", *separation(result), duration(result["training_core_seconds"])]
     return ["supervised reference", *SEPARATION, "training, core time"], [cells]
 
@@ -177,7 +194,7 @@ def audit_table(result: Mapping[str, Any]) -> Table:
 
 
 def audit(row: Mapping[str, Any]) -> list[str]:
-    """One detector's line of the second table."""
+    """Line of a detector in the second table."""
     parts = row["auc_by_part"]
     components = ", ".join(f"{name} {area:.4f}" for name, area in row["audit"].items())
     return [row["detector"], number(parts["train"], 4), number(parts["test"], 4), components]

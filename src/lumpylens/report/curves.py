@@ -67,9 +67,16 @@ def compared(theme: Theme, curves: Curves) -> Figure:
     axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (1, 2)))
     axes.set_xlim(-0.01, 1)
     axes.legend(
-        frameon=False, fontsize=9.5, labelcolor=theme.ink, loc="lower right", title="AUC",
-        title_fontsize=9.5, alignment="right", labelspacing=0.3, handlelength=2.4,
-    ).get_title().set_color(theme.muted)  # fmt: skip
+        frameon=False,
+        fontsize=9.5,
+        labelcolor=theme.ink,
+        loc="lower right",
+        title="AUC",
+        title_fontsize=9.5,
+        alignment="right",
+        labelspacing=0.3,
+        handlelength=2.4,
+    ).get_title().set_color(theme.muted)
     return figure
 
 
@@ -80,9 +87,13 @@ def compared_low(theme: Theme, curves: Curves) -> Figure:
         for name in curves.tpr
     }
     figure, axes = new_axes(
-        theme, "false-positive rate", "true-positive rate", height_inches=HEIGHT_INCHES,
-        left_inches=0.45 + 0.08 * max(map(len, texts.values())), right_inches=0.65,
-    )  # fmt: skip
+        theme,
+        "false-positive rate",
+        "true-positive rate",
+        height_inches=HEIGHT_INCHES,
+        left_inches=0.45 + 0.08 * max(map(len, texts.values())),
+        right_inches=0.65,
+    )
     first = max(1e-4, min(0.005, 0.5 / curves.n_normal))
     _draw(axes, theme, curves)
     grid = np.geomspace(first, 1, 200)
@@ -110,10 +121,14 @@ def compared_low(theme: Theme, curves: Curves) -> Figure:
             color=theme.ink,
             annotation_clip=False,
             arrowprops={
-                "arrowstyle": "-", "color": looks[name][0], "lw": 1.4, "shrinkA": 2, "shrinkB": 0,
+                "arrowstyle": "-",
+                "color": looks[name][0],
+                "lw": 1.4,
+                "shrinkA": 2,
+                "shrinkB": 0,
                 "relpos": (1, 0.5),
             },
-        )  # fmt: skip
+        )
     return figure
 
 

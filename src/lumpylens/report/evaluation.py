@@ -31,15 +31,15 @@ class Evaluation(EvaluationData):
 
         place = Path(folder)
         check_evaluation_place(place)
-        with whole_folder(place, made_by_us=METRICS) as beside:
-            write_json(self.metrics, beside / METRICS)
+        with whole_folder(place, made_by_us=METRICS) as part_folder:
+            write_json(self.metrics, part_folder / METRICS)
             for name, file in SCORE_FILES.items():
-                self.tables[name].write(beside / file)
-            write_report(self, beside)
+                self.tables[name].write(part_folder / file)
+            write_report(self, part_folder)
         return place
 
 
 def check_evaluation_place(folder: Path) -> None:
     """Raise if a folder cannot be written, or holds anything but an older evaluation."""
     files = {METRICS, PAGE, IMAGES, *SCORE_FILES.values()}
-    check_only(folder, made_by_us=METRICS, files=files, what="an evaluation")
+    check_only(folder, made_by_us=METRICS, files=files, product="an evaluation")

@@ -150,7 +150,7 @@ def pictures(theme: Theme, explanation: Explanation) -> list[Painter]:
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
 
-    def given(axes: Axes) -> None:
+    def observed(axes: Axes) -> None:
         axes.imshow(display(image, image), cmap="magma", vmin=0, vmax=1, origin="lower")
         finish(axes, theme, "image", explanation)
         add_arcsec(axes, theme, explanation)
@@ -163,7 +163,7 @@ def pictures(theme: Theme, explanation: Explanation) -> list[Painter]:
         finish(axes, theme, title, explanation)
         add_ring(axes, explanation)
 
-    panels: list[Painter] = [given] if model is None else [given, rebuilt]
+    panels: list[Painter] = [observed] if model is None else [observed, rebuilt]
     if residual is not None:
         panels.append(lambda axes: residual_panel(axes, theme, explanation, residual))
     return panels
@@ -176,12 +176,12 @@ def residual_panel(
     in_sigma = explanation.residual_unit == "sigma"
     span = residual_span(explanation)
     palette = colours("RdBu_r", theme)
-    drawn = axes.imshow(residual, cmap=palette, vmin=-span, vmax=span, origin="lower")
+    picture = axes.imshow(residual, cmap=palette, vmin=-span, vmax=span, origin="lower")
     finish(axes, theme, "image − model", explanation)
     if in_sigma:
-        bar(axes, theme, drawn, "in its noise")
+        bar(axes, theme, picture, "in its noise")
     else:
-        bar(axes, theme, drawn, "% of the image's range", lambda value: f"{100 * value:.3g}")
+        bar(axes, theme, picture, "% of the image's range", lambda value: f"{100 * value:.3g}")
 
 
 def residual_span(explanation: Explanation) -> float:
@@ -199,12 +199,12 @@ def maps(theme: Theme, explanation: Explanation) -> list[Painter]:
         def fill(axes: Axes) -> None:
             scale, palette = scale_of(position_map)
             values, extent = position_map.values, position_map.extent_px
-            drawn = axes.imshow(values, extent=extent, norm=scale, cmap=palette, origin="lower")
+            picture = axes.imshow(values, extent=extent, norm=scale, cmap=palette, origin="lower")
             finish(axes, theme, position_map.title, explanation)
             axes.set_facecolor("none")
             add_contours(axes, theme, explanation)
             add_ring(axes, explanation, "black")
-            bar(axes, theme, drawn, position_map.unit)
+            bar(axes, theme, picture, position_map.unit)
             if first and explanation.peak is not None:
                 mark(axes, explanation.peak)
                 write_below(axes, theme, f"+ {explanation.peak.text}")
@@ -257,11 +257,11 @@ def add_arcsec(axes: Axes, theme: Theme, explanation: Explanation) -> None:
     height, width = explanation.image.shape
     above = axes.secondary_xaxis("top", functions=arcsec_from((width - 1) / 2, scale))
     right = axes.secondary_yaxis("right", functions=arcsec_from((height - 1) / 2, scale))
-    for beside, axis in ((above, above.xaxis), (right, right.yaxis)):
+    for secondary, axis in ((above, above.xaxis), (right, right.yaxis)):
         axis.set_major_locator(MaxNLocator(5))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}″".replace("-", "−")))
-        beside.tick_params(colors=theme.muted, labelsize=8, length=2)
-        for spine in beside.spines.values():
+        secondary.tick_params(colors=theme.muted, labelsize=8, length=2)
+        for spine in secondary.spines.values():
             spine.set_visible(False)
     axes.set_title(axes.get_title(loc="left"), fontsize=10.5, color=theme.ink, loc="left", pad=18)
 
@@ -295,9 +295,13 @@ def mark(axes: Axes, peak: Peak | None) -> None:
         return
     for colour, width, size in (("white", 3.4, 15), ("black", 1.6, 13)):
         axes.plot(
-            peak.column_px, peak.row_px, "+",
-            color=colour, markersize=size, markeredgewidth=width,
-        )  # fmt: skip
+            peak.column_px,
+            peak.row_px,
+            "+",
+            color=colour,
+            markersize=size,
+            markeredgewidth=width,
+        )
 
 
 def write_below(axes: Axes, theme: Theme, text: str) -> None:
@@ -316,23 +320,27 @@ def write_below(axes: Axes, theme: Theme, text: str) -> None:
 
 
 def bar(
-    axes: Axes, theme: Theme, drawn: Any, unit: str, shown: Callable[[float], str] | None = None
+    axes: Axes,
+    theme: Theme,
+    picture: Any,
+    unit: str,
+    number_text: Callable[[float], str] | None = None,
 ) -> None:
     """Draw a colour bar to the right of the image, and write its unit above."""
-    beside = axes.inset_axes((1.02, 0, 0.035, 1))
-    scale = axes.figure.colorbar(drawn, cax=beside)
+    bar_axes = axes.inset_axes((1.02, 0, 0.035, 1))
+    scale = axes.figure.colorbar(picture, cax=bar_axes)
     scale.outline.set_visible(False)
-    beside.tick_params(which="both", colors=theme.muted, labelsize=8, length=2)
-    if isinstance(drawn.norm, LogNorm):
-        beside.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-        beside.yaxis.set_minor_locator(NullLocator())
-        beside.yaxis.set_minor_formatter(NullFormatter())
-        shown = shown or (lambda value: f"{value:.3g}")
+    bar_axes.tick_params(which="both", colors=theme.muted, labelsize=8, length=2)
+    if isinstance(picture.norm, LogNorm):
+        bar_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        bar_axes.yaxis.set_minor_locator(NullLocator())
+        bar_axes.yaxis.set_minor_formatter(NullFormatter())
+        number_text = number_text or (lambda value: f"{value:.3g}")
     else:
-        beside.yaxis.set_major_locator(MaxNLocator(5))
-    if shown is not None:
-        write = shown
-        beside.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+        bar_axes.yaxis.set_major_locator(MaxNLocator(5))
+    if number_text is not None:
+        write = number_text
+        bar_axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axes.set_title(unit, fontsize=8.5, color=theme.muted, loc="right", pad=5, parse_math=False)
 
 
@@ -341,9 +349,9 @@ def bar(
 
 def surprises(axes: Axes, theme: Theme, explanation: Explanation) -> None:
     """Draw how far each parameter lies from normal lenses: a bar, its name and its value."""
-    shown = explanation.surprises
-    reach = 1.12 * max([abs(surprise.sigma) for surprise in shown] + [LEAST_SIGMA])
-    for row, surprise in enumerate(shown):
+    rows = explanation.surprises
+    reach = 1.12 * max([abs(surprise.sigma) for surprise in rows] + [LEAST_SIGMA])
+    for row, surprise in enumerate(rows):
         unusual = abs(surprise.sigma) > NORMAL_SIGMA
         ink = theme.ink if unusual else theme.muted
         width, left = 2 * NORMAL_SIGMA, -NORMAL_SIGMA
@@ -364,7 +372,7 @@ def surprises(axes: Axes, theme: Theme, explanation: Explanation) -> None:
                 parse_math=False,
             )
     axes.set_xlim(-reach, reach)
-    axes.set_ylim(len(shown) - 0.3, -0.5)
+    axes.set_ylim(len(rows) - 0.3, -0.5)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.tick_params(colors=theme.muted, labelsize=8, length=2)

@@ -57,7 +57,7 @@ class Explanations(Sequence[Explanation]):
         return "\n".join([*self._in_common(), *lines])
 
     def _nothing_shown(self) -> bool:
-        """All of several failed, which one sentence says."""
+        """Tell whether all of several failed, which one sentence says."""
         return len(self) > 1 and all(explanation.error for explanation in self)
 
     def _in_common(self) -> list[str]:
@@ -82,8 +82,8 @@ class Explanations(Sequence[Explanation]):
                 f'<p><img style="max-width:60em;width:100%" alt="{text}" '
                 f'src="data:image/png;base64,{encoded}"></p>'
             )
-        rest = len(self.members) - FIGURES_IN_VIEW
-        return "".join(parts) + (f"<p>and {rest} more</p>" if rest > 0 else "")
+        remaining = len(self.members) - FIGURES_IN_VIEW
+        return "".join(parts) + (f"<p>and {remaining} more</p>" if remaining > 0 else "")
 
     def columns(self) -> dict[str, list[Any]]:
         """Name -> values, one per image: sentence, place, each part of the score, its p-value."""
@@ -130,8 +130,8 @@ class Explanations(Sequence[Explanation]):
                     continue
                 name = file_name(explanation.id, taken={path.stem for path in written})
                 path = place / f"{name}.png"
-                with whole_file(path) as beside:
-                    beside.write_bytes(figure_png(explanation))
+                with whole_file(path) as part_file:
+                    part_file.write_bytes(figure_png(explanation))
                 written.append(path)
         return written
 

@@ -48,14 +48,14 @@ def write_title(folder: Path, name: str, title: str) -> None:
             dots_per_inch = picture.info["dpi"][0]
             panels = picture.convert("RGBA").crop((0, above, picture.width, picture.height))
         strip = _strip(theme, title, panels.width, dots_per_inch)
-        whole = Image.new("RGBA", (panels.width, strip.height + panels.height))
-        whole.paste(strip, (0, 0))
-        whole.paste(panels, (0, strip.height))
+        titled = Image.new("RGBA", (panels.width, strip.height + panels.height))
+        titled.paste(strip, (0, 0))
+        titled.paste(panels, (0, strip.height))
         texts = PngInfo()
         texts.add_itxt(TITLE, title)
         texts.add_text(ROWS, str(strip.height))
-        with whole_file(path) as beside:
-            whole.save(beside, dpi=(dots_per_inch, dots_per_inch), pnginfo=texts)
+        with whole_file(path) as part_file:
+            titled.save(part_file, dpi=(dots_per_inch, dots_per_inch), pnginfo=texts)
 
 
 def _strip(theme: Theme, title: str, width_px: int, dots_per_inch: float) -> Image.Image:
@@ -66,9 +66,15 @@ def _strip(theme: Theme, title: str, width_px: int, dots_per_inch: float) -> Ima
     size = (width_px / dots_per_inch, len(lines) * LINE_INCHES + MARGIN_INCHES)
     figure = Figure(figsize=size)
     figure.text(
-        0.5, 0.5, "\n".join(lines), ha="center", va="center", color=theme.ink, fontsize=POINTS,
+        0.5,
+        0.5,
+        "\n".join(lines),
+        ha="center",
+        va="center",
+        color=theme.ink,
+        fontsize=POINTS,
         parse_math=False,
-    )  # fmt: skip
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=dots_per_inch, transparent=True, format="png")
-    return Image.open(drawn).convert("RGBA")
+    )
+    content = io.BytesIO()
+    figure.savefig(content, dpi=dots_per_inch, transparent=True, format="png")
+    return Image.open(content).convert("RGBA")

@@ -107,22 +107,22 @@ def draw_lens_figure(theme: Theme, pictures: LensPictures) -> Figure:
         (panels[0, 0], pictures.data, "data"),
         (panels[0, 1], pictures.model, "smooth model"),
     ):
-        shown = _stretched(image, low, high)
-        _panel(figure, axes, theme, shown, pictures.extent, title, None, stretch)
+        stretched = _stretched(image, low, high)
+        _panel(figure, axes, theme, stretched, pictures.extent, title, None, stretch)
     noise: dict[str, Any] = {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"}
     extent, label = pictures.extent, "in units of the noise"
     _panel(figure, panels[0, 2], theme, pictures.residual, extent, "residual", label, noise)
     bright = float(np.nanmax(np.abs(pictures.source))) or 1.0
-    shown = _stretched(pictures.source, 0.0, bright)
-    _panel(figure, panels[1, 0], theme, shown, pictures.source_extent, "source", None, stretch)
+    stretched = _stretched(pictures.source, 0.0, bright)
+    _panel(figure, panels[1, 0], theme, stretched, pictures.source_extent, "source", None, stretch)
     span = max(float(np.nanmax(np.abs(pictures.snr), initial=0.0)), 5.0)
     diverging = {"vmin": -span, "vmax": span, "cmap": "RdBu_r"}
     extent, label = pictures.map_extent, "signal-to-noise ratio of a mass"
     _panel(figure, panels[1, 1], theme, pictures.snr, extent, "perturbation", label, diverging)
-    known = pictures.sensitivity[np.isfinite(pictures.sensitivity)]
+    sensitivities = pictures.sensitivity[np.isfinite(pictures.sensitivity)]
     scale: dict[str, Any] = {"cmap": "viridis_r"}
-    if len(known):
-        scale["norm"] = LogNorm(*np.percentile(known, [1, 99]))
+    if len(sensitivities):
+        scale["norm"] = LogNorm(*np.percentile(sensitivities, [1, 99]))
     label = pictures.sensitivity_label
     _panel(figure, panels[1, 2], theme, pictures.sensitivity, extent, "sensitivity", label, scale)
     for axes in panels[:, 0]:
@@ -194,8 +194,8 @@ def _stretched(image: Array, low: float, high: float) -> Array:
     """Map brightness to [0, 1], linear where it is faint: arcs are fainter than lens galaxies."""
     softening = 0.1
     unit = np.clip((image - low) / max(high - low, 1e-30), 0, 1)
-    shown: Array = np.arcsinh(unit / softening) / np.arcsinh(1 / softening)
-    return shown
+    stretched: Array = np.arcsinh(unit / softening) / np.arcsinh(1 / softening)
+    return stretched
 
 
 def _panel(
@@ -208,8 +208,8 @@ def _panel(
     label: str | None,
     colours: Mapping[str, Any],
 ) -> None:
-    known = np.where(np.isfinite(image), image, np.nan)
-    drawn = axes.imshow(known, origin="lower", extent=extent, interpolation="nearest", **colours)
+    finite = np.where(np.isfinite(image), image, np.nan)
+    picture = axes.imshow(finite, origin="lower", extent=extent, interpolation="nearest", **colours)
     axes.set_title(title, color=theme.ink, fontsize=10)
     axes.set_xlabel("arcsec", color=theme.muted, fontsize=8)
     for axis in (axes.xaxis, axes.yaxis):
@@ -218,12 +218,12 @@ def _panel(
     for spine in axes.spines.values():
         spine.set_color(theme.muted)
     if label is not None:
-        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.8, pad=0.02)
+        bar = figure.colorbar(picture, ax=axes, location="bottom", shrink=0.8, pad=0.02)
         bar.set_label(label, color=theme.muted, fontsize=8)
         bar.ax.tick_params(which="both", colors=theme.muted, labelsize=7)
         bar.outline.set_edgecolor(theme.muted)
         if isinstance(colours.get("norm"), LogNorm):
             # matplotlib's own labels are too many to stand side by side, or none.
-            ticks = _round_numbers(*drawn.get_clim())
+            ticks = _round_numbers(*picture.get_clim())
             bar.set_ticks(ticks, labels=[_power_of_ten(tick) for tick in ticks])
             bar.minorticks_off()

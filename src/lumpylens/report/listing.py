@@ -119,8 +119,8 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
     else:
         histograms["list"] = table.anomaly_score[table.scored]
     histograms = {name: values for name, values in histograms.items() if len(values)}
-    normal, *others = histograms.values()
-    bins = shared_bins(normal, others[0] if others else normal)
+    normal, *anomalous = histograms.values()
+    bins = shared_bins(normal, anomalous[0] if anomalous else normal)
     columns = {"rank": np.arange(1, len(table) + 1), **table.columns()}
     tested = int(np.isfinite(table.p_value).sum())
     points = operating_points(ranking.calibration, tested, bins)
@@ -188,7 +188,7 @@ def score_words(explained: int, labelled: bool) -> ListWords:
 
 
 def score_sentence(explained: Mapping[str, Any] | None, error: str) -> str:
-    """What the page says first of one image."""
+    """Sentence with which the page begins on an image."""
     if explained is not None:
         return f"{explained['sentence']}."
     return (
@@ -273,20 +273,20 @@ def ticks(bins: Bins) -> list[tuple[float, str]]:
     if bins.scale == "linear":
         from matplotlib.ticker import MaxNLocator
 
-        chosen = [float(value) for value in MaxNLocator(5).tick_values(low, high)]
+        positions = [float(value) for value in MaxNLocator(5).tick_values(low, high)]
     else:
         powers = [float(10.0**k) for k in range(-12, 13)]
-        chosen = [-value for value in powers] + [0.0] + powers
+        positions = [-value for value in powers] + [0.0] + powers
         if bins.scale == "asinh":
-            chosen = [value for value in chosen if value == 0 or abs(value) >= bins.width / 3]
-    inside = sorted(value for value in chosen if low <= value <= high)
+            positions = [value for value in positions if value == 0 or abs(value) >= bins.width / 3]
+    inside = sorted(value for value in positions if low <= value <= high)
     return [(place_of(value, bins), f"{value:g}") for value in thinned(inside, bins)]
 
 
 def thinned(values: list[float], bins: Bins) -> list[float]:
     """Leave out values whose texts would overlap."""
-    kept: list[float] = []
+    spaced: list[float] = []
     for value in values:
-        if not kept or place_of(value, bins) - place_of(kept[-1], bins) > 0.08:
-            kept.append(value)
-    return kept
+        if not spaced or place_of(value, bins) - place_of(spaced[-1], bins) > 0.08:
+            spaced.append(value)
+    return spaced

@@ -65,13 +65,13 @@ def write_report(evaluation: EvaluationData, folder: str | Path) -> Path:
     """
     place = Path(folder)
     (place / IMAGES).mkdir(exist_ok=True)
-    drawn = draw_figures(evaluation, place / IMAGES)
+    figures = draw_figures(evaluation, place / IMAGES)
     groups, span = draw_examples(evaluation, place / IMAGES)
     ranking = evaluation.ranking
     return render(
         place,
         m=evaluation.metrics,
-        figures=drawn,
+        figures=figures,
         groups=groups,
         residual_span=span,
         rows=table_rows(evaluation.metrics),
@@ -254,10 +254,10 @@ def draw_figures(evaluation: EvaluationData, folder: Path) -> dict[str, str]:
     return captions
 
 
-def histogram_caption(what: str, values: Mapping[str, Any]) -> str:
+def histogram_caption(quantity: str, values: Mapping[str, Any]) -> str:
     """Write the alternative text of a histogram."""
     medians = ", ".join(f"median {np.median(v):.3g} for {name}" for name, v in values.items())
-    return f"Histograms of the {what} by class: {medians} images."
+    return f"Histograms of the {quantity} by class: {medians} images."
 
 
 def draw_examples(
@@ -267,8 +267,8 @@ def draw_examples(
 
     The range is that of the residuals, None where no example has a reconstruction.
     """
-    shown = evaluation.examples
-    rebuilt = [e for group in shown.values() for e in group if e.reconstruction is not None]
+    examples = evaluation.examples
+    rebuilt = [e for group in examples.values() for e in group if e.reconstruction is not None]
     span = residual_range(rebuilt)
     point = strictest_point(evaluation.metrics)
     counts = {} if point is None else mistakes(*point)
@@ -276,7 +276,7 @@ def draw_examples(
     groups = []
     for key, (heading, text) in GROUPS.items():
         members = []
-        for example in shown.get(key, ()):
+        for example in examples.get(key, ()):
             if id(example) not in written:
                 stem = f"example-{len(written) + 1:02d}"
                 written[id(example)] = write_example(example, span, folder, stem)

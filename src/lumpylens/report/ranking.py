@@ -26,13 +26,13 @@ def write_ranking(ranking: Ranking, folder: str | Path) -> Path:
 
     place = Path(folder)
     check_ranking_place(place)
-    with whole_folder(place, made_by_us=PAGE) as beside:
-        ranking.table.write(beside / SCORE_FILE)
-        write_list_report(ranking, beside)
+    with whole_folder(place, made_by_us=PAGE) as part_folder:
+        ranking.table.write(part_folder / SCORE_FILE)
+        write_list_report(ranking, part_folder)
     return place
 
 
 def check_ranking_place(folder: Path) -> None:
     """Raise if a folder cannot be written, or holds anything but an older report of a list."""
     files = {PAGE, IMAGES, SCORE_FILE}
-    check_only(folder, made_by_us=PAGE, files=files, what="a list's report")
+    check_only(folder, made_by_us=PAGE, files=files, product="a list's report")

@@ -62,11 +62,11 @@ def write_example(example: Example, span: float, folder: Path, stem: str) -> dic
     image = shrunk(example.image, LONGEST_PX)
     files = {"image": f"{stem}-image.png"}
     write_light(image, image, folder / files["image"])
-    rest = residual(example)
-    if example.reconstruction is not None and rest is not None:
+    difference = residual(example)
+    if example.reconstruction is not None and difference is not None:
         files |= {name: f"{stem}-{name}.png" for name in ("model", "residual")}
         write_light(shrunk(example.reconstruction, LONGEST_PX), image, folder / files["model"])
-        unit = 0.5 + 0.5 * shrunk(rest, LONGEST_PX) / span
+        unit = 0.5 + 0.5 * shrunk(difference, LONGEST_PX) / span
         write_picture(unit, DIFFERENCE_PALETTE, folder / files["residual"])
     width = example.image.shape[1]
     length, text = scale_bar(width, example.pixel_scale_arcsec)

@@ -114,5 +114,7 @@ def save_both(draw: Callable[[Theme], Figure], folder: Path, name: str) -> None:
     """Write ``NAME.png`` and ``NAME-dark.png``."""
     for theme, file in ((LIGHT, f"{name}.png"), (DARK, f"{name}-dark.png")):
         figure = draw(theme)
-        with whole_file(folder / file) as beside:
-            figure.savefig(beside, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None})
+        with whole_file(folder / file) as part_file:
+            figure.savefig(
+                part_file, dpi=DOTS_PER_INCH, transparent=True, metadata={"Software": None}
+            )

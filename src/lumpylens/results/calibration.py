@@ -91,7 +91,7 @@ class Calibration:
         return result
 
     def standing(self, score: float) -> str:
-        """How one score compares with those of the calibration images, in words.
+        """Say how a score compares with those of the calibration images.
 
         Examples
         --------
@@ -269,8 +269,8 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     # As scipy.stats.false_discovery_control, which takes a second to import.
     values = np.asarray(p_values, dtype=np.float64)
     q = np.full(values.shape, np.nan)
-    (known,) = np.nonzero(~np.isnan(values))
-    ascending = known[np.argsort(values[known], kind="stable")]
+    (defined,) = np.nonzero(~np.isnan(values))
+    ascending = defined[np.argsort(values[defined], kind="stable")]
     tests = len(ascending)
     expected = values[ascending] * (tests / np.arange(1, tests + 1))
     q[ascending] = np.minimum.accumulate(expected[::-1])[::-1].clip(0, 1)

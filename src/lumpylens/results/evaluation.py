@@ -86,10 +86,10 @@ class EvaluationData:
             f"  AUC {m['auc']:.4f} (95 % interval {m['auc_low']:.4f} to {m['auc_high']:.4f})\n"
             f"  TPR {rates}\n"
             f"  failed: {m['n_failed_normal']} normal, {m['n_failed_anomalous']} anomalous"
-            + "".join(f"\n  {name}: {why}" for name, why in self._foreign().items())
+            + "".join(f"\n  {name}: {reason}" for name, reason in self._foreign().items())
         )
 
     def _foreign(self) -> dict[str, str]:
-        """Why no image of a class can be trusted, by class; only where that is so."""
+        """Reasons why no image of a class can be trusted, by class; only where that is so."""
         reasons = {name: why_none(t.error, t.warning) for name, t in self.tables.items()}
-        return {name: why for name, why in reasons.items() if why}
+        return {name: reason for name, reason in reasons.items() if reason}

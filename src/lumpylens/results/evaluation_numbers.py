@@ -46,10 +46,10 @@ def counted_rows(tables: Mapping[str, ScoreTable], part: str | None = None) -> B
     for name, table in tables.items():
         use, home = table.components["use"], table.components["part"]
         if part is None:
-            chosen = use == HEADLINE
+            rows_used = use == HEADLINE
         else:
-            chosen = (home == part) & ((use == HEADLINE) | ((use == SEEN) & (name == "normal")))
-        rows[name] = table[chosen]
+            rows_used = (home == part) & ((use == HEADLINE) | ((use == SEEN) & (name == "normal")))
+        rows[name] = table[rows_used]
     return rows
 
 

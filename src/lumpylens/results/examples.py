@@ -73,7 +73,7 @@ def choose_examples(
     spots.sort(key=lambda spot: -tables[spot[0]].anomaly_score[spot[1]])
     by_class = {name: [spot for spot in spots if spot[0] == name] for name in tables}
     rng = np.random.default_rng(seed)
-    drawn = [
+    random_spots = [
         members[k]
         for members in by_class.values()
         for k in rng.permutation(len(members))[: EXAMPLES_PER_GROUP // 2]
@@ -83,17 +83,19 @@ def choose_examples(
         "lowest": spots[::-1][:EXAMPLES_PER_GROUP],
         "false_alarms": by_class["normal"][:EXAMPLES_PER_GROUP],
         "missed": by_class["anomalous"][::-1][:EXAMPLES_PER_GROUP],
-        "drawn": drawn,
+        "drawn": random_spots,
     }
     rank = {spot: place for place, spot in enumerate(spots, 1)}
     examples: dict[tuple[str, int], Example] = {}
     for name, table in tables.items():
-        wanted = sorted({k for group in groups.values() for owner, k in group if owner == name})
-        chosen = images[name][wanted]
-        rebuilt: list[NDArray[np.float32] | None] = [None] * len(wanted)
-        if np.isfinite(table.components[FIRST_COMPONENT][wanted]).all():
-            rebuilt = list(reconstruct(chosen))
-        for k, item, reconstruction in zip(wanted, chosen, rebuilt, strict=True):
+        positions_shown = sorted(
+            {k for group in groups.values() for owner, k in group if owner == name}
+        )
+        collection = images[name][positions_shown]
+        rebuilt: list[NDArray[np.float32] | None] = [None] * len(positions_shown)
+        if np.isfinite(table.components[FIRST_COMPONENT][positions_shown]).all():
+            rebuilt = list(reconstruct(collection))
+        for k, item, reconstruction in zip(positions_shown, collection, rebuilt, strict=True):
             if item.image is not None:
                 examples[name, k] = Example(
                     id=item.id,

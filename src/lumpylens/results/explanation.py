@@ -195,7 +195,7 @@ class Explanation:
         if not self.scores:
             return self
         smallest = calibration.smallest_p_value
-        first, *others = self.scores
+        first, *components = self.scores
         p_value = math.nan if self.warning else float(calibration.p_values(first.value))
         standing = "" if self.warning else f"; {calibration.standing(first.value)}"
         return replace(
@@ -205,14 +205,14 @@ class Explanation:
                 replace(first, p_value=p_value, smallest_p_value=smallest),
                 *(
                     replace(part, smallest_p_value=max(part.smallest_p_value, smallest))
-                    for part in others
+                    for part in components
                 ),
             ),
         )
 
     @property
     def peak_words(self) -> str:
-        """Where an image departs most and by how much; or why no place is named.
+        """Place where an image departs most, and by how much; or why none is named.
 
         Examples
         --------

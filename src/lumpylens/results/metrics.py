@@ -232,15 +232,15 @@ def _intervals(counts: NDArray[np.int_], trials: int, confidence: float) -> tupl
     Both bounds rise with the count. So the lower bound of the next lower count that is computed,
     and the upper bound of the next higher one, are wider but never too narrow.
     """
-    known = np.unique(counts)
-    if len(known) > LARGEST_EXACT:
+    nodes = np.unique(counts)
+    if len(nodes) > LARGEST_EXACT:
         ends = np.geomspace(1, trials, 1000)
         even = np.linspace(0, trials, LARGEST_EXACT)
-        known = np.unique(np.concatenate([even, ends, trials - ends]).astype(int))
-    low, high = binomial_interval(known, trials, confidence)
+        nodes = np.unique(np.concatenate([even, ends, trials - ends]).astype(int))
+    low, high = binomial_interval(nodes, trials, confidence)
     return (
-        low[np.searchsorted(known, counts, side="right") - 1],
-        high[np.searchsorted(known, counts, side="left")],
+        low[np.searchsorted(nodes, counts, side="right") - 1],
+        high[np.searchsorted(nodes, counts, side="left")],
     )
 
 

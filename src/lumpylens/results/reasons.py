@@ -29,11 +29,11 @@ def by_reason(texts: Iterable[str]) -> str:
         kinds[NUMBER.sub("0", text)].append(text)
     ordered = sorted(kinds.values(), key=len, reverse=True)
     parts = []
-    for same in ordered[:SHOWN]:
-        varied = ", numbers of the first" if len(set(same)) > 1 else ""
-        parts.append(f"{same[0]} ({_images(len(same))}{varied})")
-    if rest := sum(map(len, ordered[SHOWN:])):
-        parts.append(f"other reasons ({_images(rest)})")
+    for kind in ordered[:SHOWN]:
+        varied = ", numbers of the first" if len(set(kind)) > 1 else ""
+        parts.append(f"{kind[0]} ({_images(len(kind))}{varied})")
+    if remaining := sum(map(len, ordered[SHOWN:])):
+        parts.append(f"other reasons ({_images(remaining)})")
     return "; ".join(parts)
 
 

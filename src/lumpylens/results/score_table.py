@@ -70,7 +70,7 @@ class ScoreRow:
 
     @property
     def note(self) -> str:
-        """Why there is no score, why not to trust it, or ``flagged``; empty otherwise."""
+        """Reason why there is no score or why not to trust it, or ``flagged``; empty otherwise."""
         return self.error or self.warning or ("flagged" if self.flag else "")
 
 
@@ -209,7 +209,7 @@ class ScoreTable:
         return ranks
 
     def ranked(self) -> ScoreTable:
-        """The same rows, most anomalous first."""
+        """Rows of the table, most anomalous first."""
         return self[self.order()]
 
     def top(self, count: int) -> ScoreTable:
@@ -271,16 +271,18 @@ class ScoreTable:
         DataError
             If it is no table with ``id`` and ``anomaly_score``.
         """
-        columns = read_columns(Path(path), text=TEXT_COLUMNS)
+        columns: dict[str, Any] = read_columns(Path(path), text=TEXT_COLUMNS)
         for name in ("id", "anomaly_score"):
             if name not in columns:
                 raise DataError(f"{path} is no score table: it has no column {name!r}")
         empty: dict[str, list[Any]] = {name: [""] * len(columns["id"]) for name in TEXT_COLUMNS}
         empty |= {name: [math.nan] * len(columns["id"]) for name in NUMBER_COLUMNS}
-        known = {name: columns.pop(name, missing) for name, missing in empty.items()}
-        flag = np.array(columns.pop("flag", np.zeros(len(known["id"]))), dtype=bool)
+        fields_read: dict[str, Any] = {
+            name: columns.pop(name, missing) for name, missing in empty.items()
+        }
+        flag = np.array(columns.pop("flag", np.zeros(len(fields_read["id"]))), dtype=bool)
         try:
-            return cls(flag=flag, components=columns, **known)  # type: ignore[arg-type]
+            return cls(flag=flag, components=columns, **fields_read)
         except ValueError as problem:
             raise DataError(f"{path} is no score table: {problem}") from problem
 
@@ -305,8 +307,8 @@ class ScoreTable:
             return f"<p>{html.escape(self._summary())}</p><p>{html.escape(reason)}</p>"
         top = self.top(ROWS_IN_VIEW)
         columns, notes = top.columns(), [row.note for row in top]
-        kept = {k: v for k, v in columns.items() if k not in ("error", "warning", "flag")}
-        return html_table({**kept, "note": notes}, self._summary())
+        shown = {k: v for k, v in columns.items() if k not in ("error", "warning", "flag")}
+        return html_table({**shown, "note": notes}, self._summary())
 
     def _summary(self) -> str:
         text = f"ScoreTable of {len(self)} images: {np.count_nonzero(self.flag)} flagged"

@@ -94,8 +94,12 @@ class Campaign(Summary):
             f"{self.scored} scored, {self.failed} failed, {self.warned} with a warning, "
             f"{self.flagged} flagged at a false-discovery rate of {self.fdr:g}",
         ]
-        lines += first_of(f"{times} images failed: {why}" for why, times in self.reasons.items())
-        lines += first_of(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
+        lines += first_of(
+            f"{times} images failed: {reason}" for reason, times in self.reasons.items()
+        )
+        lines += first_of(
+            f"failed shard {name}: {reason}" for name, reason in self.failed_shards.items()
+        )
         return "\n".join([*lines, f"results are in {self.folder}"])
 
 
@@ -185,14 +189,14 @@ def score_shards(
     ]
     note(calibration.selection_limit(fdr), show=progress)
     with counted("scoring shards", len(tasks), show=progress) as on_done:
-        done, failures = perform_all(tasks, cluster, on_done)
+        n_done, failures = perform_all(tasks, cluster, on_done)
     finished = [task for position, task in enumerate(tasks) if position not in failures]
-    failed = {tasks[position].shard: why for position, why in sorted(failures.items())}
+    failed = {tasks[position].shard: reason for position, reason in sorted(failures.items())}
     selection = select_images(finished, calibration, fdr=fdr, top=top, out=folder)
     campaign = Campaign(
         folder=str(out),
         shards=len(tasks),
-        shards_before=len(finished) - done,
+        shards_before=len(finished) - n_done,
         images=selection.images,
         scored=selection.images - selection.failed,
         failed=selection.failed,
@@ -262,10 +266,10 @@ def open_folder(folder: Path, mark: str, *, holds: str) -> None:
     if not note.is_file():
         write_receipt({"mark": mark, "lumpylens": version("lumpylens")}, note)
         return
-    found = read_receipt(note, {})
-    if found is None:
+    content = read_receipt(note, {})
+    if content is None:
         raise DataError(f"{note} cannot be read; give another folder")
-    if found.get("mark") != mark:
+    if content.get("mark") != mark:
         raise ModelError(f"{folder} holds {holds}; give another folder")
 
 
@@ -284,7 +288,7 @@ def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> N
 def first_of(sentences: Iterable[str]) -> list[str]:
     """Keep the first `MOST_LISTED` sentences, and say how many more there are."""
     every = list(sentences)
-    more = (
+    last_line = (
         [f"and {len(every) - MOST_LISTED} more, see {SUMMARY}"] if len(every) > MOST_LISTED else []
     )
-    return [*every[:MOST_LISTED], *more]
+    return [*every[:MOST_LISTED], *last_line]

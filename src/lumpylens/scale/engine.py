@@ -27,6 +27,8 @@ CLOSE_TIMEOUT_S = 5
 a busy scheduler, a long one keep the user waiting for one that is gone."""
 
 NO_LOG = logging.CRITICAL + 1
+"""Level that no message reaches."""
+
 TASKS_PER_THREAD, LEAST_TASKS = 4, 16
 """Tasks submitted at once, per thread and at least: enough that no worker waits for the next one,
 and few enough that a million shards need no memory in the scheduler."""
@@ -50,8 +52,8 @@ def check_cluster(cluster: str | None) -> None:
     """
     if cluster is None:
         return
-    known = LOCAL if cluster.startswith("local:") else ADDRESS
-    if cluster != "local" and not known.fullmatch(cluster):
+    pattern = LOCAL if cluster.startswith("local:") else ADDRESS
+    if cluster != "local" and not pattern.fullmatch(cluster):
         raise DataError(
             f"no cluster called {cluster!r}: give local, local:N, the scheduler's address such as "
             "tcp://host:8786, or its scheduler file"
@@ -75,7 +77,7 @@ def perform_all(
 
     Returns
     -------
-    done : int
+    n_done : int
         Number of tasks that were done by this call and not before.
     failures : dict of int to str
         Reason by position of the task.
@@ -85,18 +87,18 @@ def perform_all(
     DataError
         If the scheduler cannot be reached, or stops. Finished tasks have their receipts.
     """
-    done, failures = 0, {}
-    outcomes = _here(tasks) if cluster is None else _on_cluster(tasks, cluster)
+    n_done, failures = 0, {}
+    outcomes = _in_this_process(tasks) if cluster is None else _on_cluster(tasks, cluster)
     for position, outcome in outcomes:
         if isinstance(outcome, bool):
-            done += outcome
+            n_done += outcome
         else:
             failures[position] = outcome
         on_done()
-    return done, failures
+    return n_done, failures
 
 
-def _here(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
+def _in_this_process(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
     for position, task in enumerate(tasks):
         try:
             yield position, task.run()
@@ -121,12 +123,12 @@ def _outcomes(client: Any, tasks: Sequence[Task], cluster: str) -> Iterator[tupl
             DataWarning(f"the scheduler of {cluster} has no workers yet; waiting for them"),
             stacklevel=2,
         )
-    left = iter(enumerate(tasks))
+    tasks_left = iter(enumerate(tasks))
     positions: dict[str, int] = {}
 
     def submit(most: int) -> list[Any]:
         futures = []
-        for position, task in itertools.islice(left, most):
+        for position, task in itertools.islice(tasks_left, most):
             future = client.submit(_run, task, pure=False)
             positions[future.key] = position
             futures.append(future)
@@ -156,7 +158,7 @@ def _run(task: Task) -> bool:
 
 
 def _reason(future: Any) -> str:
-    """Why a task failed, in one line."""
+    """Reason why a task failed, in one line."""
     problem = future.exception()
     if isinstance(problem, LumpylensError):
         return str(problem)

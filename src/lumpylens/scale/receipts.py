@@ -48,9 +48,9 @@ class Receipt(BaseModel):
     seconds: float
 
     @classmethod
-    def read(cls, path: Path, wanted: Mapping[str, str] | None = None) -> Self | None:
-        """Read a receipt that says what is `wanted`; None for any other, or a torn one, or none."""
-        content = read_receipt(path, {"format": FORMAT, **(wanted or {})})
+    def read(cls, path: Path, required: Mapping[str, str] | None = None) -> Self | None:
+        """Read a receipt that says what is `required`; None for any other, a torn one, or none."""
+        content = read_receipt(path, {"format": FORMAT, **(required or {})})
         try:
             return None if content is None else cls.model_validate(content)
         except ValidationError:
@@ -66,7 +66,7 @@ class Receipt(BaseModel):
         """
         write_receipt(self.model_dump(), path)
 
-    def whole(self, folder: Path) -> bool:
+    def has_result(self, folder: Path) -> bool:
         """Tell whether the result that it names lies in `folder`, unchanged."""
         try:
             return digest_of_file(folder / self.result) == self.result_sha256
@@ -77,18 +77,20 @@ class Receipt(BaseModel):
 AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 
-def receipt_of(path: Path, kind: type[AnyReceipt], wanted: Mapping[str, str]) -> AnyReceipt | None:
+def receipt_of(
+    path: Path, kind: type[AnyReceipt], required: Mapping[str, str]
+) -> AnyReceipt | None:
     """Read the receipt of the very work that is wanted, if its result lies beside it.
 
     Parameters
     ----------
     path : Path
     kind : type of Receipt
-    wanted : mapping of str to str
+    required : mapping of str to str
         Values that its fields must have.
     """
-    found = kind.read(path, wanted)
-    return found if found is not None and found.whole(path.parent) else None
+    receipt = kind.read(path, required)
+    return receipt if receipt is not None and receipt.has_result(path.parent) else None
 
 
 def check_program(giver: str) -> None:
@@ -99,9 +101,9 @@ def check_program(giver: str) -> None:
     ModelError
         If `giver` is not the version that runs here.
     """
-    here = version("lumpylens")
-    if giver != here:
+    installed = version("lumpylens")
+    if giver != installed:
         raise ModelError(
-            f"this machine has lumpylens {here}, and the work was given out by {giver}; "
+            f"this machine has lumpylens {installed}, and the work was given out by {giver}; "
             "install the same everywhere"
         )

@@ -89,8 +89,8 @@ def select_images(
     flagged_ranks = np.flatnonzero((counts > 0) & (q_value <= fdr)) + 1
     limit = int(flagged_ranks[-1]) if len(flagged_ranks) else 0
     with (
-        whole_file(out / Q_VALUES) as beside,
-        csv_rows(beside, ("p_value", "images", "q_value")) as write,
+        whole_file(out / Q_VALUES) as part_file,
+        csv_rows(part_file, ("p_value", "images", "q_value")) as write,
     ):
         for rank in (np.flatnonzero(counts) + 1).tolist():
             write((rank / size, str(counts[rank - 1]), q_value[rank - 1]))
@@ -125,14 +125,14 @@ def _write_rows(
     out: Path,
 ) -> None:
     """Write the flagged and the most anomalous rows of the shards' tables."""
-    wanted: dict[int, dict[int, int]] = {}
+    rows_by_shard: dict[int, dict[int, int]] = {}
     for place, (_, _, number, row) in enumerate(sorted(best, reverse=True)):
-        wanted.setdefault(-number, {})[-row] = place
+        rows_by_shard.setdefault(-number, {})[-row] = place
     ranked: dict[int, list[Any]] = {}
     header = ["shard", "row", "id", "anomaly_score", "p_value", "q_value", "flag"]
-    with whole_file(out / SELECTED) as beside, csv_rows(beside, header) as write:
+    with whole_file(out / SELECTED) as part_file, csv_rows(part_file, header) as write:
         for number, receipt in enumerate(_receipts(tasks)):
-            places = wanted.get(number, {})
+            places = rows_by_shard.get(number, {})
             if not places and (not receipt.p_values or receipt.p_values[0][0] > limit):
                 continue
             columns = read_columns(Path(tasks[number].folder) / receipt.result, text=TEXT_COLUMNS)
@@ -150,6 +150,6 @@ def _write_rows(
                     write(cells)
                 if row in places:
                     ranked[places[row]] = cells
-    with whole_file(out / TOP) as beside, csv_rows(beside, header) as write:
+    with whole_file(out / TOP) as part_file, csv_rows(part_file, header) as write:
         for _, cells in sorted(ranked.items()):
             write(cells)

@@ -125,7 +125,7 @@ class ScoreTask:
         """Path of the receipt, whether or not it exists."""
         return Path(self.folder) / f"{self.name}.json"
 
-    def wanted(self) -> dict[str, str]:
+    def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have.
 
         Raises
@@ -147,7 +147,7 @@ class ScoreTask:
 
     def receipt(self) -> ScoreReceipt | None:
         """Read the receipt of this task; None if it or its result does not exist."""
-        return receipt_of(self.receipt_path, ScoreReceipt, self.wanted())
+        return receipt_of(self.receipt_path, ScoreReceipt, self.required())
 
     def run(self) -> bool:
         """Score the shard, unless it has a receipt; tell whether this call scored it.
@@ -170,7 +170,7 @@ class ScoreTask:
 
     def _score(self) -> None:
         started = time.perf_counter()
-        wanted = self.wanted()
+        required = self.required()
         if self.detector:
             detector_class(self.detector)
         model = _model(self.model, self.model_digest, self.fast)
@@ -183,17 +183,17 @@ class ScoreTask:
         with one_thread():
             table = model.score(images, device=self.device)
         place = Path(self.folder) / f"{self.name}.parquet"
-        with whole_file(place) as beside:
+        with whole_file(place) as part_file:
             columns = table.columns()
             write_columns(
-                {k: columns[k] for k in columns if k not in COLUMNS_OVER_ALL_SHARDS}, beside
+                {k: columns[k] for k in columns if k not in COLUMNS_OVER_ALL_SHARDS}, part_file
             )
-            digest = digest_of_file(beside)
+            digest = digest_of_file(part_file)
         receipt = ScoreReceipt(
             shard=self.shard,
-            model=wanted["model"],
-            config=wanted["config"],
-            stamp=wanted["stamp"],
+            model=required["model"],
+            config=required["config"],
+            stamp=required["stamp"],
             result=place.name,
             result_sha256=digest,
             images=len(table),
@@ -264,8 +264,8 @@ def _model(location: str, digest: str, fast: bool) -> TrainedModel:
     """Load the model, once per process."""
     from lumpylens.store.folder import load_model, model_digest
 
-    here = model_digest(location)
-    if here != digest:
+    digest_here = model_digest(location)
+    if digest_here != digest:
         raise ModelError(
             f"the model {location} is not the same here as where the work was given out; "
             "all machines need the same folder and the same lumpylens"
@@ -277,10 +277,10 @@ def _model(location: str, digest: str, fast: bool) -> TrainedModel:
 def _counted(errors: Sequence[str]) -> dict[str, int]:
     """Count the failures by reason, the most frequent first."""
     counts = Counter(text for text in errors if text)
-    kept = dict(counts.most_common(REASONS))
-    if left := counts.total() - sum(kept.values()):
-        kept[OTHER_REASONS] = left
-    return kept
+    listed = dict(counts.most_common(REASONS))
+    if uncounted := counts.total() - sum(listed.values()):
+        listed[OTHER_REASONS] = uncounted
+    return listed
 
 
 def _top(table: ScoreTable, count: int) -> list[tuple[int, float, bool]]:

@@ -72,7 +72,7 @@ class SimulateTask:
         """Path of the receipt, whether or not it exists."""
         return Path(self.folder) / f"{self.name}.json"
 
-    def wanted(self) -> dict[str, str]:
+    def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have."""
         settings = {
             "population": repr(self.population),
@@ -81,12 +81,12 @@ class SimulateTask:
             "device": self.device,
             "lumpylens": self.lumpylens,
         }
-        found = "" if self.sources is None else stamp(Path(self.sources))
-        return {"config": digest_of_settings(settings), "stamp": found}
+        sources_stamp = "" if self.sources is None else stamp(Path(self.sources))
+        return {"config": digest_of_settings(settings), "stamp": sources_stamp}
 
     def receipt(self) -> Receipt | None:
         """Read the receipt of this task; None if it or its result does not exist."""
-        return receipt_of(self.receipt_path, Receipt, self.wanted())
+        return receipt_of(self.receipt_path, Receipt, self.required())
 
     def run(self) -> bool:
         """Simulate the images, unless there is a receipt; tell whether this call simulated them.
@@ -103,11 +103,11 @@ class SimulateTask:
         check_program(self.lumpylens)
         if self.receipt() is not None:
             return False
-        started, folder, wanted = time.perf_counter(), Path(self.folder), self.wanted()
+        started, folder, required = time.perf_counter(), Path(self.folder), self.required()
         try:
             # Two workers may have the same range, if the scheduler lost contact with the first.
-            with tempfile.TemporaryDirectory(prefix=f".{self.name}.", dir=folder) as beside:
-                images = Path(beside) / f"{self.name}.h5"
+            with tempfile.TemporaryDirectory(prefix=f".{self.name}.", dir=folder) as part_folder:
+                images = Path(part_folder) / f"{self.name}.h5"
                 simulate(
                     self.population,
                     seed=self.seed,
@@ -119,14 +119,14 @@ class SimulateTask:
                     progress=False,
                 )
                 digest = digest_of_file(images)
-                for path in sorted(Path(beside).glob(f"{self.name}.*")):
+                for path in sorted(Path(part_folder).glob(f"{self.name}.*")):
                     path.replace(folder / path.name)
         except OSError as problem:
             raise DataError(f"cannot write {folder}: {problem.strerror or problem}") from problem
         receipt = Receipt(
             shard=self.name,
-            config=wanted["config"],
-            stamp=wanted["stamp"],
+            config=required["config"],
+            stamp=required["stamp"],
             result=f"{self.name}.h5",
             result_sha256=digest,
             images=self.count,
@@ -189,7 +189,9 @@ class SimulationCampaign(Summary):
             f"({self.shards_before} found finished, {len(self.failed_shards)} failed) in "
             f"{self.seconds:.1f} s"
         ]
-        lines += first_of(f"failed shard {name}: {why}" for name, why in self.failed_shards.items())
+        lines += first_of(
+            f"failed shard {name}: {reason}" for name, reason in self.failed_shards.items()
+        )
         return "\n".join([*lines, f"results are in {self.folder}"])
 
 
@@ -240,23 +242,26 @@ def simulate_shards(
             f"shards of {shard}, seed {seed}"
         )
     check_cluster(cluster)
-    chosen = population(preset)
-    lumps = lumps_of(chosen, substructure, settings)
+    recipe = population(preset)
+    lumps = lumps_of(recipe, substructure, settings)
     device = "cpu" if device == "auto" else device
     galaxies = None if sources is None else str(Path(sources).expanduser().resolve())
     # One image is simulated here, so that wrong settings fail once and not in every shard.
     simulate(
-        chosen, 1, seed=seed, substructure=lumps, sources=galaxies, device=device, progress=False
+        recipe, 1, seed=seed, substructure=lumps, sources=galaxies, device=device, progress=False
     )
     folder = Path(out)
     identity = {
-        "population": repr(chosen), "substructure": repr(lumps), "seed": seed, "shard": shard,
+        "population": repr(recipe),
+        "substructure": repr(lumps),
+        "seed": seed,
+        "shard": shard,
         "sources": galaxies or "",
-    }  # fmt: skip
+    }
     open_folder(folder, digest_of_settings(identity), holds="images of other settings")
     tasks = [
         SimulateTask(
-            population=chosen,
+            population=recipe,
             substructure=lumps,
             seed=seed,
             first=first,
@@ -268,13 +273,13 @@ def simulate_shards(
         for first in range(0, n, shard)
     ]
     with counted("simulating shards", len(tasks), show=progress) as on_done:
-        done, failures = perform_all(tasks, cluster, on_done)
+        n_done, failures = perform_all(tasks, cluster, on_done)
     campaign = SimulationCampaign(
         folder=str(out),
         shards=len(tasks),
-        shards_before=len(tasks) - len(failures) - done,
+        shards_before=len(tasks) - len(failures) - n_done,
         images=sum(task.count for k, task in enumerate(tasks) if k not in failures),
-        failed_shards={tasks[k].name: why for k, why in sorted(failures.items())},
+        failed_shards={tasks[k].name: reason for k, reason in sorted(failures.items())},
         seconds=round(time.perf_counter() - started, 3),
     )
     finish_folder(folder, asdict(campaign), whole=not failures)

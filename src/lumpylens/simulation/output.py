@@ -161,8 +161,8 @@ def write(
 
 def _identity(recipe: Recipe, indices: Sequence[int], kind: str) -> str:
     """Everything that decides what the files hold."""
-    content = repr((recipe.population, recipe.substructure, recipe.seed, recipe.sources,
-                    list(indices), kind, version("lumpylens")))  # fmt: skip
+    settings = (recipe.population, recipe.substructure, recipe.seed, recipe.sources)
+    content = repr((*settings, list(indices), kind, version("lumpylens")))
     return digest_of(content)
 
 

@@ -150,10 +150,10 @@ def save_model(model: TrainedModel, folder: str | Path) -> Path:
         "info": _without_none(model.info),
         "history": [{key: float(value) for key, value in row.items()} for row in detector.history],
     }
-    with whole_folder(place, made_by_us=CONFIG) as beside:
-        (beside / WEIGHTS).write_bytes(weights)
-        (beside / CONFIG).write_text(tomli_w.dumps(config), encoding="utf-8")
-        (beside / CARD).write_text(model.card, encoding="utf-8")
+    with whole_folder(place, made_by_us=CONFIG) as part_folder:
+        (part_folder / WEIGHTS).write_bytes(weights)
+        (part_folder / CONFIG).write_text(tomli_w.dumps(config), encoding="utf-8")
+        (part_folder / CARD).write_text(model.card, encoding="utf-8")
     return place
 
 
@@ -223,7 +223,7 @@ def load_model(model: str | Path | TrainedModel) -> TrainedModel:
 def _usual_loss(
     arrays: Mapping[str, NDArray[Any]], image_shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
-    """What models made before it was kept, and detectors without a reconstruction, lack."""
+    """Loss of normal images; None in older models and for detectors without a reconstruction."""
     loss = arrays.get("loss")
     if loss is not None and (loss.shape != image_shape or not (loss >= 0).all()):
         raise ValueError(f"usual/loss is no squared error of {image_shape[0]}x{image_shape[1]}")
@@ -251,7 +251,7 @@ def model_digest(model: str | Path) -> str:
 
 
 def _within(path: Path) -> Path:
-    """The same path, if it is no link that leads out of its folder.
+    """Return the path, if it is no link that leads out of its folder.
 
     Who gives a folder away does not decide which other files of its user are read or shown.
     """
@@ -328,9 +328,9 @@ def _read_arrays(folder: Path, config: _Config) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{path} is damaged: {' '.join(str(problem).split())[:200]}") from None
     for name in {**config.arrays, **arrays}:
         listed = config.arrays.get(name, "nothing")
-        found = _kind(arrays[name]) if name in arrays else "nothing"
-        if listed != found:
-            raise ModelError(f"{folder}: array {name} is {found}, but {CONFIG} lists {listed}")
+        kind = _kind(arrays[name]) if name in arrays else "nothing"
+        if listed != kind:
+            raise ModelError(f"{folder}: array {name} is {kind}, but {CONFIG} lists {listed}")
     if digest_of(content) != config.weights_sha256:
         raise ModelError(f"{path} is not the file that {CONFIG} was written with: digests differ")
     return arrays
@@ -352,9 +352,9 @@ def _kind(array: NDArray[Any]) -> str:
 def _settings(detector: Detector) -> dict[str, Any]:
     """Settings as TOML can hold them: None, which it cannot, must be the default."""
     settings = _without_none(detector.config.model_dump(mode="json"))
-    again = type(detector.config)(**settings).model_dump()
+    restored = type(detector.config)(**settings).model_dump()
     for key, value in detector.config.model_dump().items():
-        if again[key] != value:
+        if restored[key] != value:
             raise ModelError(f"setting {key}={value!r} of {detector.name} cannot be stored")
     return settings
 

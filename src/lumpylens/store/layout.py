@@ -8,17 +8,29 @@ from lumpylens.errors import ModelError
 from lumpylens.files.writing import check_only
 
 __all__ = [
-    "CARD", "CONFIG", "FORMAT", "MAX_TEXT_BYTES", "MAX_WEIGHTS_BYTES", "SHIPPED", "WEIGHTS",
-    "check_place", "find_model", "list_models",
-]  # fmt: skip
+    "CARD",
+    "CONFIG",
+    "FORMAT",
+    "MAX_TEXT_BYTES",
+    "MAX_WEIGHTS_BYTES",
+    "SHIPPED",
+    "WEIGHTS",
+    "check_place",
+    "find_model",
+    "list_models",
+]
 
 FORMAT = 1
+"""Version of the layout of model folders."""
+
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.toml", "card.md"
 SHIPPED = Path(__file__).parents[1] / "models"
 
 MAX_WEIGHTS_BYTES = 4 * 2**30
 """Twenty times the largest published architecture here; more is a mistake or an attack."""
+
 MAX_TEXT_BYTES = 8 * 2**20
+"""The same for card and settings, of which the longest that ships has 8 kB."""
 
 
 def list_models() -> list[str]:
@@ -58,4 +70,4 @@ def check_place(folder: str | Path) -> None:
         If `folder` is a file or holds files that are not a model's.
     """
     files = {WEIGHTS, CONFIG, CARD}
-    check_only(Path(folder), made_by_us=CONFIG, files=files, what="a model")
+    check_only(Path(folder), made_by_us=CONFIG, files=files, product="a model")

@@ -29,9 +29,9 @@ class Batches(Sampler[Tensor]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        wanted = -(-self.count // self.size)
+        count = -(-self.count // self.size)
         # Batch normalisation cannot learn from a batch of one image, so none has fewer than two.
-        return wanted if self.seed is None else max(1, min(wanted, self.count // 2))
+        return count if self.seed is None else max(1, min(count, self.count // 2))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""

@@ -205,8 +205,8 @@ class EpochRecord(pl.Callback):
         if self.finished or now - self.spoken >= EVERY_SECONDS:
             self.spoken = now
             per_epoch = sum(row["seconds"] for row in self.history) / len(self.history)
-            left = duration(per_epoch * (self.max_epochs - len(self.history)))
-            note(text if self.finished else f"{text}, at most {left} to go")
+            time_left = duration(per_epoch * (self.max_epochs - len(self.history)))
+            note(text if self.finished else f"{text}, at most {time_left} to go")
 
     def _save(self, trainer: pl.Trainer, folder: Path) -> None:
         """Replace the last checkpoint and the metrics, each in one step."""
@@ -230,11 +230,13 @@ class EpochRecord(pl.Callback):
 
     def _open_bar(self, batches: int) -> None:
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
-        )  # fmt: skip
-        done = len(self.history) * batches
-        self.bar.add_task("training", total=self.max_epochs * batches, completed=done)
+        )
+        batches_done = len(self.history) * batches
+        self.bar.add_task("training", total=self.max_epochs * batches, completed=batches_done)
         self.bar.start()
 
 
@@ -300,20 +302,20 @@ def _ctrl_c_is_noticed(record: EpochRecord) -> Iterator[None]:
 
     Lightning leaves Ctrl-C ignored once there was one; the handler from before comes back.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    handler_before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler_before):
         yield
         return
 
     def noticed(number: int, frame: FrameType | None) -> None:
         record.asked_to_stop = True
-        before(number, frame)
+        handler_before(number, frame)
 
     signal.signal(signal.SIGINT, noticed)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler_before)
 
 
 @contextmanager

@@ -103,9 +103,14 @@ def train_network(
     from lumpylens.training.lightning import EpochRecord, fit
 
     record = EpochRecord(
-        network, identity, folder=run.folder, max_epochs=max_epochs, patience=patience, seed=seed,
+        network,
+        identity,
+        folder=run.folder,
+        max_epochs=max_epochs,
+        patience=patience,
+        seed=seed,
         progress=run.progress,
-    )  # fmt: skip
+    )
     checkpoint = None
     if run.folder is not None:
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -117,9 +122,18 @@ def train_network(
         try:
             with seeded(seed):
                 fit(
-                    network, data, check, record, run, on_gpu=on_gpu, max_epochs=max_epochs,
-                    batch_size=batch_size, seed=seed, augment=augment, checkpoint=checkpoint,
-                )  # fmt: skip
+                    network,
+                    data,
+                    check,
+                    record,
+                    run,
+                    on_gpu=on_gpu,
+                    max_epochs=max_epochs,
+                    batch_size=batch_size,
+                    seed=seed,
+                    augment=augment,
+                    checkpoint=checkpoint,
+                )
         except SystemExit as stop:
             # Lightning turns Ctrl-C into an exit.
             if not record.interrupted:
@@ -140,11 +154,11 @@ def _resume(record: Any, checkpoint: Path) -> None:
             f"the checkpoint {checkpoint} cannot be read; delete it or start without resuming"
         ) from problem
     for key, value in record.identity.items():
-        before = state["identity"].get(key)
-        if before != value:
-            shown = "other images" if key == "images" else f"{key}={before!r}, not {value!r}"
+        earlier = state["identity"].get(key)
+        if earlier != value:
+            difference = "other images" if key == "images" else f"{key}={earlier!r}, not {value!r}"
             raise ModelError(
-                f"the checkpoint in {checkpoint.parent} was made with {shown}; "
+                f"the checkpoint in {checkpoint.parent} was made with {difference}; "
                 "resume with the same, or start afresh in another folder"
             )
     record.load_state_dict(state)

@@ -117,9 +117,13 @@ def demo(*, out: str | Path | None = None, seed: int = 0, progress: bool = True)
         write_npz(images, places[name])
 
     model = train(
-        places["smooth"], DETECTOR, out=folder / "model", seed=seed, settings=SETTINGS,
+        places["smooth"],
+        DETECTOR,
+        out=folder / "model",
+        seed=seed,
+        settings=SETTINGS,
         progress=progress,
-    )  # fmt: skip
+    )
     table = score(model, places["lumpy"], out=folder / "scores.csv", progress=progress)
     evaluation = evaluate(
         model,

@@ -117,21 +117,21 @@ def evaluate(
             **describe_model(trained, model),
         }
         use = {name: table.components["use"] for name, table in tables.items()}
-        unseen = {name: np.flatnonzero(use[name] == HEADLINE) for name in tables}
+        headline = {name: np.flatnonzero(use[name] == HEADLINE) for name in tables}
         listed = {name: np.flatnonzero(np.isin(use[name], (HEADLINE, FAILED))) for name in tables}
         ranks = joined_tables({name: tables[name][rows] for name, rows in listed.items()}, FDR)
-        both = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
+        ranked = images["normal"][listed["normal"]] + images["anomalous"][listed["anomalous"]]
         explanations = explain_highest(
-            trained, both, ranks, n_explained, device=device, progress=progress
+            trained, ranked, ranks, n_explained, device=device, progress=progress
         )
-        source = about(model, trained.detector.name, both.location)
+        source = about(model, trained.detector.name, ranked.location)
         result = Evaluation(
             metrics=plain(metrics),
             tables=tables,
             calibration=trained.calibration,
             history=list(trained.detector.history),
-            examples=choose_examples(images, tables, unseen, trained.detector.reconstruct, seed),
-            ranking=Ranking(ranks, both, trained.calibration, explanations, FDR, source),
+            examples=choose_examples(images, tables, headline, trained.detector.reconstruct, seed),
+            ranking=Ranking(ranks, ranked, trained.calibration, explanations, FDR, source),
         )
         if out is not None:
             result.write(out)
@@ -148,8 +148,10 @@ def score_classes(
             digests[name], trivial[name] = survey(collection, step)
         with counted(f"scoring {name}", len(collection), show=progress) as step:
             tables[name] = trained.score(collection, device=device, on_image=step)
-    for name, other in (("normal", "anomalous"), ("anomalous", "normal")):
-        tables[name] = sort_out(tables[name], digests[name], set(digests[other]), trained.seen)
+    for name, other_class in (("normal", "anomalous"), ("anomalous", "normal")):
+        tables[name] = sort_out(
+            tables[name], digests[name], set(digests[other_class]), trained.seen
+        )
     refuse_nothing_unseen(tables)
     return tables, trivial
 
@@ -165,13 +167,13 @@ def say_limits(calibration: Calibration, progress: bool) -> None:
 
 def refuse_label(images: LensImages, label: int, given_as: str) -> None:
     """Refuse images whose folder says that they are of the other class."""
-    wrong = np.flatnonzero(images.labels == label)
-    if len(wrong):
-        other = "anomalous" if label == ANOMALOUS else "normal"
+    mislabelled = np.flatnonzero(images.labels == label)
+    if len(mislabelled):
+        other_class = "anomalous" if label == ANOMALOUS else "normal"
         raise DataError(
-            f"{len(wrong)} of {len(images)} images of {images.location} were given as {given_as} "
-            f"but are labelled {other} (the first is {images.ids[wrong[0]]}); give the folder of "
-            "one class"
+            f"{len(mislabelled)} of {len(images)} images of {images.location} were given as "
+            f"{given_as} but are labelled {other_class} (the first is "
+            f"{images.ids[mislabelled[0]]}); give the folder of one class"
         )
 
 
@@ -200,7 +202,7 @@ def survey(
 def sort_out(
     table: ScoreTable,
     digests: list[bytes],
-    others: set[bytes],
+    other_digests: set[bytes],
     seen: Mapping[str, NDArray[np.uint8]],
 ) -> ScoreTable:
     """Add the columns ``use`` and ``part``.
@@ -208,26 +210,28 @@ def sort_out(
     Parameters
     ----------
     digests : list of bytes, length n
-    others : set of bytes
+    other_digests : set of bytes
         Digests of the other class.
     seen : dict of str to ndarray of uint8, shape (k, 16)
         What the model was made with, by part.
     """
     # an image kept for tests is one that the model never saw, even where it is listed
-    known = {row.tobytes(): part for part in PARTS if part != "test" for row in seen.get(part, ())}
-    met: set[bytes] = set()
+    used_for = {
+        row.tobytes(): part for part in PARTS if part != "test" for row in seen.get(part, ())
+    }
+    counted: set[bytes] = set()
     use, parts = [], []
     for digest, scored in zip(digests, table.scored, strict=True):
-        parts.append(known.get(digest) or (part_of(digest) if digest else ""))
+        parts.append(used_for.get(digest) or (part_of(digest) if digest else ""))
         if not scored:
             use.append(FAILED)
-        elif digest in others:
+        elif digest in other_digests:
             use.append(BOTH)
-        elif digest in met:
+        elif digest in counted:
             use.append(DUPLICATE)
         else:
-            use.append(SEEN if digest in known else HEADLINE)
-            met.add(digest)
+            use.append(SEEN if digest in used_for else HEADLINE)
+            counted.add(digest)
     columns = {"part": np.array(parts, dtype=str), "use": np.array(use, dtype=str)}
     return replace(table, components={**table.components, **columns})
 
@@ -238,8 +242,8 @@ def refuse_nothing_unseen(tables: Mapping[str, ScoreTable]) -> None:
         uses = Counter(table.components["use"].tolist())
         if uses[HEADLINE]:
             continue
-        if uses[FAILED] == len(table) and (why := why_none(table.error, table.warning)):
-            raise DataError(f"{name}: {why}")
+        if uses[FAILED] == len(table) and (why_failed := why_none(table.error, table.warning)):
+            raise DataError(f"{name}: {why_failed}")
         counts = ", ".join(f"{count} {use}" for use, count in uses.items()) or "none given"
         reason = next((f"; the first failed with: {text}" for text in table.error if text), "")
         raise DataError(
@@ -248,12 +252,12 @@ def refuse_nothing_unseen(tables: Mapping[str, ScoreTable]) -> None:
         )
 
 
-def describe_model(trained: TrainedModel, given: Any) -> dict[str, Any]:
-    """What was evaluated, with settings and versions."""
+def describe_model(trained: TrainedModel, model: Any) -> dict[str, Any]:
+    """Description of the model that was evaluated, with settings and versions."""
     detector = trained.detector
     return {
         "model": {
-            "name": short_path(str(given)) if isinstance(given, (str, Path)) else "in memory",
+            "name": short_path(str(model)) if isinstance(model, (str, Path)) else "in memory",
             "detector": detector.name,
             "image_shape": list(detector.image_shape or ()),
             "n_calibration": len(trained.calibration),

@@ -62,13 +62,15 @@ def explain(
         If the model cannot be loaded.
     """
     trained, images = load_model(model), LensImages.open(data, band=band).warned()
-    chosen = images if ids is None else images[find(images, [ids] if isinstance(ids, str) else ids)]
+    selected = (
+        images if ids is None else images[find(images, [ids] if isinstance(ids, str) else ids)]
+    )
     if out is not None:
         check_figures_place(Path(out))
-    found = explained(trained, chosen, device, progress)
+    explanations = explained(trained, selected, device, progress)
     if out is not None:
-        found.write(out, progress=progress)
-    return found
+        explanations.write(out, progress=progress)
+    return explanations
 
 
 def explained(model: TrainedModel, images: LensImages, device: str, progress: bool) -> Explanations:
@@ -96,8 +98,8 @@ def explain_highest(
     order = [int(row) for row in table.order()[:count] if table.scored[row]]
     if not order:
         return {}
-    found = explained(model, images[order], device, progress)
-    return dict(zip(order, found, strict=True))
+    explanations = explained(model, images[order], device, progress)
+    return dict(zip(order, explanations, strict=True))
 
 
 def find(images: LensImages, ids: Sequence[str]) -> list[int]:

@@ -93,10 +93,10 @@ def export(
         if trained.detector.fast() is not None:
             trained = trained.fast()
         module, example = _scorer(trained)
-        about = json.dumps(_about(trained))
-        content = (_pt2 if kind == "pt2" else _onnx)(module, example, about)
-    with whole_file(place) as beside:
-        beside.write_bytes(content)
+        description = json.dumps(_description(trained))
+        content = (_pt2 if kind == "pt2" else _onnx)(module, example, description)
+    with whole_file(place) as part_file:
+        part_file.write_bytes(content)
     return place
 
 
@@ -106,9 +106,9 @@ def _place(
     """The file to write and its format, where one of them may follow from the other."""
     kind = format or (Path(out).suffix[1:].lower() if out is not None else "")
     if kind not in FORMATS:
-        said = f"no format called {kind!r}" if kind else "no format is given"
+        problem = f"no format called {kind!r}" if kind else "no format is given"
         raise ModelError(
-            f"{said}; give format, or a file that ends in one of: {', '.join(FORMATS)}"
+            f"{problem}; give format, or a file that ends in one of: {', '.join(FORMATS)}"
         )
     if out is None:
         name = Path(model).resolve().name if isinstance(model, (str, Path)) else "model"
@@ -117,7 +117,7 @@ def _place(
 
 
 def _scorer(trained: TrainedModel) -> tuple[nn.Module, Tensor]:
-    """The way from pixels to scores, and two images to trace it with."""
+    """Module from pixels to scores, and two images to trace it with."""
     import torch
 
     assert trained.detector.image_shape is not None
@@ -131,8 +131,8 @@ def _scorer(trained: TrainedModel) -> tuple[nn.Module, Tensor]:
     return module, torch.linspace(0, 1, 2 * height * width).reshape(2, height, width)
 
 
-def _about(trained: TrainedModel) -> dict[str, Any]:
-    """What a program needs beside the graph."""
+def _description(trained: TrainedModel) -> dict[str, Any]:
+    """Description that a program needs beside the graph."""
     height, width = trained.detector.image_shape or (0, 0)
     return {
         "lumpylens": version("lumpylens"),
@@ -144,7 +144,7 @@ def _about(trained: TrainedModel) -> dict[str, Any]:
     }
 
 
-def _pt2(module: nn.Module, example: Tensor, about: str) -> bytes:
+def _pt2(module: nn.Module, example: Tensor, description: str) -> bytes:
     import torch
 
     count = torch.export.Dim("n", min=1)
@@ -155,7 +155,7 @@ def _pt2(module: nn.Module, example: Tensor, about: str) -> bytes:
         for note in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
             node.meta.pop(note, None)
     content = io.BytesIO()
-    torch.export.save(program, content, extra_files={ABOUT: about})
+    torch.export.save(program, content, extra_files={ABOUT: description})
     _refuse_pickles(content)
     return content.getvalue()
 
@@ -183,11 +183,11 @@ def _require_onnx() -> None:
         raise ModelError(f"exporting to ONNX needs {problem.name}: {pip_install('onnx')}") from None
 
 
-def _onnx(module: nn.Module, example: Tensor, about: str) -> bytes:
+def _onnx(module: nn.Module, example: Tensor, description: str) -> bytes:
     import torch
 
     with _quiet():
-        made = torch.onnx.export(
+        exported = torch.onnx.export(
             module,
             (example,),
             dynamo=True,
@@ -196,13 +196,13 @@ def _onnx(module: nn.Module, example: Tensor, about: str) -> bytes:
             output_names=["anomaly_score"],
             verbose=False,
         )
-    assert made is not None
-    graph = made.model_proto
+    assert exported is not None
+    graph = exported.model_proto
     # Each operation carries the lines of Python that it came from.
     for node in graph.graph.node:
         del node.metadata_props[:]
     entry = graph.metadata_props.add()
-    entry.key, entry.value = ABOUT, about
+    entry.key, entry.value = ABOUT, description
     content: bytes = graph.SerializeToString()
     return content
 

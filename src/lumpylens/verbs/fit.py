@@ -116,17 +116,17 @@ def fit(
     outputs.make_folders()
 
     catalogue = GrowingCatalogue(place, ids, distances, held, dict(survey.failed))
-    known = {row.digest: row for row in held if not row.error}
+    reusable = {row.digest: row for row in held if not row.error}
     on_page = outputs.shown_first(held)
     jobs, changed = [], []
-    had = {row.id for row in known.values()}
+    fitted_before = {row.id for row in reusable.values()}
     for position, digest in survey.digests.items():
         name = ids[position]
-        if digest in known:
-            catalogue.rows[position] = known[digest]
-            if not outputs.lacks(known[digest], on_page=name in on_page):
+        if digest in reusable:
+            catalogue.rows[position] = reusable[digest]
+            if not outputs.lacks(reusable[digest], on_page=name in on_page):
                 continue
-        elif name in had:
+        elif name in fitted_before:
             changed.append(name)
         jobs.append(_Job(images, position, seed, digest, outputs, distances.get(name)))
     catalogue.warn_of_older_rows(changed)
@@ -178,21 +178,21 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
     if not digests:
         if not failed:
             raise DataError(f"no images in {images.location or 'the collection'}")
-        none = f"none of the {len(images)} images of {images.location}"
+        no_image = f"none of the {len(images)} images of {images.location}"
         first = next(iter(failed.values()))
         if len(failed) == 1:
             raise DataError(f"{first.id} cannot be fitted: {first.error}")
         if bare == len(images):
             raise DataError(
-                f"{none} has a noise map and a PSF; put noise.fits and psf.fits beside "
+                f"{no_image} has a noise map and a PSF; put noise.fits and psf.fits beside "
                 "image.fits, or NAME_noise.fits and NAME_psf.fits beside NAME.fits"
             )
-        raise DataError(f"{none} can be fitted; the first is {first.id}: {first.error}")
+        raise DataError(f"{no_image} can be fitted; the first is {first.id}: {first.error}")
     return _Survey(digests, failed)
 
 
 def _digest(cutout: Cutout, seed: int) -> str:
-    """Of all that decides a row."""
+    """Digest of all that decides a row."""
     image, noise, psf = cutout.image, cutout.noise, cutout.psf
     settings = f"{cutout.id} {cutout.pixel_scale_arcsec!r} {seed} {RECIPE} {words(cutout.notes)}"
     if cutout.sky is not None:

@@ -47,7 +47,7 @@ class Description(Summary):
     facts: Mapping[str, Any]
 
     def __getitem__(self, name: str) -> Any:
-        """One of the facts."""
+        """Return a fact by its name."""
         return self.facts[name]
 
     def __repr__(self) -> str:
@@ -111,8 +111,8 @@ def info(
     if is_model:
         return Description(_model(what))
     if not path.exists():
-        known = ", ".join(list_models()) or "none"
-        raise DataError(f"no file, folder or shipped model called {what} (shipped: {known})")
+        shipped = ", ".join(list_models()) or "none"
+        raise DataError(f"no file, folder or shipped model called {what} (shipped: {shipped})")
     return Description(_images(path, band, figure, progress))
 
 
@@ -124,66 +124,66 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", value
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
+def sentences(facts: Mapping[str, Any]) -> list[str]:
     """Facts for a person to read, one string per line or paragraph."""
-    if found["kind"] == "model":
-        return [found["card"] or f"{found['detector']} model without a card"]
-    if found["kind"] == "images":
-        counts = [f"{found[key]} {key}" for key in ("normal", "anomalous", "unlabelled")]
-        shapes = [f"{count} of {shape} pixels" for shape, count in found["shapes"].items()]
+    if facts["kind"] == "model":
+        return [facts["card"] or f"{facts['detector']} model without a card"]
+    if facts["kind"] == "images":
+        counts = [f"{facts[key]} {key}" for key in ("normal", "anomalous", "unlabelled")]
+        shapes = [f"{count} of {shape} pixels" for shape, count in facts["shapes"].items()]
         with_parts = [
-            f"{found[key]} {text}"
+            f"{facts[key]} {text}"
             for key, text in (
                 ("with_noise", "with a noise map"),
                 ("with_psf", "with a PSF"),
                 ("stretched", "8-bit pictures, not linear in flux"),
             )
-            if found[key]
+            if facts[key]
         ]
-        scales = [f'{scale:.6g}"/pixel' for scale in found["pixel_scales_arcsec"]]
+        scales = [f'{scale:.6g}"/pixel' for scale in facts["pixel_scales_arcsec"]]
         layouts = [
             f"{layout['images']} of them: "
             + ", ".join(
                 f"{part} {origin}" if part == "band" else f"{part} from {origin}"
                 for part, origin in layout["origins"].items()
             )
-            for layout in found["layouts"]
+            for layout in facts["layouts"]
         ]
-        failed = _failed(found["failed"], found["images"])
-        folders = [f"{name} {count}" for name, count in list(found["folders"].items())[:SHOWN]]
+        failed = _failed(facts["failed"], facts["images"])
+        folders = [f"{name} {count}" for name, count in list(facts["folders"].items())[:SHOWN]]
         return [
-            f"{found['images']} images in {found['location']}: {', '.join(counts)}",
+            f"{facts['images']} images in {facts['location']}: {', '.join(counts)}",
             ", ".join([*shapes, *with_parts, *scales]) or "none can be read",
             *layouts,
             *([f"by folder: {', '.join(folders)}"] if folders else []),
             *failed,
-            *found["remarks"],
-            *(f"{count} of them: {text}" for text, count in found["remarks_on_images"].items()),
-            *([f"figure: {found['figure']}"] if found["figure"] else []),
+            *facts["remarks"],
+            *(f"{count} of them: {text}" for text, count in facts["remarks_on_images"].items()),
+            *([f"figure: {facts['figure']}"] if facts["figure"] else []),
         ]
-    width = max(len(name) for name in found["detectors"])
+    width = max(len(name) for name in facts["detectors"])
     return [
-        f"lumpylens {found['lumpylens']}",
+        f"lumpylens {facts['lumpylens']}",
         "",
         "detectors",
-        *(f"  {name:<{width}}  {text}" for name, text in found["detectors"].items()),
+        *(f"  {name:<{width}}  {text}" for name, text in facts["detectors"].items()),
         "",
-        f"models that come with it: {', '.join(found['models']) or 'none'}",
-        "versions: " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
+        f"models that come with it: {', '.join(facts['models']) or 'none'}",
+        "versions: " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
     ]
 
 
 def _failed(reasons: Mapping[str, str], count: int) -> list[str]:
-    """What cannot be used, by name; where that is all of `count` images, by reason."""
+    """Lines on images that cannot be used, by name; where these are all of `count`, by reason."""
     if len(reasons) == count > 1:
         return [
             f"none can be used: {by_reason(reasons.values())}; the first is {next(iter(reasons))}"
         ]
-    rest = len(reasons) - SHOWN
+    remaining = len(reasons) - SHOWN
     return [
         *([f"{len(reasons)} cannot be used:"] if reasons else []),
-        *(f"  {name}: {why}" for name, why in list(reasons.items())[:SHOWN]),
-        *([f"  and {rest} more"] if rest > 0 else []),
+        *(f"  {name}: {reason}" for name, reason in list(reasons.items())[:SHOWN]),
+        *([f"  and {remaining} more"] if remaining > 0 else []),
     ]
 
 
@@ -210,13 +210,13 @@ def _headline(module: str) -> str:
 
 
 def _provider(point: EntryPoint) -> str:
-    """Where a detector of another package is; its module is not imported, even in part."""
+    """Module and class of another package's detector, without importing any of it."""
     package = f" of {point.dist.name} {point.dist.version}" if point.dist else ""
     return f"{point.value}{package}"
 
 
-def _model(what: str | Path) -> dict[str, Any]:
-    model: TrainedModel = load_model(what)
+def _model(name: str | Path) -> dict[str, Any]:
+    model: TrainedModel = load_model(name)
     detector = model.detector
     return {
         "kind": "model",
@@ -261,7 +261,7 @@ def _images(
             if item.origins:
                 layouts[tuple(item.origins.items())] += 1
             scale = item.pixel_scale_arcsec
-            if scale is not None and not any(same_scales(scale, known) for known in scales):
+            if scale is not None and not any(same_scales(scale, listed) for listed in scales):
                 scales.append(scale)
     return {
         "kind": "images",

@@ -170,7 +170,7 @@ def train(
 
 
 def _run_folder(out: Path) -> Path:
-    """Where the private folder of a run goes; a place that cannot be written shows here."""
+    """Private folder of a run; a place that cannot be written shows here."""
     check_place(out)
     place = out.resolve()
     folder = place.with_name(f"{place.name}.run")
@@ -212,18 +212,18 @@ def _check_enough(images: LensImages, parts: Split) -> None:
 
 
 def _prospect(n_calibration: int) -> str:
-    """What p-values so many calibration images will give, and what they will not."""
-    said = [
+    """Say what p-values so many calibration images will give, and what they will not."""
+    sentences = [
         f"{n_calibration} images are kept for calibration: no p-value will be below "
         f"1/{n_calibration + 1} = {1 / (n_calibration + 1):.2g}"
     ]
-    for what, rate in WANTED.items():
+    for purpose, rate in WANTED.items():
         needed = calibration_images_for(rate)
         if n_calibration < needed:
-            said.append(
-                f"{what} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
+            sentences.append(
+                f"{purpose} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
             )
-    return "; ".join(said)
+    return "; ".join(sentences)
 
 
 def _calibration(scores: Scores) -> Calibration:
@@ -235,7 +235,7 @@ def _calibration(scores: Scores) -> Calibration:
 
 
 def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
-    """What the model says of normal images that it has never seen."""
+    """Say how the model judges normal images that it has never seen."""
     scores = fresh.anomaly_score[np.isfinite(fresh.anomaly_score)]
     losses = fresh.reconstruction_mse[np.isfinite(fresh.reconstruction_mse)]
     rate = nominal_rate(calibration)
@@ -252,7 +252,7 @@ def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
 def _command(
     images: LensImages, band: str | None, detector: Detector, out: str | Path | None
 ) -> str:
-    """The command line that does the same."""
+    """Command line that does the same."""
     name = name_for_file(type(detector))
     words = ["lumpylens", "train", short_path(images.location), "--detector", name]
     if band is not None:
@@ -267,7 +267,7 @@ def _command(
 
 
 def is_first_process(processes: int) -> bool:
-    """Of several processes that train one model, the first one writes it and speaks."""
+    """Tell whether this process writes the model and speaks: of several, the first one does."""
     if processes == 1:
         return True
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))

@@ -127,8 +127,12 @@ def group_cutouts(paths: Sequence[Path], root: Path) -> tuple[list[Cutout], list
         )
         for path, base in sorted(images)
     ]
-    used = {companion.path for cutout in cutouts for companion in (cutout.noise, cutout.psf)
-            if companion is not None}  # fmt: skip
+    used = {
+        companion.path
+        for cutout in cutouts
+        for companion in (cutout.noise, cutout.psf)
+        if companion is not None
+    }
     left_over += [companion for companion in companions.values() if companion.path not in used]
     return cutouts, left_over
 

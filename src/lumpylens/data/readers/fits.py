@@ -93,7 +93,7 @@ class FitsSource:
             "remarks": tuple(
                 filter(None, [chosen.remark, oblong, *noise.remarks, *psf.remarks, unused])
             ),
-        }  # fmt: skip
+        }
 
 
 def open_fits(files: DataFiles) -> FitsSource:
@@ -141,8 +141,10 @@ def about_models(around: Sequence[Path], of_templates: Sequence[Cutout]) -> list
     models = [path for path in around if path.parent in observed and path not in used]
     if not models:
         return []
-    return [f"not used: {len(models)} files such as {models[0].name}, which no COOLEST template "
-            "calls an observation"]  # fmt: skip
+    return [
+        f"not used: {len(models)} files such as {models[0].name}, which no COOLEST template "
+        "calls an observation"
+    ]
 
 
 def about_left_over(left_over: Sequence[Companion], files: DataFiles) -> list[str]:
@@ -246,9 +248,7 @@ def named(companion: Companion) -> Iterator[None]:
         raise DataError(f"{companion.kind} {companion.path.name}: {problem}") from None
 
 
-def companion_planes(
-    companion: Companion, kinds: Sequence[Kind], band: str | None
-) -> list[Plane]:  # fmt: skip
+def companion_planes(companion: Companion, kinds: Sequence[Kind], band: str | None) -> list[Plane]:
     """Planes of a companion's file: those called by one of the kinds, else its only image."""
     planes = planes_in(read_file(companion.path).hdus)
     for kind in kinds:

@@ -233,9 +233,8 @@ def _sets(planes: Sequence[Plane]) -> list[dict[Kind, list[Plane]]]:
     for band in dict.fromkeys(plane.band for plane in images):
         in_band = [plane for plane in images if plane.band == band]
         companions = {
-            kind: _of_band(planes, kind, band, len(images))
-            for kind in (*NOISE_KINDS, Kind.PSF)
-        }  # fmt: skip
+            kind: _of_band(planes, kind, band, len(images)) for kind in (*NOISE_KINDS, Kind.PSF)
+        }
         for k, image in enumerate(in_band):
             parts: dict[Kind, list[Plane]] = {Kind.IMAGE: [image]}
             for kind, planes_of_kind in companions.items():

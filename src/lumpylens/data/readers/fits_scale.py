@@ -55,9 +55,11 @@ def pixel_sides_of(header: Mapping[str, Any]) -> tuple[float, float] | None:
 def _of_matrix(header: Mapping[str, Any]) -> tuple[float, float] | None:
     """From the coordinate system, if it is one of the sky."""
     axis = str(header.get("CTYPE1", "")).upper()
-    celestial = not axis or axis.startswith(("RA", "DEC")) or any(
-        name in axis for name in ("LON", "LN-", "LAT", "LT-")
-    )  # fmt: skip
+    celestial = (
+        not axis
+        or axis.startswith(("RA", "DEC"))
+        or any(name in axis for name in ("LON", "LN-", "LAT", "LT-"))
+    )
     unit = ARCSEC_PER.get(str(header.get("CUNIT1", "deg")).strip().lower() or "deg")
     if "GS_WCS" in header and axis == "LINEAR":
         # GalSim's flat coordinates have no unit in the header; in GalSim they are arcsec.

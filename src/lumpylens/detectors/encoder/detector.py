@@ -69,11 +69,11 @@ class EncoderDetector(Detector):
         self.learn(images.stack(shape=self.image_shape).pixels)
 
     @classmethod
-    def beside(cls, detector: Detector) -> Self:
-        """One for the images that another detector is for."""
-        made = cls()
-        made.image_shape, made.domain = detector.image_shape, detector.domain
-        return made
+    def for_images_of(cls, detector: Detector) -> Self:
+        """Detector for the images that another detector is for."""
+        encoder = cls()
+        encoder.image_shape, encoder.domain = detector.image_shape, detector.domain
+        return encoder
 
     def learn(self, pixels: NDArray[np.float32]) -> None:
         """Learn what the encoder reads off normal images, shape (n, H, W)."""
@@ -91,10 +91,10 @@ class EncoderDetector(Detector):
         return estimated.cpu().double()
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
-        off = self.read(batch.pixels) - self.mean
-        distance = squared_distance(off, self.covariance).numpy()
-        others = squared_distance(off, self.covariance, without=MASS).numpy()
-        return BatchScores(distance, {"parameters": distance, "free_mass": others})
+        departure = self.read(batch.pixels) - self.mean
+        distance = squared_distance(departure, self.covariance).numpy()
+        without_mass = squared_distance(departure, self.covariance, without=MASS).numpy()
+        return BatchScores(distance, {"parameters": distance, "free_mass": without_mass})
 
     def _explain_one(self, alone: ImageBatch) -> Explanation:
         estimates = self.read(alone.pixels)[0]
@@ -128,8 +128,9 @@ class EncoderDetector(Detector):
         self.covariance = torch.tensor(arrays["estimates.covariance"])
         weights = {
             name.removeprefix("encoder."): torch.tensor(stored)
-            for name, stored in arrays.items() if name.startswith("encoder.")
-        }  # fmt: skip
+            for name, stored in arrays.items()
+            if name.startswith("encoder.")
+        }
         self.encoder = _with_weights(weights, self.image_shape)
 
     def scorer(self) -> nn.Module:
@@ -141,7 +142,7 @@ class EncoderDetector(Detector):
         return EncoderDistance(self.encoder, eyepiece, self.mean, self.covariance)
 
     def card_notes(self) -> list[str]:
-        """What it is."""
+        """Describe the detector."""
         return [
             f"An encoder, trained on renders of smooth lenses alone, reads {len(ESTIMATED)} "
             "numbers off the image; the score is their squared Mahalanobis distance from those of "
@@ -161,9 +162,9 @@ def obtain_encoder(
     """
     shipped = ENCODERS / "{}x{}.safetensors".format(*image_shape)
     if config.encoder == "shipped" and not shipped.exists():
-        known = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
+        sizes = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
         raise ModelError(
-            f"no encoder ships for images of {shipped.stem} pixels (there are: {known}); "
+            f"no encoder ships for images of {shipped.stem} pixels (there are: {sizes}); "
             "use encoder=train"
         )
     if config.encoder != "train" and shipped.exists():
@@ -173,9 +174,13 @@ def obtain_encoder(
     from lumpylens.detectors.encoder.training import train_encoder
 
     return train_encoder(
-        image_shape, renders=config.renders, epochs=config.epochs,
-        elliptical_mass=config.elliptical_mass, seed=config.seed, run=run,
-    )  # fmt: skip
+        image_shape,
+        renders=config.renders,
+        epochs=config.epochs,
+        elliptical_mass=config.elliptical_mass,
+        seed=config.seed,
+        run=run,
+    )
 
 
 def _with_weights(weights: Mapping[str, Tensor], image_shape: tuple[int, int]) -> Encoder:

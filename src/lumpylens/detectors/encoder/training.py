@@ -29,10 +29,14 @@ __all__ = ["specialise_encoder", "train_encoder"]
 
 BATCH = 192
 PEAK_RATE, NEAR_RATE = 2e-3, 1e-3
+"""Lenses per step, and peaks of the learning rate's schedule in the two stages. Not tuned: the
+second is smaller so that the network keeps what the first stage taught."""
+
 REPEATED = 2
-"""Times that each normal image stands among the renders of the second stage."""
+"""Times that each normal image stands among the renders of the second stage. Not tuned."""
+
 CHUNK = 500
-"""Lenses rendered at once."""
+"""Lenses rendered at once; it decides the memory and, through the random numbers, the lenses."""
 
 
 class Reading(TrainableNetwork):
@@ -52,7 +56,7 @@ class Reading(TrainableNetwork):
         yield self.encoder.loss(*batch)
 
     def validation_loss(self, batch: Any) -> Tensor:
-        """The same on examples that were not trained on."""
+        """Loss on examples that were not trained on."""
         return self.encoder.loss(*batch)
 
 
@@ -64,11 +68,11 @@ def examples(
     inputs, targets = [], []
     with counted("rendering lenses to learn from", count, show=show) as step:
         for start in range(0, count, CHUNK):
-            drawn = prior.draw(min(CHUNK, count - start), generator)
-            seen, true = render_examples(drawn, eyepiece, generator)
-            inputs.append(seen)
+            parameters = prior.draw(min(CHUNK, count - start), generator)
+            images, true = render_examples(parameters, eyepiece, generator)
+            inputs.append(images)
             targets.append(true)
-            for _ in drawn:
+            for _ in parameters:
                 step()
     return torch.cat(inputs), torch.cat(targets)
 
@@ -118,10 +122,17 @@ def train_encoder(
         encoder = Encoder((eyepiece.scene.height, eyepiece.scene.width))
     encoder.middle.copy_(train[1].mean(dim=0))
     history = train_network(
-        Reading(encoder, PEAK_RATE), train, check, run=run, max_epochs=epochs, batch_size=BATCH,
-        patience=epochs, seed=seed, augment=turned,
+        Reading(encoder, PEAK_RATE),
+        train,
+        check,
+        run=run,
+        max_epochs=epochs,
+        batch_size=BATCH,
+        patience=epochs,
+        seed=seed,
+        augment=turned,
         settings={"encoder": True, "elliptical_mass": elliptical_mass},
-    )  # fmt: skip
+    )
     return encoder.eval(), history
 
 
@@ -167,12 +178,19 @@ def specialise_encoder(
     train = (torch.cat([rendered[k], *[normals[k]] * REPEATED]) for k in range(2))
     near = copy.deepcopy(encoder).requires_grad_(True)
     # A folder of its own: checkpoints of the two stages must not be taken for each other.
-    apart = run if run.folder is None else replace(run, folder=run.folder / "near")
+    own_run = run if run.folder is None else replace(run, folder=run.folder / "near")
     history = train_network(
-        Reading(near, NEAR_RATE), tuple(train), check, run=apart, max_epochs=epochs,
-        batch_size=BATCH, patience=epochs, seed=seed, augment=half_turned,
+        Reading(near, NEAR_RATE),
+        tuple(train),
+        check,
+        run=own_run,
+        max_epochs=epochs,
+        batch_size=BATCH,
+        patience=epochs,
+        seed=seed,
+        augment=half_turned,
         settings={"encoder": "near"},
-    )  # fmt: skip
+    )
     return near.eval().requires_grad_(False), history
 
 

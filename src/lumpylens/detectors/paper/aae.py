@@ -55,15 +55,15 @@ class AAENetwork(ReconstructionNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstruct images on the [0, 1] scale, shape (n, H, W)."""
-        made: Tensor = self.decoder(self.encoder(images))
-        return made
+        reconstruction: Tensor = self.decoder(self.encoder(images))
+        return reconstruction
 
     def optimisers(self, total_steps: int) -> list[tuple[Optimizer, LRScheduler | None]]:
         """One Adam per loss, at constant rates."""
         config = self.config
-        both = [*self.encoder.parameters(), *self.decoder.parameters()]
+        weights = [*self.encoder.parameters(), *self.decoder.parameters()]
         return [
-            (_adam(both, config.learning_rate, config.weight_decay), None),
+            (_adam(weights, config.learning_rate, config.weight_decay), None),
             (_adam(self.discriminator.parameters(), config.discriminator_rate), None),
             (_adam(self.encoder.parameters(), config.generator_rate), None),
         ]
@@ -71,10 +71,10 @@ class AAENetwork(ReconstructionNetwork):
     def losses(self, batch: Tensor) -> Iterator[Tensor]:
         """Reconstruction, discriminator, encoder as generator (Makhzani et al. 2016, section 2)."""
         yield mse_loss(self(batch), batch)
-        made = self.encoder(batch)
-        drawn = self.config.prior_sigma * torch.randn_like(made)
-        yield self._verdict(drawn, 1.0) + self._verdict(made.detach(), 0.0)
-        yield self._verdict(made, 1.0)
+        codes = self.encoder(batch)
+        prior_codes = self.config.prior_sigma * torch.randn_like(codes)
+        yield self._verdict(prior_codes, 1.0) + self._verdict(codes.detach(), 0.0)
+        yield self._verdict(codes, 1.0)
 
     def _verdict(self, latents: Tensor, truth: float) -> Tensor:
         """Cross-entropy of the discriminator's verdict, where 1 is drawn from the prior."""

@@ -15,6 +15,7 @@ CHANNELS = (16, 32, 64)
 STRIDES = (3, 3, 1)
 PADDINGS = (1, 1, 0)
 KERNEL = 7
+"""Layers of the encoder, of arXiv 2008.12731 and its authors' code."""
 
 
 class AutoencoderConfig(ReconstructionConfig):
@@ -61,12 +62,12 @@ class Encoder(nn.Module):
         super().__init__()
         shapes, kernels = layer_shapes(image_shape)
         layers: list[nn.Module] = []
-        before = 1
+        channels_before = 1
         for channels, kernel, stride, padding in zip(
             CHANNELS, kernels, STRIDES, PADDINGS, strict=True
         ):
-            layers += [nn.Conv2d(before, channels, kernel, stride, padding), nn.ReLU()]
-            before = channels
+            layers += [nn.Conv2d(channels_before, channels, kernel, stride, padding), nn.ReLU()]
+            channels_before = channels
         self.layers = nn.Sequential(*(layers if last_relu else layers[:-1]))
         _channels_last(self.layers)
         self.features = CHANNELS[-1] * shapes[-1][0] * shapes[-1][1]
@@ -116,7 +117,7 @@ class AutoencoderDetector(ReconstructionDetector):
     """A detector of arXiv 2008.12731."""
 
     def card_notes(self) -> list[str]:
-        """Where it comes from, and what all autoencoders here depart in."""
+        """Say where the network comes from, and where all autoencoders here depart from it."""
         return [
             "Architecture of Alexander et al. 2021 (arXiv 2008.12731): three 7x7 convolutions of "
             "16, 32 and 64 channels with strides 3, 3 and 1, mirrored by the decoder, which ends "

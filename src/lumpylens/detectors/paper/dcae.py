@@ -37,8 +37,8 @@ class DCAENetwork(ReconstructionNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstruct images on the [0, 1] scale, shape (n, H, W)."""
-        made: Tensor = self.layers(images)
-        return made
+        reconstruction: Tensor = self.layers(images)
+        return reconstruction
 
     def losses(self, batch: Tensor) -> Iterator[Tensor]:
         """Mean squared error per pixel."""

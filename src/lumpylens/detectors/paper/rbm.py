@@ -88,7 +88,7 @@ class RBMDetector(ReconstructionDetector):
         return RBMNetwork(self.config, image_shape)
 
     def card_notes(self) -> list[str]:
-        """Where it comes from and what departs from there."""
+        """Say where the network comes from, and what departs from there."""
         return [
             "The restricted Boltzmann machine of the challenge's example notebook and of Alexander "
             "et al. 2021 (arXiv 2008.12731): one visible unit per pixel, 1,000 hidden units, one "

@@ -98,10 +98,11 @@ class ReconstructionDetector(Detector):
         device = torch_device(self.device)
         network = self.network.to(device).eval()
         with torch.no_grad():
-            made = network(torch.from_numpy(to_unit_range(batch.pixels)).to(device)).cpu().numpy()
+            unit = torch.from_numpy(to_unit_range(batch.pixels)).to(device)
+            rebuilt = network(unit).cpu().numpy()
         low = batch.pixels.min(axis=(1, 2), keepdims=True)
         spread = batch.pixels.max(axis=(1, 2), keepdims=True) - low
-        reconstruction = (made * spread + low).astype(np.float32)
+        reconstruction = (rebuilt * spread + low).astype(np.float32)
         return BatchScores(
             anomaly_score=reconstruction_mse(batch.pixels, reconstruction),
             reconstruction=reconstruction,
@@ -134,7 +135,7 @@ class ReconstructionDetector(Detector):
         return ReconstructionError(self.network)
 
     def card_notes(self) -> list[str]:
-        """What is scored, and how long it learned."""
+        """Say what is scored, and how long the network learned."""
         notes = [
             "The score is the mean squared error per pixel of the reconstruction, with the image "
             "scaled linearly to [0, 1]."

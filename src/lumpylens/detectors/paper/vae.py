@@ -42,8 +42,8 @@ class VAENetwork(ReconstructionNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Reconstruct from the mean of the latents: no draw, so that scores are deterministic."""
-        made: Tensor = self.decoder(self.mean(self.encoder(images)))
-        return made
+        reconstruction: Tensor = self.decoder(self.mean(self.encoder(images)))
+        return reconstruction
 
     def losses(self, batch: Tensor) -> Iterator[Tensor]:
         """Negative evidence bound per pixel (Kingma & Welling 2014, eq. 3 and appendix B).
@@ -75,7 +75,7 @@ class VAEDetector(AutoencoderDetector):
         return VAENetwork(self.config, image_shape)
 
     def card_notes(self) -> list[str]:
-        """Where it comes from, with what this file alone departs in."""
+        """Say where the network comes from, and what this file alone does otherwise."""
         return [
             *super().card_notes(),
             "Departures of the VAE: the Kullback-Leibler term is on (the authors' code multiplies "

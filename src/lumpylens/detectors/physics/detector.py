@@ -104,7 +104,7 @@ class PhysicsDetector(Detector):
             noise_given=normal.noise is not None,
             psf_given=normal.psf is not None,
         )
-        quick = EncoderDetector.beside(self)
+        quick = EncoderDetector.for_images_of(self)
         quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
         self.history = of_encoder(rounds)
         stages.done("encoder: " + ("trained on renders" if rounds else "the one that ships"))
@@ -139,8 +139,8 @@ class PhysicsDetector(Detector):
     ) -> SmoothModel:
         """Learn what all images share, and their noise, from some of them."""
         assert self.image_shape is not None
-        chosen = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
-        sample = take(normal, np.unique(chosen.round().astype(int)))
+        positions = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
+        sample = take(normal, np.unique(positions.round().astype(int)))
         pixels = unit.grey(sample.pixels)
         first = self._first_model(pixels, table, sample)
         estimates = read(encoder, self.image_shape, pixels, first.shared)
@@ -170,22 +170,26 @@ class PhysicsDetector(Detector):
             torch.cat([eyepiece(part) for part in grey.split(256)]),
             model.expand(fitted)[:, [INDEX[name] for name in ESTIMATED]],
         )
-        good = central(fitted)
+        inliers = central(fitted)
         encoder, rounds = specialise_encoder(
-            examiner.encoder, shape,
+            examiner.encoder,
+            shape,
             NearPrior(near.mean, near.covariance, model.free_index, model.shared),
-            (normals[0][good], normals[1][good]),
-            renders=self.config.renders // 2, epochs=self.config.near_epochs,
-            seed=self.config.seed, run=run,
-        )  # fmt: skip
+            (normals[0][inliers], normals[1][inliers]),
+            renders=self.config.renders // 2,
+            epochs=self.config.near_epochs,
+            seed=self.config.seed,
+            run=run,
+        )
         self.history = [*self.history, *of_encoder(rounds)]
         return replace(examiner, encoder=encoder)
 
     def _first_model(self, pixels: Tensor, table: Tensor | None, batch: ImageBatch) -> SmoothModel:
         assert self.image_shape is not None
         measurement = choose_region(pixels, table)
-        noise = NoiseLevel(floor=1.0, gain=0.02, offset=0.3 if table is not None else 1e-6,
-                           roughness=1e-3)  # fmt: skip
+        noise = NoiseLevel(
+            floor=1.0, gain=0.02, offset=0.3 if table is not None else 1e-6, roughness=1e-3
+        )
         if batch.noise is not None:
             noise = NoiseLevel(floor=1e-6, gain=1e-7, offset=1e-9, roughness=1e-3)
         shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
@@ -196,7 +200,7 @@ class PhysicsDetector(Detector):
 
     @property
     def examiner(self) -> Examiner:
-        """What fits and filters images, on the processor."""
+        """Examiner that fits and filters images, on the processor."""
         assert self.learned is not None
         assert self.quick is not None
         assert self.image_shape is not None
@@ -216,9 +220,9 @@ class PhysicsDetector(Detector):
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         assert self.learned is not None
         if lack := self.learned.unit.missing(batch):
-            nothing = np.full(len(batch), np.nan)
+            no_scores = np.full(len(batch), np.nan)
             return BatchScores(
-                nothing, dict.fromkeys(self.components, nothing), error=[lack] * len(batch)
+                no_scores, dict.fromkeys(self.components, no_scores), error=[lack] * len(batch)
             )
         # On a graphics card only where that is asked for: its speed there was never measured.
         device = torch_device("cpu" if self.device == "auto" else self.device)
@@ -250,7 +254,7 @@ class PhysicsDetector(Detector):
         return restored
 
     def _doubts(self, batch: ImageBatch, exam: Examination) -> list[str]:
-        """Per image: why its score should not be trusted; empty if it can."""
+        """Reason why the score of each image should not be trusted; empty if it can."""
         assert self.learned is not None
         grey = self.learned.unit.grey(batch.pixels)
         unit = (
@@ -262,7 +266,7 @@ class PhysicsDetector(Detector):
         coarser = "not compressed like the training images: its coefficients have larger steps"
         measurement = self.learned.model.measurement
         doubts = []
-        for ratio, missed, single, converged in zip(
+        for ratio, off_lattice_by, single, converged in zip(
             (grey.amax(dim=(1, 2)) / GREY).tolist(),
             measurement.off_lattice(grey).tolist(),
             measurement.single_steps(grey).tolist(),
@@ -271,8 +275,8 @@ class PhysicsDetector(Detector):
         ):
             if not 1 / OTHER_UNIT < ratio < OTHER_UNIT:
                 doubts.append(unit.format(ratio))
-            elif missed > OFF_LATTICE:
-                doubts.append(steps.format(missed))
+            elif off_lattice_by > OFF_LATTICE:
+                doubts.append(steps.format(off_lattice_by))
             elif single < LEAST_SINGLE:
                 doubts.append(coarser)
             else:
@@ -299,18 +303,19 @@ class PhysicsDetector(Detector):
     def _restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         assert self.image_shape is not None
         self.learned = Learned.from_arrays(arrays, self.image_shape)
-        self.quick = EncoderDetector.beside(self)
+        self.quick = EncoderDetector.for_images_of(self)
         self.quick._restore(arrays)
 
     def card_notes(self) -> list[str]:
-        """What it is and what it learned."""
+        """Describe the detector and what it learned."""
         assert self.learned is not None
         model, population = self.learned.model, self.learned.population
         radius = np.exp(float(population.mean[model.free.index("log_einstein_radius_px")]))
         learned = ", ".join(
             f"{name} {float(model.shared[INDEX[name]]):.3f}"
-            for name in NAMES if name not in model.free and not name.startswith("mass")
-        )  # fmt: skip
+            for name in NAMES
+            if name not in model.free and not name.startswith("mass")
+        )
         return [
             "An encoder reads the numbers of a smooth lens off the image, Levenberg-Marquardt "
             "refines them, and parameters, residual and small deflections are scored against "

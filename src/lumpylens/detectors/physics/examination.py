@@ -14,11 +14,13 @@ from torch import Tensor
 from lumpylens.data.images import ImageBatch
 from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
-from lumpylens.physics.inference import Data, Fit, Prior, Stage, join, moved, observe, staged_fit
+from lumpylens.physics.fit_data import Data, Fit, Prior, observe
+from lumpylens.physics.inference import Stage, staged_fit
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
+from lumpylens.physics.records import join, moved
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
 
@@ -52,14 +54,14 @@ class Unit:
     psf_given: bool
 
     def missing(self, batch: ImageBatch) -> str:
-        """What the images of a batch would need to be fitted, in words; empty if nothing."""
+        """Say what the images of a batch lack to be fitted; empty if nothing."""
         lacks = [
             name
-            for name, wanted, given in (
+            for name, needed, in_batch in (
                 ("noise map", self.noise_given, batch.noise),
                 ("PSF", self.psf_given, batch.psf),
             )
-            if wanted and given is None
+            if needed and in_batch is None
         ]
         return f"no {' and no '.join(lacks)}, which the training images had" if lacks else ""
 
@@ -94,12 +96,12 @@ def read(encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor)
     shared : Tensor, shape (COUNT,)
         What is taken for the numbers that the encoder does not read.
     """
-    seen = Eyepiece.for_shape(shape)(grey)
+    views = Eyepiece.for_shape(shape)(grey)
     full = shared.repeat(len(grey), 1)
     # One at a time: convolutions of one image and of many round differently, and a start that
     # differs in its last digit may end in another valley.
-    means = torch.cat([encoder(one)[0] for one in seen.split(1)])
-    full[:, [INDEX[name] for name in ESTIMATED]] = means
+    estimates = torch.cat([encoder(view)[0] for view in views.split(1)])
+    full[:, [INDEX[name] for name in ESTIMATED]] = estimates
     return full
 
 
@@ -159,12 +161,12 @@ class Examiner:
 
     @cached_property
     def positions(self) -> Perturbers:
-        """Where a perturber is looked for."""
+        """Positions at which a perturber is looked for."""
         return moved(Perturbers.disc(REACH * self.radius, SPACING * self.radius), self.device)
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """Of a fit."""
+        """Stages of a fit."""
         return stages_of(self.model, self.shape)
 
     def look(self, batch: ImageBatch) -> Filter:
@@ -183,8 +185,8 @@ class Examiner:
         """Fit and filter every image; `on_image` is called once for each."""
 
         def chunk(part: Tensor) -> Examination:
-            seen = self.look(take(batch, part.numpy()))
-            judged = moved(self.judge(seen, seen.signals(self.positions)), CPU)
+            filtered = self.look(take(batch, part.numpy()))
+            judged = moved(self.judge(filtered, filtered.signals(self.positions)), CPU)
             if on_image is not None:
                 for _ in part:
                     on_image()
@@ -192,12 +194,14 @@ class Examiner:
 
         return join(map_chunks(chunk, len(batch)))
 
-    def judge(self, seen: Filter, signals: Signals) -> Examination:
-        """What fitted images say, with the signals of perturbers at `positions`."""
-        field, fitted = seen.field(signals), seen.solved.fitted
-        observed, expected = lit_deviance(self.model, seen.solved.line, seen.solved.seen)
+    def judge(self, filtered: Filter, signals: Signals) -> Examination:
+        """Numbers of fitted images, with the signals of perturbers at `positions`."""
+        field, fitted = filtered.field(signals), filtered.solved.fitted
+        observed, expected = lit_deviance(
+            self.model, filtered.solved.line, filtered.solved.evidence
+        )
         picture = self.model.picture(
-            Scene(*self.shape), fitted.values, fitted.amplitudes, seen.data.psf
+            Scene(*self.shape), fitted.values, fitted.amplitudes, filtered.data.psf
         )
         return Examination(fitted, field.spectrum(), field.information, observed, expected, picture)
 

@@ -71,11 +71,11 @@ def explain_one(
 ) -> Explanation:
     """Explain the one image of a batch."""
     model = learned.model
-    seen = examiner.look(alone)
-    scored = seen.signals(examiner.positions)
-    exam = examiner.judge(seen, scored)
+    filtered = examiner.look(alone)
+    scored = filtered.signals(examiner.positions)
+    exam = examiner.judge(filtered, scored)
     result = scores_of(alone, exam)
-    maps = perturbation_maps(examiner.radius, learned.error, seen, scored)
+    maps = perturbation_maps(examiner.radius, learned.error, filtered, scored)
 
     full = {name: float(model.expand(exam.fitted.values)[0, at]) for name, at in INDEX.items()}
     radius = math.exp(full["log_einstein_radius_px"])
@@ -84,15 +84,16 @@ def explain_one(
     residual = np.full((height, width), np.nan, dtype=np.float32)
     region = model.measurement
     rows, columns = (slice(at, at + region.size) for at in (region.row, region.column))
-    residual[rows, columns] = whitened_residual(model, seen.solved.seen)[0].numpy()
+    residual[rows, columns] = whitened_residual(model, filtered.solved.evidence)[0].numpy()
 
     surprises = surprises_in(learned, exam)
     parts = score_parts(learned, exam, result)
     peak = peak_of(maps, radius, ((width - 1) / 2, (height - 1) / 2))
     assert result.reconstruction is not None
-    where = "" if peak is None else position_words(
-        peak.column_px, peak.row_px, (height, width), alone.pixel_scale_arcsec
-    )  # fmt: skip
+    where = ""
+    if peak is not None:
+        shape, scale = (height, width), alone.pixel_scale_arcsec
+        where = position_words(peak.column_px, peak.row_px, shape, scale)
     return Explanation(
         image=alone.pixels[0],
         model=result.reconstruction[0],
@@ -100,7 +101,7 @@ def explain_one(
         scores=parts,
         sentence=sentence(parts, surprises, where),
         surprises=surprises,
-        maps=drawn(maps, radius, ((width - 1) / 2, (height - 1) / 2)),
+        maps=position_maps(maps, radius, ((width - 1) / 2, (height - 1) / 2)),
         peak=peak,
         ring_px=(column, row, radius),
         view_px=(
@@ -113,7 +114,7 @@ def explain_one(
     )
 
 
-def perturbation_maps(unit: float, error: float, seen: Filter, scored: Signals) -> Maps:
+def perturbation_maps(unit: float, error: float, filtered: Filter, scored: Signals) -> Maps:
     """Filter one image at `FINER` times the positions of its score.
 
     The deflections that errors of the instrument model mimic are a random field at the
@@ -126,31 +127,33 @@ def perturbation_maps(unit: float, error: float, seen: Filter, scored: Signals) 
         Einstein radius of a normal lens, px.
     error : float
         e, px^2.
-    seen : Filter
+    filtered : Filter
         Of one image.
     scored : Signals
         At the positions of the score.
     """
     spacing = SPACING * unit / FINER
     fine = Perturbers.disc(REACH * unit, spacing)
-    found = []
+    values = []
     for part in torch.arange(len(fine.x)).split(AT_ONCE):
-        signals = seen.signals(Perturbers(fine.x[part], fine.y[part]))
-        information = seen.variance(signals)[0]
-        mimicked = seen.covariance(signals, scored)[0].square().sum(dim=1)
+        signals = filtered.signals(Perturbers(fine.x[part], fine.y[part]))
+        information = filtered.variance(signals)[0]
+        mimicked = filtered.covariance(signals, scored)[0].square().sum(dim=1)
         spread = (information + error**2 * mimicked).clamp_min(0).sqrt() / information
-        mass = seen.projected(signals)[0] / information
-        hidden = ~seen.visible(signals)[0]
-        found.append(torch.stack([mass, spread]).masked_fill(hidden, math.nan))
+        mass = filtered.projected(signals)[0] / information
+        hidden = ~filtered.visible(signals)[0]
+        values.append(torch.stack([mass, spread]).masked_fill(hidden, math.nan))
     half = math.ceil(REACH * unit / spacing)
     square = np.full((2, 2 * half, 2 * half), np.nan)
     at = [(grid / spacing + half - 0.5).round().long().numpy() for grid in (fine.y, fine.x)]
-    square[:, at[0], at[1]] = torch.cat(found, dim=1).numpy()
+    square[:, at[0], at[1]] = torch.cat(values, dim=1).numpy()
     side = half * spacing
     return Maps(square[0] / square[1], square[0], square[1], (-side, side, -side, side))
 
 
-def drawn(maps: Maps, radius: float, centre: tuple[float, float]) -> tuple[PositionMap, ...]:
+def position_maps(
+    maps: Maps, radius: float, centre: tuple[float, float]
+) -> tuple[PositionMap, ...]:
     """The maps in pixel coordinates, for people."""
     x, y = centre
     left, right, bottom, top = maps.extent
@@ -158,18 +161,27 @@ def drawn(maps: Maps, radius: float, centre: tuple[float, float]) -> tuple[Posit
     smallest = 100 * 5 * maps.error / radius**2
     return (
         PositionMap(
-            "perturbation", "perturbation map", maps.snr.astype(np.float32), extent,
-            "sigma of a clump there", diverging=True, least_range=LEAST_SIGMA,
+            "perturbation",
+            "perturbation map",
+            maps.snr.astype(np.float32),
+            extent,
+            "sigma of a clump there",
+            diverging=True,
+            least_range=LEAST_SIGMA,
         ),
         PositionMap(
-            "sensitivity", "sensitivity map", smallest.astype(np.float32), extent,
-            "% of lens mass, 5 sigma", diverging=False,
+            "sensitivity",
+            "sensitivity map",
+            smallest.astype(np.float32),
+            extent,
+            "% of lens mass, 5 sigma",
+            diverging=False,
         ),
-    )  # fmt: skip
+    )
 
 
 def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | None:
-    """Where a clump of mass improves the fit most; None if none does anywhere."""
+    """Position where a clump of mass improves the fit most; None if none does anywhere."""
     snr = np.nan_to_num(maps.snr, nan=-np.inf)
     row, column = np.unravel_index(snr.argmax(), snr.shape)
     if not snr[row, column] > 0:
@@ -206,24 +218,24 @@ def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tup
 
 
 def sentence(parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], where: str) -> str:
-    """What is unusual about a lens and what is not, in plain words; `where` is the peak's place."""
+    """Say what is unusual about a lens and what is not; `where` is the peak's place."""
     unusual = {part.name for part in parts if part.p_value < UNUSUAL}
     score = {part.name: part.value for part in parts}
-    said = []
+    clauses = []
     if outstanding := departures(surprises):
-        said += outstanding
+        clauses += outstanding
     elif "parameters" in unusual:
-        said.append("parameters unusual in combination, though none is by itself")
+        clauses.append("parameters unusual in combination, though none is by itself")
     else:
-        said.append("parameters like the population's")
+        clauses.append("parameters like the population's")
     if "residual" in unusual:
-        said.append(f"residual {score['residual']:.1f} sigma above that of normal lenses")
+        clauses.append(f"residual {score['residual']:.1f} sigma above that of normal lenses")
     else:
-        said.append("residual consistent with noise")
+        clauses.append("residual consistent with noise")
     if "perturbation" in unusual:
         most = where and f", most at {where}"
-        said.append(f"light deflected as no smooth lens does it{most}")
+        clauses.append(f"light deflected as no smooth lens does it{most}")
     else:
-        said.append("no clump of mass stands out")
-    text = "; ".join(said)
+        clauses.append("no clump of mass stands out")
+    text = "; ".join(clauses)
     return text[0].upper() + text[1:]

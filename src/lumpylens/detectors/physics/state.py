@@ -25,7 +25,8 @@ __all__ = ["Learned"]
 NOISE = ("floor", "gain", "offset", "roughness")
 RESIDUAL = ("offset", "slope", "scatter")
 WIDENED = 4.0
-"""Factor on the population's covariance within which a poor fit is tried again."""
+"""Factor on the population's covariance within which a poor fit is tried again: twice its standard
+deviations. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class Learned:
         law = ResidualLaw.learn(exam.observed.numpy(), exam.expected.numpy())
         error = learn_error([exam.spectrum])
         count = len(exam.observed)
-        untold = cls(examiner.unit, examiner.model, population, law, error, {}, count)
-        tails = {name: Tail.learn(score) for name, score in untold.raw_scores(exam).items()}
+        without_tails = cls(examiner.unit, examiner.model, population, law, error, {}, count)
+        tails = {name: Tail.learn(score) for name, score in without_tails.raw_scores(exam).items()}
         return cls(examiner.unit, examiner.model, population, law, error, tails, count)
 
     def examiner(self, encoder: Encoder, shape: tuple[int, int]) -> Examiner:
-        """What fits images with all that was learned."""
+        """Examiner of images, with all that was learned."""
         return Examiner(shape, self.unit, encoder, self.model, self.population.prior(WIDENED))
 
     def raw_scores(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
@@ -85,7 +86,7 @@ class Learned:
         return dict(zip(self.model.free, table.T, strict=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it, as named arrays."""
+        """Named arrays of all that was learned."""
         model, population = self.model, self.population
         measurement = model.measurement
         stored: dict[str, NDArray[Any]] = {
@@ -116,10 +117,12 @@ class Learned:
         """Take back what `arrays` gave, for images of a shape."""
         row, column, size = (int(v) for v in arrays["region"])
         measurement = Measurement(
-            row, column, size,
+            row,
+            column,
+            size,
             steps=torch.tensor(arrays["steps"]) if "steps" in arrays else None,
             active=torch.tensor(arrays["active"]) if "active" in arrays else None,
-        )  # fmt: skip
+        )
         model = SmoothModel(
             scene_of(measurement, shape, cusp_samples=int(arrays["cusp_samples"])),
             measurement,
@@ -130,8 +133,9 @@ class Learned:
         )
         return cls(
             unit=Unit(
-                float(arrays["brightness"]), measurement.steps is not None,
-                *(bool(given) for given in arrays["given"]),
+                float(arrays["brightness"]),
+                measurement.steps is not None,
+                *(bool(flag) for flag in arrays["given"]),
             ),
             model=model,
             population=GaussianPopulation(
@@ -142,7 +146,8 @@ class Learned:
             error=float(arrays["error"]),
             tails={
                 name.removeprefix("tail."): Tail.from_arrays(stored)
-                for name, stored in arrays.items() if name.startswith("tail.")
+                for name, stored in arrays.items()
+                if name.startswith("tail.")
             },
             normals=int(arrays["normals"]),
-        )  # fmt: skip
+        )

@@ -76,8 +76,8 @@ class PixelDetector(Detector):
             settings={"detector": self.name, **config.model_dump()},
         )
         self.network, self.device = network.float(), run.device
-        features, seen = self._look(unit)
-        self.centre, self.offset_px = features.mean(axis=0), float(seen.mean())
+        features, offsets_px = self._look(unit)
+        self.centre, self.offset_px = features.mean(axis=0), float(offsets_px.mean())
         covariance = np.cov(features, rowvar=False)
         variances = np.diag(covariance)
         # A feature that never fires has no variance of its own.
@@ -93,21 +93,21 @@ class PixelDetector(Detector):
         assert self.network is not None
         device = torch_device(self.device)
         network = self.network.to(device).eval()
-        features, means = [], []
+        features, offsets = [], []
         with torch.no_grad():
             for part in unit.split(self.batch_size):
-                found, mean, _ = network.look(part.to(device), outward)
-                features.append(found.double().cpu().numpy())
-                means.append(mean[:, 0].double().cpu().numpy())
-        return np.concatenate(features), np.concatenate(means) * network.unit_px
+                chunk_features, mean, _ = network.look(part.to(device), outward)
+                features.append(chunk_features.double().cpu().numpy())
+                offsets.append(mean[:, 0].double().cpu().numpy())
+        return np.concatenate(features), np.concatenate(offsets) * network.unit_px
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
         features, outward = self._look(torch.from_numpy(to_unit_range(batch.pixels)))
-        off = features - self.centre
-        weighted = off @ self.precision
-        distance = (weighted * off).sum(axis=1)
+        departure = features - self.centre
+        weighted = departure @ self.precision
+        distance = (weighted * departure).sum(axis=1)
         along = self.precision @ self.bending
-        freed = distance - np.square(off @ along) / (self.bending @ along)
+        freed = distance - np.square(departure @ along) / (self.bending @ along)
         return BatchScores(
             anomaly_score=distance,
             components={"outward_px": outward - self.offset_px, "free_outward": freed},
@@ -156,7 +156,7 @@ class PixelDetector(Detector):
         return FeatureDistance(self.network, self.centre, self.precision)
 
     def card_notes(self) -> list[str]:
-        """What is scored, how long it learned, and what its design knew."""
+        """Say what is scored, how long the network learned, and what its design knew."""
         notes = [
             "A network learned on bent, blotted views of normal images to say how far each is bent "
             "and how bright the blot is. The score is the squared Mahalanobis distance of its "

@@ -30,7 +30,7 @@ def radial_slope(
     precision: NDArray[np.float64],
     unit: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """How fast the score grows as the light at each pixel is moved away from the middle.
+    """Slope of the score as the light at each pixel is moved away from the middle.
 
     With I the image and u(x) a small displacement, the light that is seen at x comes from x - u, so
     that dS/du = -dS/dI dI/dr. The displacement falls to zero in the core, as that of the views that
@@ -55,8 +55,8 @@ def radial_slope(
     image = torch.from_numpy(unit)[None].to(device).requires_grad_()
     with torch.enable_grad():
         features = network.look(image)[0].double().cpu()
-        off = features - torch.tensor(centre)
-        score = (off @ torch.tensor(precision) * off).sum()
+        departure = features - torch.tensor(centre)
+        score = (departure @ torch.tensor(precision) * departure).sum()
         (gradient,) = torch.autograd.grad(score, image)
     height, width = unit.shape
     y, x = np.ogrid[:height, :width]
@@ -108,7 +108,7 @@ def explain_shift(
 
 
 def shift_words(scores: tuple[ScorePart, ...], pixel_scale_arcsec: float | None) -> str:
-    """How far the arcs lie from those of smooth lenses, and how much of the score that is.
+    """Say how far the arcs lie from those of smooth lenses, and how much of the score that is.
 
     The part of the squared distance that a shift accounts for, score minus `free_outward`, is
     the square of the shift in standard deviations of normal images.

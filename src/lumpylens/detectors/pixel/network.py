@@ -19,8 +19,13 @@ __all__ = ["FEATURES", "PixelConfig", "PixelNetwork"]
 
 CONVOLUTIONS = ((1, 5, 2), (2, 3, 1), (2, 3, 2), (3, 3, 1), (4, 3, 2), (4, 3, 1))
 """Channels in units of the first layer's, side of the kernel, stride."""
+
 FEATURES = 256
+"""Numbers that the score compares; their covariance needs several times as many images."""
+
 LOG_VARIANCE = (-8.0, 3.0)
+"""Limits of the predicted log-variance: without a lower one, the loss has no minimum where a truth
+is hit exactly."""
 
 
 class PixelConfig(DetectorConfig):
@@ -67,12 +72,12 @@ class PixelNetwork(TrainableNetwork):
         self.window = Window(image_shape, config.core * side)
         self.unit_px = config.bend * side
         layers: list[nn.Module] = []
-        before, (height, width) = 1, self.window.seen_shape
+        channels_before, (height, width) = 1, self.window.seen_shape
         for factor, kernel, stride in CONVOLUTIONS:
             channels = factor * config.width
-            layers += convolution(before, channels, kernel, stride)
-            before, height, width = channels, -(-height // stride), -(-width // stride)
-        layers += convolution(before, 32, 1, 1)
+            layers += convolution(channels_before, channels, kernel, stride)
+            channels_before, height, width = channels, -(-height // stride), -(-width // stride)
+        layers += convolution(channels_before, 32, 1, 1)
         self.body = nn.Sequential(*layers)
         self.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = nn.Sequential(
@@ -83,9 +88,9 @@ class PixelNetwork(TrainableNetwork):
         )
         self.answer = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(FEATURES, 4))
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (n, FEATURES), means (n, 2) and log-variances (n, 2) of views (n, h, w)."""
-        features = self.features(self.body(stretched(seen).unsqueeze(1)))
+        features = self.features(self.body(stretched(views).unsqueeze(1)))
         mean, log_variance = self.answer(features).chunk(2, dim=1)
         return features, mean, log_variance.clamp(*LOG_VARIANCE)
 
@@ -102,9 +107,9 @@ class PixelNetwork(TrainableNetwork):
         yield self.validation_loss(batch)
 
     def validation_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The same of fixed views."""
-        seen, truth = batch
-        _, mean, log_variance = self(seen)
+        """Loss of fixed views, which differ from epoch to epoch only by the weights."""
+        views, truth = batch
+        _, mean, log_variance = self(views)
         squares = (mean - truth).square() * torch.exp(-log_variance)
         loss: Tensor = 0.5 * (squares + log_variance).mean()
         return loss
@@ -120,10 +125,10 @@ class PixelNetwork(TrainableNetwork):
         angle = angle + math.pi * torch.randint(2, (count,), device=device)
         mirror = 1.0 - 2.0 * torch.randint(2, (count,), device=device)
         truth = torch.randn(count, 2, device=device) * 2 * torch.rand(count, 2, device=device)
-        seen = self.window.look(images, angle, mirror, truth[:, 0] * self.unit_px)
+        views = self.window.look(images, angle, mirror, truth[:, 0] * self.unit_px)
         for _ in range(2):
-            seen = seen + spots(seen, self.config.spot)
-        return seen + blots(seen, truth[:, 1] * self.config.blot), truth
+            views = views + spots(views, self.config.spot)
+        return views + blots(views, truth[:, 1] * self.config.blot), truth
 
     def look(self, images: Tensor, outward: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """Features, mean and log-variance of images (n, H, W), averaged over four fixed views.
@@ -138,23 +143,23 @@ class PixelNetwork(TrainableNetwork):
         looks = []
         # Turned like training views, so that what resampling does to an image is nothing odd.
         for half, share, mirror in ((0, -0.75, 1), (1, -0.25, 1), (0, 0.25, -1), (1, 0.75, -1)):
-            seen = self.window.look(
+            view = self.window.look(
                 images,
                 images.new_full((count,), half * math.pi + share * turn),
                 images.new_full((count,), mirror),
                 images.new_full((count,), outward * self.unit_px),
             )
-            looks.append(self(seen))
+            looks.append(self(view))
         features, mean, log_variance = (
             torch.stack(parts).mean(dim=0) for parts in zip(*looks, strict=True)
         )
         return features, mean, log_variance
 
 
-def convolution(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
-    """A convolution with what belongs to it."""
+def convolution(channels_before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
+    """Convolution, batch normalisation and rectifier."""
     return [
-        nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(channels_before, after, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(after),
         nn.ReLU(),
     ]

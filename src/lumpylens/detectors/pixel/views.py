@@ -86,16 +86,19 @@ class Window:
         cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
         across = (cos * x - sin * y) * (2 / self.image_shape[1])
         down = (sin * x + cos * y) * mirror[:, None, None] * (2 / self.image_shape[0])
-        seen = grid_sample(
-            images[:, None], torch.stack((across, down), dim=-1),
-            mode="bicubic", padding_mode="border", align_corners=False,
-        )  # fmt: skip
-        return avg_pool2d(seen, self.binning)[:, 0]
+        views = grid_sample(
+            images[:, None],
+            torch.stack((across, down), dim=-1),
+            mode="bicubic",
+            padding_mode="border",
+            align_corners=False,
+        )
+        return avg_pool2d(views, self.binning)[:, 0]
 
 
-def stretched(seen: Tensor) -> Tensor:
+def stretched(views: Tensor) -> Tensor:
     """Brightness on a scale that shows faint arcs beside a bright lens: 0 to 0, 1 to 1."""
-    return torch.asinh(seen / FAINT) / math.asinh(1 / FAINT)
+    return torch.asinh(views / FAINT) / math.asinh(1 / FAINT)
 
 
 def spots(like: Tensor, brightness: float) -> Tensor:

@@ -116,9 +116,13 @@ def benchmark(
     with _place(out) as folder:
         check_writable(folder / f"{name}.md")
         lenses = simulated_set(
-            str(data), n=n, n_anomalous=n_anomalous, substructure=substructure,
-            folder=folder / "simulated", progress=progress,
-        )  # fmt: skip
+            str(data),
+            n=n,
+            n_anomalous=n_anomalous,
+            substructure=substructure,
+            folder=folder / "simulated",
+            progress=progress,
+        )
         source = data if lenses is None else lenses.data
         also = None if lenses is None else str(lenses.compensated)
         normal, anomalous = by_class(source, band)
@@ -135,13 +139,21 @@ def benchmark(
                 }
                 place = folder / "runs" / name / f"{re.sub('[ :]', '-', detector)}-{seed}.json"
                 job = Job(
-                    str(source), detector, seed, device, progress, str(place), also, band,
+                    str(source),
+                    detector,
+                    seed,
+                    device,
+                    progress,
+                    str(place),
+                    also,
+                    band,
                     tuple(sys.path),
-                )  # fmt: skip
+                )
                 runs.append(one_run(job, identity))
-        told = short_path(data)
+        data_words = short_path(data)
+        data_argument = lenses.command if lenses else shlex.quote(data_words)
         common_part = {
-            "command": f"lumpylens benchmark {lenses.command if lenses else shlex.quote(told)} "
+            "command": f"lumpylens benchmark {data_argument} "
             + (f"--band {shlex.quote(band)} " if band else "")
             + f"--detectors {','.join(names)} --seeds {','.join(map(str, seeds))}"
             + (f" --once {','.join(once)}" if once else "")
@@ -162,9 +174,9 @@ def benchmark(
                 else run | {"metrics": run["also"], "roc": run.get("also_roc")}
                 for run in runs
             ]
-            titled = {"name": f"{name}-compensated", "data": f"{told}, mass-compensated"}
+            titled = {"name": f"{name}-compensated", "data": f"{data_words}, mass-compensated"}
             compensated = Comparison(summary(second) | titled | common_part)
-        titled = {"name": name, "data": told}
+        titled = {"name": name, "data": data_words}
         comparison = Comparison(summary(runs) | titled | common_part, compensated)
         if out is not None:
             comparison.write(folder)
@@ -199,53 +211,54 @@ def own_code(detector: str) -> dict[str, str]:
 def one_run(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Result of one run: found, or made in a process of its own."""
     place = Path(job.result)
-    found = read_receipt(place, {"detector": job.detector, "identity": identity})
-    if found is not None and "failed" not in found:
-        return found
+    result = read_receipt(place, {"detector": job.detector, "identity": identity})
+    if result is not None and "failed" not in result:
+        return result
     if job.progress:
         sys.stderr.write(f"{job.detector}, seed {job.seed}\n")
-    with whole_file(place) as beside:
-        done = subprocess.run(
+    with whole_file(place) as part_file:
+        process = subprocess.run(
             # -P: the working folder, which may hold modules of strangers, is not on the path
             [sys.executable, "-P", "-m", "lumpylens.verbs.benchmark.run"],
-            input=json.dumps(asdict(job) | {"result": str(beside)}).encode(),
+            input=json.dumps(asdict(job) | {"result": str(part_file)}).encode(),
             stdout=subprocess.DEVNULL,
             stderr=None if job.progress else subprocess.PIPE,
             check=False,
         )
-        if done.returncode:
-            said = (done.stderr or b"").decode(errors="replace").strip().splitlines()
-            found = {
+        if process.returncode:
+            error_lines = (process.stderr or b"").decode(errors="replace").strip().splitlines()
+            last_line = error_lines[-1] if error_lines else "see above"
+            result = {
                 "detector": job.detector,
                 "seed": job.seed,
-                "failed": f"exit status {done.returncode}: {said[-1] if said else 'see above'}",
+                "failed": f"exit status {process.returncode}: {last_line}",
             }
         else:
-            found = json.loads(beside.read_text(encoding="utf-8"))
-        found["identity"] = dict(identity)
-        beside.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    return found
+            result = json.loads(part_file.read_text(encoding="utf-8"))
+        result["identity"] = dict(identity)
+        part_file.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row per detector, best first, over its seeds."""
-    good = [run for run in runs if "failed" not in run and run["detector"] != REFERENCE]
+    """Summary with one row per detector, over its seeds, best first."""
+    finished = [run for run in runs if "failed" not in run and run["detector"] != REFERENCE]
     learned = [run for run in runs if "failed" not in run and run["detector"] == REFERENCE]
     failed = [
         {key: run[key] for key in ("detector", "seed", "failed")} for run in runs if "failed" in run
     ]
-    if not good:
+    if not finished:
         first = failed[0]
         raise ModelError(
             f"all {len(runs)} runs failed; the first, {first['detector']}: {first['failed']}"
         )
     rows = [
-        row([run for run in good if run["detector"] == detector])
-        for detector in dict.fromkeys(run["detector"] for run in good)
+        row([run for run in finished if run["detector"] == detector])
+        for detector in dict.fromkeys(run["detector"] for run in finished)
     ]
-    first_metrics = good[0]["metrics"]
+    first_metrics = finished[0]["metrics"]
     return {
-        "rows": sorted(rows, key=lambda each: -each["auc"]),
+        "rows": sorted(rows, key=lambda summed: -summed["auc"]),
         "failed": failed,
         "n_normal": first_metrics["n_normal"],
         "n_anomalous": first_metrics["n_anomalous"],
@@ -254,8 +267,8 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if learned
         else None,
         "roc_fpr": list(CURVE_FPRS),
-        "machine": sorted({run["device"] for run in good}),
-        "runs": [brief(run) for run in good],
+        "machine": sorted({run["device"] for run in finished}),
+        "runs": [brief(run) for run in finished],
     }
 
 
@@ -265,23 +278,25 @@ def row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         **common(runs),
         "auc_by_part": {
-            part: mean([each["splits"].get(part, {}).get("auc") for each in metrics])
+            part: mean([numbers["splits"].get(part, {}).get("auc") for numbers in metrics])
             for part in ("train", "test")
         },
-        "wasserstein": mean([each["wasserstein"] for each in metrics]),
+        "wasserstein": mean([numbers["wasserstein"] for numbers in metrics]),
         "audit": {
-            part: mean([each["audit"]["components"][part]["auc"] for each in metrics])
+            part: mean([numbers["audit"]["components"][part]["auc"] for numbers in metrics])
             for part in metrics[0]["audit"]["components"]
         },
-        "n_failed": max(each["n_failed_normal"] + each["n_failed_anomalous"] for each in metrics),
+        "n_failed": max(
+            numbers["n_failed_normal"] + numbers["n_failed_anomalous"] for numbers in metrics
+        ),
         **{key: mean([run[key] for run in runs]) for key in ("images_per_core_second", "model_mb")},
     }
 
 
 def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What detectors and reference have in common; the interval is that of the mean AUC."""
+    """Numbers that detectors and reference have in common; the interval is that of the mean AUC."""
     metrics = [run["metrics"] for run in runs]
-    areas = [each["auc"] for each in metrics]
+    areas = [numbers["auc"] for numbers in metrics]
     low, high = auc_interval(
         float(np.mean(areas)), metrics[0]["n_normal"], metrics[0]["n_anomalous"]
     )
@@ -294,7 +309,8 @@ def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "auc_high": high,
         "auc_by_seed": areas,
         "tpr_at_fpr": {
-            f"{fpr:g}": mean([each["tpr_at_fpr"][f"{fpr:g}"] for each in metrics]) for fpr in FPRS
+            f"{fpr:g}": mean([numbers["tpr_at_fpr"][f"{fpr:g}"] for numbers in metrics])
+            for fpr in FPRS
         },
         "roc": mean_curve([run.get("roc") for run in runs]),
         "n_normal": metrics[0]["n_normal"],
@@ -308,18 +324,18 @@ def common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def mean(values: Sequence[float | None]) -> float | None:
     """Mean of the numbers that exist, or None."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else None
 
 
 def mean_curve(curves: Sequence[Sequence[float] | None]) -> list[float] | None:
     """Mean true-positive rates over the seeds; None if a run of version 0.1 kept no curve."""
-    known = [curve for curve in curves if curve is not None]
-    return np.mean(known, axis=0).round(5).tolist() if len(known) == len(curves) else None
+    measured = [curve for curve in curves if curve is not None]
+    return np.mean(measured, axis=0).round(5).tolist() if len(measured) == len(curves) else None
 
 
 def brief(run: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one run that do not stand elsewhere in the file."""
-    kept = ("auc", "auc_low", "auc_high", "tpr_at_fpr", "wasserstein", "n_normal", "n_anomalous")
-    rest = {key: value for key, value in run.items() if key not in ("roc", "also_roc")}
-    return rest | {"metrics": {key: run["metrics"][key] for key in kept}}
+    keys = ("auc", "auc_low", "auc_high", "tpr_at_fpr", "wasserstein", "n_normal", "n_anomalous")
+    without_curves = {key: value for key, value in run.items() if key not in ("roc", "also_roc")}
+    return without_curves | {"metrics": {key: run["metrics"][key] for key in keys}}

@@ -120,11 +120,11 @@ def run(job: Job) -> dict[str, Any]:
         size = sum(file.stat().st_size for file in folder.iterdir())
         model = load_model(folder)
     evaluation = evaluate(model, normal=normal, anomalous=anomalous, **options)
-    further: dict[str, Any] = {}
+    compensated_part: dict[str, Any] = {}
     if job.also is not None:
         second = evaluate(model, normal=normal, anomalous=LensImages.open(job.also), **options)
-        further = {"also": dict(second.metrics), "also_roc": evaluated_curve(second)}
-    return further | {
+        compensated_part = {"also": dict(second.metrics), "also_roc": evaluated_curve(second)}
+    return compensated_part | {
         "detector": job.detector,
         "seed": job.seed,
         "metrics": dict(evaluation.metrics),
@@ -146,12 +146,12 @@ def run_reference(job: Job) -> dict[str, Any]:
     normal, anomalous = (split(images) for images in by_class(job.data, job.band))
     metrics, roc = learn_from_labels(job, normal, anomalous)
     seconds = time.process_time() - start
-    further: dict[str, Any] = {}
+    compensated_part: dict[str, Any] = {}
     if job.also is not None:
         # Trained on images of its own kind: the best that labels can do there.
         second, second_roc = learn_from_labels(job, normal, split(LensImages.open(job.also)))
-        further = {"also": second, "also_roc": second_roc}
-    return further | {
+        compensated_part = {"also": second, "also_roc": second_roc}
+    return compensated_part | {
         "detector": REFERENCE,
         "seed": job.seed,
         "metrics": metrics,
@@ -179,15 +179,15 @@ def learn_from_labels(job: Job, *parts: Split) -> tuple[dict[str, Any], list[flo
     training = [part.train + part.validation for part in parts]
     curve: list[tuple[int, float]] = []
     for share in LEARNING_CURVE:
-        found = supervised_reference(
+        reference = supervised_reference(
             *(images[: round(len(images) * share)] for images in training),
             *(part.test for part in parts),
             seed=job.seed,
             run=Run(device=job.device, progress=job.progress),
         )
-        metrics = separation(found.normal, found.anomalous)
-        curve.append((found.training_normal + found.training_anomalous, metrics["auc"]))
-    return {**metrics, "learning_curve": curve}, curve_of(found.normal, found.anomalous)
+        metrics = separation(reference.normal, reference.anomalous)
+        curve.append((reference.training_normal + reference.training_anomalous, metrics["auc"]))
+    return {**metrics, "learning_curve": curve}, curve_of(reference.normal, reference.anomalous)
 
 
 def evaluated_curve(evaluation: EvaluationData) -> list[float]:
@@ -218,7 +218,7 @@ def peak_memory_mb() -> float:
 
 
 def machine(device: str) -> str:
-    """What the numbers were measured on."""
+    """Description of the machine that the numbers were measured on."""
     torch = sys.modules.get("torch")
     if torch is not None and device != "cpu" and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
@@ -230,10 +230,10 @@ def main() -> None:
     job = Job(**json.load(sys.stdin))
     sys.path[:] = job.path or sys.path
     try:
-        found = run(job)
+        result = run(job)
     except LumpylensError as problem:
-        found = {"detector": job.detector, "seed": job.seed, "failed": str(problem)}
-    Path(job.result).write_text(json.dumps(found), encoding="utf-8")
+        result = {"detector": job.detector, "seed": job.seed, "failed": str(problem)}
+    Path(job.result).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

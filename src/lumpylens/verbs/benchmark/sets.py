@@ -75,9 +75,7 @@ def simulated_set(
         (compensated, n_anomalous, SEED_ANOMALOUS, replace(lumps, compensated=True)),
     ):
         if not out.exists():
-            simulate(
-                population, count, seed=seed, substructure=kind, out=out, progress=progress
-            )  # fmt: skip
+            simulate(population, count, seed=seed, substructure=kind, out=out, progress=progress)
     return SimulatedSet(
         place / "as-is",
         compensated,

@@ -28,6 +28,7 @@ from lumpylens.training.run import Run
 __all__ = ["SupervisedReference", "supervised_reference"]
 
 BATCH = 64
+"""Images per step. Not tuned: the reference shows what labels are worth, and takes no part."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Classifier(TrainableNetwork):
     def __init__(self, image_shape: tuple[int, int]) -> None:
         super().__init__()
         stages: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)]
-        for before, channels in ((1, 16), (16, 32), (32, 64)):
+        for channels_before, channels in ((1, 16), (16, 32), (32, 64)):
             stages += [
-                nn.Conv2d(before, channels, 3, padding=1),
+                nn.Conv2d(channels_before, channels, 3, padding=1),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(),
                 nn.MaxPool2d(2, ceil_mode=True),

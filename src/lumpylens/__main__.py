@@ -1,0 +1,5 @@
+"""``python -m lumpylens``: the command line."""
+
+from lumpylens.cli import main
+
+main()
