@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.ahead import ReadAhead
 from lumpylens.data.batch import ImageBatch, batch_of_one, joined_batches
+from lumpylens.data.image import LensImage
 from lumpylens.data.source import ImageSource, ReadsBlocks
 
 __all__ = ["Reading"]
@@ -43,12 +45,20 @@ class Reading:
     _one_by_one: set[int] = field(default_factory=set)
 
     def batches(self, size: int) -> Iterator[ImageBatch]:
-        """All images, in batches of at most `size`, each of one kind."""
+        """All images, in batches of at most `size`, each of one kind.
+
+        Images that are read one by one are read in a thread, at most `size` of them before they
+        are wanted.
+        """
+        with ReadAhead(self._load, len(self.positions), size) as ahead:
+            yield from self._batches(size, ahead)
+
+    def _batches(self, size: int, load: Callable[[int], LensImage]) -> Iterator[ImageBatch]:
         waiting: dict[Hashable, list[ImageBatch]] = {}
         start, room = 0, size
         while start < len(self.positions):
             stop = min(start + min(room, BLOCK_IMAGES), len(self.positions))
-            for part in self._part(start, stop):
+            for part in self._part(start, stop, load):
                 waiting.setdefault(part.kind, []).append(part)
                 room -= len(part)
             if room == 0:
@@ -63,19 +73,23 @@ class Reading:
     def parts(self) -> Iterator[ImageBatch]:
         """All images, as they are read: a block or a single one at a time."""
         for start in range(0, len(self.positions), BLOCK_IMAGES):
-            yield from self._part(start, min(start + BLOCK_IMAGES, len(self.positions)))
+            stop = min(start + BLOCK_IMAGES, len(self.positions))
+            yield from self._part(start, stop, self._load)
 
-    def _part(self, start: int, stop: int) -> Iterator[ImageBatch]:
+    def _part(
+        self, start: int, stop: int, load: Callable[[int], LensImage]
+    ) -> Iterator[ImageBatch]:
         """Images of some positions of the collection: first a block, then the rest one by one."""
         left: Sequence[int] = range(start, stop)
         block = self._block(start, stop)
         if block is not None:
             block = replace(block, positions=block.positions + start)
             left = sorted(set(left) - set(block.positions.tolist()))
+            load = self._load  # to read ahead would read one by one what the next block has
             self._count(len(block))
             yield block
         for position in left:
-            image = self._image(position)
+            image = self._usable(position, load(position))
             self._count(1)
             if image is not None:
                 yield image
@@ -102,10 +116,12 @@ class Reading:
         self.shape = (height, width)
         return block
 
-    def _image(self, position: int) -> ImageBatch | None:
+    def _load(self, position: int) -> LensImage:
+        number, at = (int(place) for place in self.positions[position])
+        return self.sources[number].load(at)
+
+    def _usable(self, position: int, item: LensImage) -> ImageBatch | None:
         """One image, brought to the shape wanted; None, with a reason, if it cannot be used."""
-        number, at = self.positions[position].tolist()
-        item = self.sources[number].load(at)
         image, reason = item.image, item.error
         if not reason and image is not None:
             self.shape = self.shape or (image.shape[0], image.shape[1])
