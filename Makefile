@@ -101,7 +101,7 @@ notebook: $(VENV)/test.stamp
 	$(BIN)/python notebooks/execute.py RealLens $(LENSES)
 
 reliability: $(VENV)/test.stamp
-	@for campaign in cluster layouts cost training determinism calibration limits fuzz; do \
+	@for campaign in cluster fits layouts cost training determinism calibration limits fuzz; do \
 		echo "== python reliability/$$campaign.py"; \
 		$(BIN)/python reliability/$$campaign.py || exit 1; \
 	done

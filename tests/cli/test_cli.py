@@ -360,10 +360,18 @@ def test_warnings_are_one_line_and_quiet_silences_them(call, monkeypatch):
     assert "warning" not in call("train", "x")[2]
 
 
-def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monkeypatch):
-    # The engine is tested elsewhere; here the shards are scored in this process.
+@pytest.fixture
+def cluster_of_this_process(monkeypatch):
+    """Do the work of a cluster here: the engine is tested elsewhere."""
     engine = importlib.import_module("lumpylens.scale.engine")
-    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    monkeypatch.setattr(
+        engine, "_on_cluster",
+        lambda tasks, _: ((k, engine._outcome(task)) for k, task in enumerate(tasks)),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("cluster_of_this_process")
+def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path):
     shards = [lenses / "normal.npy", lenses / "spoilt.npy"]
     arguments = ["--cluster", "local:2", "--top", 3, "--out", tmp_path / "o", "--quiet"]
     status, out, err = call("score", model, *shards, *arguments)
@@ -379,9 +387,8 @@ def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monke
     assert f"failed shard {tmp_path / 'none.npy'}: " in out
 
 
-def test_images_are_simulated_in_shards(call, tmp_path, monkeypatch):
-    engine = importlib.import_module("lumpylens.scale.engine")
-    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+@pytest.mark.usefixtures("cluster_of_this_process")
+def test_images_are_simulated_in_shards(call, tmp_path):
     arguments = ["simulate", "slc", "--n", 3, "--out", tmp_path / "o", "--cluster", "local:2"]
     status, out, err = call(*arguments, "--shard", 2, "--quiet")
     assert (status, err) == (0, "")

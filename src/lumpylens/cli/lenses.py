@@ -39,12 +39,20 @@ def fit(
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Lenses fitted at once.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
+    ] = None,
+    shard: Annotated[int, typer.Option("--shard", help="Lenses that a worker takes at once.")] = 1,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Fit real lenses that have noise map and PSF; look for a perturber in each."""
+    """Fit real lenses that have noise map and PSF; look for a perturber in each.
+
+    A run that was stopped is continued by the same command.
+    """
     from lumpylens.verbs.fit import fit
 
     with going_on(lambda: _how_to_go_on(out)):
@@ -58,6 +66,8 @@ def fit(
             report=report,
             products=products,
             workers=workers,
+            cluster=cluster,
+            shard=shard,
             seed=seed,
             progress=not quiet,
         )

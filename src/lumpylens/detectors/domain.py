@@ -253,8 +253,7 @@ def brightness_quantiles(ascending: NDArray[np.float32]) -> NDArray[np.float64]:
     at = [round(level * (ascending.shape[1] - 1)) for level in LEVELS]
     quantiles = ascending[:, [0, *at, -1]].astype(np.float64)
     low, high = quantiles[:, :1], quantiles[:, -1:]
-    result: NDArray[np.float64] = (quantiles[:, 1:-1] - low) / (high - low)
-    return result
+    return (quantiles[:, 1:-1] - low) / (high - low)
 
 
 def one_value_shares(ascending: NDArray[np.float32]) -> NDArray[np.float64]:

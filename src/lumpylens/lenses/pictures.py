@@ -55,8 +55,7 @@ def pictures_of(
     )
 
     def cut(image: Tensor) -> NDArray[np.float64]:
-        shown: NDArray[np.float64] = image[window].numpy()
-        return shown
+        return image[window].numpy()
 
     source, reach = _source(analysis)
     grid = analysis.map

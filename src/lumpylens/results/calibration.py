@@ -85,10 +85,7 @@ class Calibration:
         """
         values = np.asarray(scores, dtype=np.float64)
         reached = len(self) - np.searchsorted(self.scores, values, side="left")
-        result: NDArray[np.float64] = np.where(
-            np.isnan(values), np.nan, (1 + reached) / (len(self) + 1)
-        )
-        return result
+        return np.where(np.isnan(values), np.nan, (1 + reached) / (len(self) + 1))
 
     def standing(self, score: float) -> str:
         """Say how a score compares with those of the calibration images.

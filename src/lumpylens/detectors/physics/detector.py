@@ -251,8 +251,7 @@ class PhysicsDetector(Detector):
         assert self.learned is not None
         grey = self.learned.unit.grey(batch.pixels)
         scale = grey.amax(dim=(1, 2)) / torch.from_numpy(batch.pixels).amax(dim=(1, 2))
-        restored: NDArray[np.float32] = (picture / scale[:, None, None]).numpy()
-        return restored
+        return (picture / scale[:, None, None]).numpy()
 
     def _doubts(self, batch: ImageBatch, exam: Examination) -> list[str]:
         """Reason why the score of each image should not be trusted; empty if it can."""
