@@ -314,7 +314,7 @@ def test_ctrl_c_is_one_line_and_status_130(call, monkeypatch):
     status, _, err = call("info", "x")
     assert status == 130
     assert is_one_line(err)
-    assert "stopped; no half-made result is left" in err
+    assert "stopped; no incomplete result is left" in err
 
 
 def test_training_that_is_stopped_says_how_to_go_on(call, monkeypatch, tmp_path):
@@ -323,12 +323,12 @@ def test_training_that_is_stopped_says_how_to_go_on(call, monkeypatch, tmp_path)
     status, _, err = call("train", "x", "--out", out)
     assert status == 130
     assert is_one_line(err)
-    assert f"no epoch was finished and no model is in {out}; the same command begins again" in err
+    assert f"no epoch was finished and no model is in {out}; the same command starts again" in err
     (tmp_path / "m.run" / "near").mkdir(parents=True)
     (tmp_path / "m.run" / "near" / "last.ckpt").write_bytes(b"")
     status, _, err = call("train", "x", "--out", out)
     assert is_one_line(err)
-    assert f"its finished epochs are in {out}.run: the same command with --resume goes on" in err
+    assert f"its finished epochs are in {out}.run: the same command with --resume continues" in err
     assert call("train", "x", "--out", out, "--quiet") == (130, "", "")
 
 
@@ -339,9 +339,9 @@ def test_fits_that_are_stopped_say_how_to_go_on(call, monkeypatch, tmp_path):
     status, _, err = call("fit", "x", "--out", out)
     assert status == 130
     assert is_one_line(err)
-    assert "no lens was fitted yet; the same command begins again" in err
+    assert "no lens was fitted yet; the same command starts again" in err
     out.write_text("id\n")
-    assert f"fitted are in {out}; the same command goes on" in call("fit", "x", "--out", out)[2]
+    assert f"fitted are in {out}; the same command continues" in call("fit", "x", "--out", out)[2]
 
 
 def test_a_defect_is_not_taken_for_failed_images(call, monkeypatch):

@@ -319,10 +319,10 @@ def test_regions_are_those_of_ds9(tmp_path):
         "icrs",
         'circle(150.25000000,-2.50000000,1.2000") # color=white text={a (b) }',
         'circle(150.24990000,-2.49990000,0.1000") # color=red '
-        "text={best place of a perturber (candidate)}",
+        "text={best position of a perturber (candidate)}",
     ]
     assert (
-        "color=cyan text={best place of a perturber (no perturber)}"
+        "color=cyan text={best position of a perturber (no perturber)}"
         in (tmp_path / "lenses.reg").read_text()
     )
 

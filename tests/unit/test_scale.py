@@ -147,6 +147,24 @@ def test_finished_shards_are_not_done_again(model, shards, tmp_path):
     assert replace(again, shards_before=0, seconds=0) == replace(first, seconds=0)
 
 
+def test_finished_shards_need_no_cluster(model, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("lumpylens.scale.engine.CONNECT_TIMEOUT_S", 0.5)
+    out, nowhere = tmp_path / "out", "tcp://127.0.0.1:1"
+    first = score_shards(model, shards[1:], out=out, progress=False)
+    again = score_shards(model, shards[1:], out=out, cluster=nowhere, progress=False)
+    assert replace(again, shards_before=0, seconds=0) == replace(first, seconds=0)
+    with pytest.raises(DataError, match="no Dask scheduler answers"):
+        score_shards(model, shards, out=out, cluster=nowhere, progress=False)
+
+
+def test_failures_among_finished_shards_keep_their_names(model, shards, tmp_path):
+    out, missing = tmp_path / "out", tmp_path / "nothing.npy"
+    score_shards(model, [shards[0], shards[2]], out=out, progress=False)
+    again = score_shards(model, [shards[0], missing, *shards[1:3]], out=out, progress=False)
+    assert list(again.failed_shards) == [str(missing)]
+    assert (again.shards, again.shards_before) == (4, 2)
+
+
 def test_a_stamp_tells_names_sizes_and_times_of_change(tmp_path):
     file = tmp_path / "shard" / "images.npy"
     file.parent.mkdir()

@@ -37,6 +37,9 @@ def test_shards_hold_the_images_of_one_call(tmp_path):
     written = campaign.write(tmp_path / "campaign.json").read_text(encoding="utf-8")
     assert written == (out / "summary.json").read_text(encoding="utf-8")
 
+    finished = simulate_shards("slc", 5, out=out, shard=2, cluster="tcp://127.0.0.1:1", **OPTIONS)
+    assert (finished.shards_before, finished.images) == (3, 5)
+
     files[1].unlink()
     (out / "shards" / ".lenses-0000000002.dead").mkdir()
     again = simulate_shards("slc", 5, out=out, shard=2, **OPTIONS)

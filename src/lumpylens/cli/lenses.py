@@ -20,7 +20,7 @@ def fit(
     ),
     pixel_scale_arcsec: Annotated[
         float | None,
-        typer.Option("--pixel-scale", help="Arcsec per pixel where the files do not say."),
+        typer.Option("--pixel-scale", help="Arcsec per pixel, if the files do not have it."),
     ] = None,
     redshifts: Annotated[
         Path | None,
@@ -91,5 +91,5 @@ def fit(
 
 def _how_to_go_on(out: Path) -> str:
     if not out.is_file():
-        return "no lens was fitted yet; the same command begins again"
-    return f"the lenses that were fitted are in {out}; the same command goes on with the others"
+        return "no lens was fitted yet; the same command starts again"
+    return f"the lenses that were fitted are in {out}; the same command continues with the others"

@@ -28,6 +28,9 @@ __all__ = [
     "same_scales",
     "size_defect",
     "stack_defect",
+    "usable_images",
+    "usable_noise",
+    "usable_psfs",
 ]
 
 LARGEST_PIXEL_COUNT = 2**26
@@ -202,10 +205,7 @@ def flat_remark(image: NDArray[np.float32], noise: NDArray[np.float32] | None = 
         return ""
     if len(np.unique(image)) <= LEVELS_OF_PICTURES:
         return ""
-    return (
-        f"{share:.0%} of the pixels have one and the same value, {value:g}, like an edge or a mask "
-        "that was filled"
-    )
+    return f"{share:.0%} of the pixels have the same value, {value:g}, as in a filled edge or mask"
 
 
 def noise_defect(noise: NDArray[np.float32], shape: tuple[int, ...]) -> str:
@@ -234,6 +234,36 @@ def psf_defect(psf: NDArray[np.float32]) -> str:
     if not np.isfinite(total) or total <= 0:
         return f"the pixels of the PSF add up to {total:g}, not to a positive number"
     return ""
+
+
+def usable_images(images: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether `image_defect` finds nothing in each image of a stack (n, H, W)."""
+    low, high = _extremes(images)
+    # A NaN is its own extreme, and compares with nothing.
+    usable: NDArray[np.bool_] = (low < high) & (np.maximum(-low, high) <= LARGEST_VALUE)
+    return usable
+
+
+def usable_noise(noise: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether `noise_defect` finds nothing in each noise map of a stack (n, H, W)."""
+    low, high = _extremes(noise)
+    usable: NDArray[np.bool_] = (low > 0) & (high < np.inf)
+    return usable
+
+
+def usable_psfs(psfs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether `psf_defect` finds nothing in each PSF of a stack (n, h, w)."""
+    odd = psfs.shape[1] % 2 == 1 and psfs.shape[2] % 2 == 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = psfs.sum(axis=(1, 2), dtype=np.float64)
+    usable: NDArray[np.bool_] = odd & np.isfinite(sums) & (sums > 0)
+    return usable
+
+
+def _extremes(stack: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lowest and highest pixel of each image of a stack (n, H, W); NaN if one of them is."""
+    flat = stack.reshape(len(stack), -1)
+    return flat.min(axis=1), flat.max(axis=1)
 
 
 def same_scales(scale: float, other: float) -> bool:

@@ -116,7 +116,9 @@ class LensImage:
             error = error or reason
             psf_image = None if reason else psf_image / psf_image.sum(dtype=np.float64)
         if not error:
-            of_pixels = [flat_remark(image, noise_map)]
+            # Numbers of 8 bits have too few values for this remark, which is slow to find there.
+            of_bytes = noise_map is None and np.asanyarray(pixels).dtype.itemsize == 1
+            of_pixels = [] if of_bytes else [flat_remark(image, noise_map)]
             if psf_image is not None:
                 of_pixels += [narrow_remark(psf_image), wide_remark(image, noise_map, psf_image)]
             remarks = (*remarks, *filter(None, of_pixels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.batch import ImageBatch, stacked
+from lumpylens.data.batch import ImageBatch, joined_batches
 from lumpylens.data.checks import as_float32, memory_bytes, memory_defect, stack_defect
 from lumpylens.data.image import ANOMALOUS, LABEL_WORDS, NORMAL, UNKNOWN, LensImage
+from lumpylens.data.reading import Reading
 from lumpylens.data.source import (
     ArraySource,
     CutoutSource,
@@ -314,45 +315,9 @@ class LensImages(Sequence[LensImage]):
         on_image : callable, optional
             Called once for each image, for progress bars.
         """
-        waiting: dict[Hashable, list[tuple[int, LensImage]]] = {}
         failed = {} if failed is None else failed
-        for position, item in self._readable(shape, failed, on_image, least):
-            parts = (
-                item.noise is not None,
-                None if item.psf is None else item.psf.shape,
-                item.pixel_scale_arcsec and f"{item.pixel_scale_arcsec:.6g}",
-            )
-            waiting.setdefault(parts, []).append((position, item))
-            if sum(map(len, waiting.values())) == size:
-                yield stacked(waiting.pop(max(waiting, key=lambda kind: len(waiting[kind]))))
-        yield from map(stacked, waiting.values())
-
-    def _readable(
-        self,
-        shape: tuple[int, int] | None,
-        failed: dict[int, str],
-        on_image: Callable[[], None] | None = None,
-        least: tuple[int, int] | None = None,
-    ) -> Iterator[tuple[int, LensImage]]:
-        """Position and image of each that can be used, in order; see `batches`."""
-        for position in range(len(self)):
-            item = self[position]
-            if on_image is not None:
-                on_image()
-            image, reason = item.image, item.error
-            if not reason and image is not None:
-                shape = shape or (image.shape[0], image.shape[1])
-                if least is not None and min(np.subtract(image.shape, least)) >= 0:
-                    item = item.framed(shape)
-                elif image.shape != shape:
-                    wanted = "expected {}x{}".format(*shape)
-                    if least is not None:
-                        wanted = "at least {}x{} are needed".format(*least)
-                    reason = "image is {}x{} pixels, ".format(*image.shape) + wanted
-            if reason or image is None:
-                failed[position] = reason or "no pixels"
-                continue
-            yield position, item
+        reading = Reading(self.sources, self.positions, shape, least, failed, on_image)
+        yield from reading.batches(size)
 
     def stack(self, *, shape: tuple[int, int] | None = None) -> ImageBatch:
         """Read all images at once.
@@ -363,22 +328,20 @@ class LensImages(Sequence[LensImage]):
             If one cannot be read or has another shape, or they need too much memory.
         """
         failed: dict[int, str] = {}
-        readable: list[tuple[int, LensImage]] = []
-        for position, item in self._readable(shape, failed):
-            if not readable and item.image is not None:
-                height, width = item.image.shape
-                if reason := memory_defect(len(self), height, width):
-                    raise DataError(f"{self.location}: {reason}")
-            readable.append((position, item))
+        parts: list[ImageBatch] = []
+        for part in Reading(self.sources, self.positions, shape, failed=failed).parts():
+            if not parts and (reason := memory_defect(len(self), *part.pixels.shape[1:])):
+                raise DataError(f"{self.location}: {reason}")
+            parts.append(part)
         if failed:
             first = min(failed)
             raise DataError(
                 f"{len(failed)} of {len(self)} images of {self.location} cannot be used; "
                 f"the first is {self.ids[first]}: {failed[first]}"
             )
-        if not readable:
+        if not parts:
             raise DataError(f"no images in {self.location}")
-        return stacked(readable)
+        return joined_batches(parts)
 
 
 def _flat_stack(values: ArrayLike, contents: str) -> NDArray[np.float32]:

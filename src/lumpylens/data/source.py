@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.batch import ImageBatch, checked_batch
 from lumpylens.data.image import LensImage
 from lumpylens.errors import DataError
 
@@ -25,6 +26,7 @@ __all__ = [
     "ImageSource",
     "JoinedSource",
     "MemoryBudget",
+    "ReadsBlocks",
     "joined",
     "paths_of",
 ]
@@ -58,6 +60,26 @@ class ImageSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsBlocks(Protocol):
+    """What a source may offer beside `ImageSource.load`: many images at once."""
+
+    def load_block(self, positions: NDArray[np.int_]) -> ImageBatch | None:
+        """Read images of one shape; those with a defect are left out, for `load` to tell it.
+
+        Parameters
+        ----------
+        positions : ndarray of int, shape (n,)
+
+        Returns
+        -------
+        ImageBatch or None
+            Its positions are places in `positions`. It shares no memory with anything. None if
+            these images must be read one by one.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class ArraySource:
     """Images already in memory, shape (n, H, W)."""
@@ -83,6 +105,19 @@ class ArraySource:
             pixel_scale_arcsec=self.pixel_scale_arcsec,
             label=int(self.labels[position]),
             stretched=self.stretched,
+            jpeg_table=self.jpeg_table,
+        )
+
+    def load_block(self, positions: NDArray[np.int_]) -> ImageBatch | None:
+        """Copy many images out of the array."""
+        psf = self.psf
+        if psf is not None:
+            psf = psf[0] if len(psf) == 1 else psf[positions]
+        return checked_batch(
+            self.pixels[positions],
+            noise=None if self.noise is None else self.noise[positions],
+            psf=psf,
+            pixel_scale_arcsec=self.pixel_scale_arcsec,
             jpeg_table=self.jpeg_table,
         )
 
@@ -227,6 +262,15 @@ class JoinedSource:
         """Read one image from the part that holds it."""
         part = bisect_right(self._starts, position) - 1
         return self.parts[part].load(position - self._starts[part])
+
+    def load_block(self, positions: NDArray[np.int_]) -> ImageBatch | None:
+        """Read many images, if all are in one part, and it can."""
+        number = bisect_right(self._starts, positions[0]) - 1
+        part, start = self.parts[number], self._starts[number]
+        inside = (positions >= start) & (positions < start + len(part.ids))
+        if not (inside.all() and isinstance(part, ReadsBlocks)):
+            return None
+        return part.load_block(positions - start)
 
 
 def joined(parts: Sequence[ImageSource], location: str, remarks: Sequence[str] = ()) -> ImageSource:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lumpylens.detectors import name_for_file
-from lumpylens.errors import DataError, ModelError
+from lumpylens.errors import DataError, LumpylensError, ModelError
 from lumpylens.files.json_files import write_json
 from lumpylens.files.progress import counted, note
 from lumpylens.files.receipts import read_receipt, write_receipt
 from lumpylens.files.tables import check_table_place, pandas_frame, read_columns
 from lumpylens.files.writing import check_replaceable, check_writable
 from lumpylens.results.summary import Summary
-from lumpylens.scale.engine import check_cluster, perform_all
+from lumpylens.scale.engine import Task, check_cluster, perform_all
+from lumpylens.scale.receipts import Receipt
 from lumpylens.scale.selection import TOP, select_images
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training.device import check_device
@@ -189,7 +190,7 @@ def score_shards(
     ]
     note(calibration.selection_limit(fdr), show=progress)
     with counted("scoring shards", len(tasks), show=progress) as on_done:
-        n_done, failures = perform_all(tasks, cluster, on_done)
+        n_done, failures = perform_unfinished(tasks, cluster, on_done)
     finished = [task for position, task in enumerate(tasks) if position not in failures]
     failed = {tasks[position].shard: reason for position, reason in sorted(failures.items())}
     selection = select_images(finished, calibration, fdr=fdr, top=top, out=folder)
@@ -208,7 +209,7 @@ def score_shards(
         failed_shards=failed,
         seconds=round(time.perf_counter() - started, 3),
     )
-    finish_folder(folder, {**asdict(campaign), "model": digest}, whole=not failed)
+    finish_folder(folder, {**asdict(campaign), "model": digest}, complete=not failed)
     return campaign
 
 
@@ -273,10 +274,44 @@ def open_folder(folder: Path, mark: str, *, holds: str) -> None:
         raise ModelError(f"{folder} holds {holds}; give another folder")
 
 
-def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> None:
+class ReceiptedTask(Task, Protocol):
+    """Work whose receipt any process can look at."""
+
+    def receipt(self) -> Receipt | None:
+        """Read the receipt; None if it or its result does not exist."""
+        ...
+
+
+def perform_unfinished(
+    tasks: Sequence[ReceiptedTask], cluster: str | None, on_done: Callable[[], None]
+) -> tuple[int, dict[int, str]]:
+    """`perform_all` the tasks that have no receipt; without such a task no cluster is started.
+
+    Parameters, returns and raises are those of `perform_all`.
+    """
+    left = []
+    for position, task in enumerate(tasks):
+        if _has_receipt(task):
+            on_done()
+        else:
+            left.append(position)
+    if not left:
+        return 0, {}
+    done, failures = perform_all([tasks[position] for position in left], cluster, on_done)
+    return done, {left[number]: why for number, why in failures.items()}
+
+
+def _has_receipt(task: ReceiptedTask) -> bool:
+    try:
+        return task.receipt() is not None
+    except LumpylensError:
+        return False  # the task says why when it is run
+
+
+def finish_folder(folder: Path, summary: Mapping[str, Any], *, complete: bool) -> None:
     """Write the summary; when all shards are done, clear away what killed writers left."""
     write_json(summary, folder / SUMMARY)
-    if not whole:
+    if not complete:
         return
     for leftover in (folder / SHARDS).glob(".*"):
         if leftover.is_dir():

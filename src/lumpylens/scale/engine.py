@@ -12,6 +12,7 @@ import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ CLOSE_TIMEOUT_S = 5
 """Seconds that a scheduler has to answer, and that closing may take; a short wait would give up on
 a busy scheduler, a long one keep the user waiting for one that is gone."""
 
+NO_DASK = f"a cluster needs Dask: {pip_install('scale')}"
 NO_LOG = logging.CRITICAL + 1
 """Level that no message reaches."""
 
@@ -65,7 +67,9 @@ def check_cluster(cluster: str | None) -> None:
             f"no cluster called {cluster!r}: give local, local:N, the scheduler's address such as "
             "tcp://host:8786, or its scheduler file"
         )
-    _distributed()
+    # Not imported, which takes a second: a call with nothing left to do needs no cluster.
+    if find_spec("distributed") is None:
+        raise DataError(NO_DASK)
 
 
 def perform_all(
@@ -263,5 +267,5 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise DataError(f"a cluster needs Dask: {pip_install('scale')}") from None
+        raise DataError(NO_DASK) from None
     return distributed

@@ -15,8 +15,14 @@ from lumpylens.files.digests import digest_of_file, digest_of_settings, stamp
 from lumpylens.files.progress import counted
 from lumpylens.files.tables import pandas_frame
 from lumpylens.results.summary import Summary
-from lumpylens.scale.campaign import SHARDS, finish_folder, first_of, open_folder
-from lumpylens.scale.engine import check_cluster, perform_all
+from lumpylens.scale.campaign import (
+    SHARDS,
+    finish_folder,
+    first_of,
+    open_folder,
+    perform_unfinished,
+)
+from lumpylens.scale.engine import check_cluster
 from lumpylens.scale.receipts import (
     Receipt,
     check_program,
@@ -273,7 +279,7 @@ def simulate_shards(
         for first in range(0, n, shard)
     ]
     with counted("simulating shards", len(tasks), show=progress) as on_done:
-        n_done, failures = perform_all(tasks, cluster, on_done)
+        n_done, failures = perform_unfinished(tasks, cluster, on_done)
     campaign = SimulationCampaign(
         folder=str(out),
         shards=len(tasks),
@@ -282,5 +288,5 @@ def simulate_shards(
         failed_shards={tasks[k].name: reason for k, reason in sorted(failures.items())},
         seconds=round(time.perf_counter() - started, 3),
     )
-    finish_folder(folder, asdict(campaign), whole=not failures)
+    finish_folder(folder, asdict(campaign), complete=not failures)
     return campaign

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
 from lumpylens.data.readers.fits_file import reading
-from lumpylens.data.readers.stacks import choose_images, companions_of, open_stacks, origins_of
+from lumpylens.data.readers.named_arrays import choose_images, companions_of, origins_of
+from lumpylens.data.readers.stacks import open_stacks
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install
@@ -107,7 +108,7 @@ class BlockArray:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The whole array, kept."""
+        """The whole array, kept, and read-only so that images are copies."""
         import asdf
 
         try:
@@ -115,7 +116,9 @@ class BlockArray:
                 node = file.tree
                 for key in self.keys:
                     node = node[key]
-                return np.array(node)
+                array = np.array(node)
+                array.flags.writeable = False
+                return array
         except ImportError as problem:
             raise DataError(f"{one_line(problem)}; lz4 comes with {pip_install('asdf')}") from None
         # Damaged trees and blocks raise errors of many packages.

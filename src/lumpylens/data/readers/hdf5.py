@@ -17,13 +17,8 @@ from numpy.typing import NDArray
 from lumpylens.data.readers import lenstronomy
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
-from lumpylens.data.readers.stacks import (
-    checked_table,
-    choose_images,
-    companions_of,
-    open_stacks,
-    origins_of,
-)
+from lumpylens.data.readers.named_arrays import choose_images, companions_of, origins_of
+from lumpylens.data.readers.stacks import checked_table, open_stacks
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install

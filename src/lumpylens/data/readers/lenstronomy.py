@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lumpylens.data.pixel_sides import about_sides, sides_of
 from lumpylens.data.psf import Kernel, kernel_on_grid
 from lumpylens.data.readers.bands import Stack
-from lumpylens.data.readers.stacks import DAMAGE, origins_of, plain
+from lumpylens.data.readers.named_arrays import origins_of
+from lumpylens.data.readers.stacks import DAMAGE, plain
 from lumpylens.errors import DataError
 
 __all__ = ["IMAGE", "PSF", "bands_of_lenses", "is_of_dolphin", "psf_beside", "stack_of"]

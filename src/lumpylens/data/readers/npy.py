@@ -16,13 +16,8 @@ from numpy.typing import NDArray
 
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, without_companions
-from lumpylens.data.readers.stacks import (
-    checked_table,
-    choose_images,
-    companions_of,
-    open_stacks,
-    origins_of,
-)
+from lumpylens.data.readers.named_arrays import choose_images, companions_of, origins_of
+from lumpylens.data.readers.stacks import checked_table, open_stacks
 from lumpylens.data.source import ImageSource, joined
 from lumpylens.errors import DataError
 
@@ -103,9 +98,10 @@ class PackedArray:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The whole array, kept."""
+        """The whole array, kept, and read-only so that images are copies."""
         with np.load(self.path, allow_pickle=False) as archive:
             array: NDArray[Any] = archive[self.member[:-4]]
+        array.flags.writeable = False
         return array
 
     def __getitem__(self, at: Any) -> Any:
@@ -129,7 +125,7 @@ def read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype
         )
         shape, fortran, dtype = read(stream)
     except (ValueError, SyntaxError, tokenize.TokenError):
-        raise DataError("not a numpy array: its header makes no sense") from None
+        raise DataError("not a numpy array: its header is not valid") from None
     if dtype.hasobject:
         # An image and a mass beside it, as in the axion files of DeepLense, or many images.
         numbers = "OLD[0]" if shape == (2,) else "np.stack(OLD.tolist())"

@@ -23,8 +23,9 @@ from lumpylens.data.checks import band_axis, stack_defect
 from lumpylens.data.image import UNKNOWN, LensImage
 from lumpylens.data.readers.bands import plane_count
 from lumpylens.data.readers.files import CLASS_LABELS, DataFiles, file_bytes_of
+from lumpylens.data.readers.named_arrays import COMPANIONS, listed, origins_of
 from lumpylens.data.readers.pictures import decode
-from lumpylens.data.readers.stacks import COMPANIONS, DAMAGE, listed, origins_of, plain
+from lumpylens.data.readers.stacks import DAMAGE, plain
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install

@@ -7,7 +7,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lumpylens.data.batch import ImageBatch, checked_batch
 from lumpylens.data.checks import stack_defect
 from lumpylens.data.image import UNKNOWN, LensImage
-from lumpylens.data.kinds import Kind, split_title
 from lumpylens.data.readers.bands import Stack, of_band, plane_count
 from lumpylens.data.readers.files import (
     CLASS_LABELS,
@@ -27,22 +27,18 @@ from lumpylens.data.readers.files import (
     one_line,
     system_reason,
 )
+from lumpylens.data.readers.named_arrays import listed
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
 
-__all__ = [
-    "StackSource",
-    "checked_table",
-    "choose_images",
-    "companions_of",
-    "open_stacks",
-    "origins_of",
-]
-
-COMPANIONS = ("ids", "labels", "noise", "psf", "pixel_scale_arcsec", "jpeg_table")
+__all__ = ["DAMAGE", "StackSource", "checked_table", "open_stacks", "plain"]
 
 MOST_IMAGES = 2**23
 """In one file; a damaged header may claim any number."""
+
+WIDEST, LARGEST_BLOCK = 4, 2**24
+"""A block of images is read in one piece that spans at most `WIDEST` times as many images, and so
+many pixels: reading more would cost more than reading one by one, or much memory."""
 
 DAMAGE = (
     OSError,
@@ -133,6 +129,28 @@ class StackSource:
             image = replace(image, error=f"{image.error} ({place})")
         return image
 
+    def load_block(self, positions: NDArray[np.int_]) -> ImageBatch | None:
+        """Read many images at once, if they lie close together along one axis."""
+        try:
+            stack = self.opened(self.path)
+            if stack.complete is not None or len(stack.leading) != 1:
+                return None
+            first, last = int(positions.min()), int(positions.max())
+            size = (last - first + 1) * math.prod(stack.images.shape[1:])
+            if last - first >= WIDEST * len(positions) or size > LARGEST_BLOCK:
+                return None
+            stated = stack.pixel_scale_arcsec
+            return checked_batch(
+                _rows(stack.images, positions),
+                noise=_rows_of(stack.noise, positions, stack.count),
+                psf=_rows_of(stack.psf, positions, stack.count),
+                pixel_scale_arcsec=self.pixel_scale_arcsec if stated is None else stated,
+                jpeg_table=stack.jpeg_table,
+            )
+        except (*DAMAGE, DataError):
+            # `load` says what is wrong, and with which image.
+            return None
+
     def _known(self, position: int) -> dict[str, Any]:
         """Arguments of `LensImage.checked` for one image."""
         stack = self.opened(self.path)
@@ -165,6 +183,23 @@ def _one_of(array: Any, position: int, count: int) -> Any:
     if entries not in (1, count):
         raise DataError(f"an array of shape {tuple(array.shape)} lies beside {count} images")
     return array[np.unravel_index(position if entries > 1 else 0, leading)]
+
+
+def _rows(array: Any, positions: NDArray[np.int_]) -> NDArray[Any]:
+    """The entries at these positions along the first axis, read in one piece."""
+    first, last = int(positions.min()), int(positions.max())
+    piece: NDArray[Any] = np.asanyarray(array[(slice(first, last + 1),)])
+    within = positions - first
+    return piece if np.array_equal(within, np.arange(len(piece))) else piece[within]
+
+
+def _rows_of(array: Any, positions: NDArray[np.int_], count: int) -> Any:
+    """The entries that belong to these images, or the one that belongs to all; see `_one_of`."""
+    if array is None or math.prod(array.shape[:-2]) == 1:
+        return _one_of(array, 0, count)
+    if tuple(array.shape[:-2]) != (count,):
+        raise DataError(f"an array of shape {tuple(array.shape)} lies beside {count} images")
+    return _rows(array, positions)
 
 
 def open_stacks(files: DataFiles, opener: Callable[[Path, str | None], Stack]) -> ImageSource:
@@ -285,104 +320,6 @@ def checked_table(values: NDArray[Any] | None) -> NDArray[np.int_] | None:
             f"jpeg_table is no 8x8 table of whole numbers from 1: {values.dtype} {values.shape}"
         )
     return values.astype(int)
-
-
-def choose_images(shapes: Mapping[str, Sequence[int]], band: str | None = None) -> str:
-    """Find the array that holds the images.
-
-    It is called like `band` or ``images``, or is the only one with two axes or more.
-
-    Parameters
-    ----------
-    shapes : mapping of array name to shape
-        A name may have folders; its last part counts.
-    band : str, optional
-
-    Raises
-    ------
-    DataError
-        If there is none, or more than one.
-    """
-    last = {name: name.rsplit("/", 1)[-1] for name in shapes}
-    wanted = [name for name in shapes if band is not None and last[name] == band]
-    named = wanted or [name for name in shapes if last[name] == "images"]
-    large = [
-        name
-        for name, shape in shapes.items()
-        if len(shape) >= 2 and last[name] not in COMPANIONS and not _is_companion(last[name])
-    ]
-    candidates = named or large
-    if len(candidates) == 1:
-        return candidates[0]
-    arrays = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-    advice = "; if they are bands, choose one by its name with --band" if len(large) > 1 else ""
-    raise DataError(
-        f"needs one array called images with axes (..., height, width); found {arrays}{advice}"
-    )
-
-
-def _is_companion(name: str) -> bool:
-    return split_title(name)[1] not in (None, Kind.IMAGE)
-
-
-def companions_of(
-    shapes: Mapping[str, Sequence[int]], images: str
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Noise map and PSF that lie beside the images, by their names.
-
-    Parameters
-    ----------
-    shapes : mapping of array name to shape
-    images : str
-        The array that was chosen.
-
-    Returns
-    -------
-    beside : dict
-        Names of ``noise`` and ``psf``, where they are there.
-    remarks : tuple of str
-        On what is not used.
-    """
-    group = images.rpartition("/")[0]
-    beside: dict[str, str] = {}
-    unused = []
-    for name, shape in shapes.items():
-        kind = split_title(name.rpartition("/")[2])[1]
-        if name == images or len(shape) < 2:
-            continue
-        key = {Kind.NOISE: "noise", Kind.PSF: "psf"}.get(kind) if kind else None
-        if key and key not in beside and name.rpartition("/")[0] == group:
-            beside[key] = name
-        elif kind is not None:
-            unused.append(f"{name} ({kind})")
-    return beside, (f"not used: {listed(unused)}",) if unused else ()
-
-
-def origins_of(images: str, beside: Mapping[str, str], pixel_scale: str = "") -> dict[str, str]:
-    """What became image, noise map, PSF and pixel scale, by the names in the file.
-
-    Parameters
-    ----------
-    images : str
-        The array that was chosen.
-    beside : mapping
-        What `companions_of` gives.
-    pixel_scale : str
-        Where the scale comes from; empty if the file does not say it.
-    """
-    names = {
-        "image": images,
-        "noise map": beside.get("noise", ""),
-        "PSF": beside.get("psf", ""),
-        "pixel scale": pixel_scale,
-    }
-    return {part: name for part, name in names.items() if name}
-
-
-def listed(parts: Iterable[str]) -> str:
-    """The first few of a list, in words."""
-    every = list(parts)
-    return (", ".join(every[:6]) + (", ..." if len(every) > 6 else "")) or "nothing"
 
 
 def plain(problem: BaseException) -> str:

@@ -9,14 +9,8 @@ import numpy as np
 
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line
-from lumpylens.data.readers.stacks import (
-    DAMAGE,
-    checked_table,
-    choose_images,
-    companions_of,
-    open_stacks,
-    origins_of,
-)
+from lumpylens.data.readers.named_arrays import choose_images, companions_of, origins_of
+from lumpylens.data.readers.stacks import DAMAGE, checked_table, open_stacks
 from lumpylens.data.source import ImageSource
 from lumpylens.errors import DataError
 from lumpylens.files.extras import pip_install
