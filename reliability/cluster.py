@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,18 @@ def on_workers(bench: Bench, workers: int, out: str = "workers") -> dict[str, An
 
 
 @contextmanager
-def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+def cluster(
+    folder: Path,
+    workers: int,
+    *,
+    preload: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A scheduler and workers, each a process of its own; the first process is the scheduler."""
     place = folder / f"scheduler-{time.monotonic_ns()}.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     dask = [sys.executable, "-m", "dask"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**environment, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
             [*dask, "scheduler", "--port", "0", "--scheduler-file", str(place), "--no-dashboard"],
@@ -155,7 +161,7 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.P
     try:
         wait_until(lambda: is_json(place), "the scheduler starts")
         for _ in range(workers):
-            processes.append(start_worker(place, folder, environment))
+            processes.append(start_worker(place, environment, preload=preload))
         yield str(place), processes
     finally:
         for process in processes:
@@ -171,14 +177,17 @@ def is_json(place: Path) -> bool:
         return False
 
 
-def start_worker(place: Path, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start_worker(
+    place: Path, environment: Mapping[str, str], *, preload: Path | None = None
+) -> subprocess.Popen[bytes]:
     """A worker of one thread, which nobody starts again when it dies."""
+    loaded = [] if preload is None else ["--preload", str(preload)]
     return subprocess.Popen(
         [
             sys.executable, "-m", "dask", "worker", "--scheduler-file", str(place),
-            "--nthreads", "1", "--no-nanny", "--no-dashboard",
+            "--nthreads", "1", "--no-nanny", "--no-dashboard", *loaded,
         ],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 

@@ -314,7 +314,7 @@ def test_ctrl_c_is_one_line_and_status_130(call, monkeypatch):
     status, _, err = call("info", "x")
     assert status == 130
     assert is_one_line(err)
-    assert "stopped; no half-made result is left" in err
+    assert "stopped; no incomplete result is left" in err
 
 
 def test_training_that_is_stopped_says_how_to_go_on(call, monkeypatch, tmp_path):
@@ -323,12 +323,12 @@ def test_training_that_is_stopped_says_how_to_go_on(call, monkeypatch, tmp_path)
     status, _, err = call("train", "x", "--out", out)
     assert status == 130
     assert is_one_line(err)
-    assert f"no epoch was finished and no model is in {out}; the same command begins again" in err
+    assert f"no epoch was finished and no model is in {out}; the same command starts again" in err
     (tmp_path / "m.run" / "near").mkdir(parents=True)
     (tmp_path / "m.run" / "near" / "last.ckpt").write_bytes(b"")
     status, _, err = call("train", "x", "--out", out)
     assert is_one_line(err)
-    assert f"its finished epochs are in {out}.run: the same command with --resume goes on" in err
+    assert f"its finished epochs are in {out}.run: the same command with --resume continues" in err
     assert call("train", "x", "--out", out, "--quiet") == (130, "", "")
 
 
@@ -339,9 +339,9 @@ def test_fits_that_are_stopped_say_how_to_go_on(call, monkeypatch, tmp_path):
     status, _, err = call("fit", "x", "--out", out)
     assert status == 130
     assert is_one_line(err)
-    assert "no lens was fitted yet; the same command begins again" in err
+    assert "no lens was fitted yet; the same command starts again" in err
     out.write_text("id\n")
-    assert f"fitted are in {out}; the same command goes on" in call("fit", "x", "--out", out)[2]
+    assert f"fitted are in {out}; the same command continues" in call("fit", "x", "--out", out)[2]
 
 
 def test_a_defect_is_not_taken_for_failed_images(call, monkeypatch):
@@ -360,10 +360,18 @@ def test_warnings_are_one_line_and_quiet_silences_them(call, monkeypatch):
     assert "warning" not in call("train", "x")[2]
 
 
-def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monkeypatch):
-    # The engine is tested elsewhere; here the shards are scored in this process.
+@pytest.fixture
+def cluster_of_this_process(monkeypatch):
+    """Do the work of a cluster here: the engine is tested elsewhere."""
     engine = importlib.import_module("lumpylens.scale.engine")
-    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+    monkeypatch.setattr(
+        engine, "_on_cluster",
+        lambda tasks, _: ((k, engine._outcome(task)) for k, task in enumerate(tasks)),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("cluster_of_this_process")
+def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path):
     shards = [lenses / "normal.npy", lenses / "spoilt.npy"]
     arguments = ["--cluster", "local:2", "--top", 3, "--out", tmp_path / "o", "--quiet"]
     status, out, err = call("score", model, *shards, *arguments)
@@ -379,9 +387,8 @@ def test_several_files_are_scored_as_shards(call, lenses, model, tmp_path, monke
     assert f"failed shard {tmp_path / 'none.npy'}: " in out
 
 
-def test_images_are_simulated_in_shards(call, tmp_path, monkeypatch):
-    engine = importlib.import_module("lumpylens.scale.engine")
-    monkeypatch.setattr(engine, "_on_cluster", lambda tasks, cluster: engine._here(tasks))
+@pytest.mark.usefixtures("cluster_of_this_process")
+def test_images_are_simulated_in_shards(call, tmp_path):
     arguments = ["simulate", "slc", "--n", 3, "--out", tmp_path / "o", "--cluster", "local:2"]
     status, out, err = call(*arguments, "--shard", 2, "--quiet")
     assert (status, err) == (0, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 
@@ -11,6 +10,7 @@ import pytest
 
 from lumpylens import cli
 from lumpylens.lenses.catalogue import LensRow
+from lumpylens.scale import fitting
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def folder(tmp_path, monkeypatch):
             if (name, kind) != ("two", "psf"):
                 fits.writeto(tmp_path / "lenses" / name / f"{kind}.fits", values.astype("f4"))
     monkeypatch.setattr(
-        importlib.import_module("lumpylens.verbs.fit"),
-        "_fitted",
-        lambda job, cutout, digest: LensRow(
-            id=cutout.id, einstein_radius_arcsec=cutout.pixel_scale_arcsec, digest=digest,
+        fitting,
+        "fit_lens",
+        lambda cutout, lens, seed, outputs: LensRow(
+            id=cutout.id, einstein_radius_arcsec=cutout.pixel_scale_arcsec, digest=lens.digest,
             quality="faint source", doubts="faint-source",
         ),
     )  # fmt: skip
@@ -104,6 +104,9 @@ def test_fit_in_json(call, folder):
     ("arguments", "said"),
     [
         (("--workers", "0"), "at least one worker"),
+        (("--shard", "0"), "a shard has at least one lens, got 0"),
+        (("--cluster", "here"), "no cluster called 'here'"),
+        (("--cluster", "local:2", "--workers", "2"), "a cluster has workers of its own"),
         (("--redshifts", "nowhere.csv"), "no table at nowhere.csv"),
         (("--pixel-scale", "-1"), "positive number"),
         (("--out", "fits.txt"), "fits.txt has the suffix .txt"),

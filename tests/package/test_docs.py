@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.main import get_command
 
+from lumpylens.cli import app
 from lumpylens.detectors import DETECTORS
 from lumpylens.lenses.catalogue import MEANINGS
 from lumpylens.report.comparison_table import PUBLISHED
@@ -173,6 +176,24 @@ def test_every_message_that_the_faq_explains_is_said_somewhere():
         for fragment in re.split(r"\.\.\.", quote):
             wanted = fragment.strip(" ;:,?")
             assert wanted in source, f"no message says {wanted!r} (of {quote!r})"
+
+
+def test_the_readme_has_three_commands_for_each_user_and_all_are_valid():
+    sections = re.split("^## For ", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M)[
+        1:
+    ]
+    assert [text.split()[0] for text in sections] == ["students:", "astronomers:", "researchers:"]
+    verbs = get_command(app).commands
+    for text in sections:
+        block, *_ = re.findall("^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        commands = [shlex.split(line, comments=True) for line in block.splitlines()]
+        assert len(commands) == 3
+        for program, *words in commands:
+            if program == "cd":
+                assert (ROOT / words[0] / "scatter.py").is_file()
+            else:
+                assert program == "lumpylens"
+                verbs[words[0]].make_context(words[0], words[1:])
 
 
 def test_every_detector_has_a_card_that_can_be_found():

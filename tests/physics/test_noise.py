@@ -50,7 +50,7 @@ def test_the_basis_is_scipys_cosine_transform_of_each_block():
 
 
 def test_all_frequencies_are_an_orthonormal_basis():
-    basis = block_cosine_basis(16, kept=BLOCK, dtype=torch.float64)
+    basis = block_cosine_basis(16, frequencies=BLOCK, dtype=torch.float64)
     torch.testing.assert_close(basis @ basis.T, torch.eye(16, dtype=torch.float64))
 
 

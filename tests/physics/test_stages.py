@@ -30,7 +30,7 @@ def test_training_says_what_each_stage_learned(capsys, show):
         "encoder: the one that ships (# s)",
         "instrument and noise from # lenses, first fits: the lens galaxy is seen (# s)",
         "fitting normal lenses: # of # in # s",
-        "rendering lenses to learn from: # of # in # s",
+        "simulating lenses for training: # of # in # s",
         words[-4],
         "encoder: trained further on lenses like these (# s)",
         "fitting normal lenses: # of # in # s",

@@ -153,7 +153,7 @@ def test_the_limit_says_what_would_help() -> None:
     calibration = Calibration(np.arange(99.0))
     said = calibration.selection_limit(0.05, 100)
     assert "fewer than 20 of the 100 images" in said
-    assert "with 1999 of those a single one can be" in said
+    assert "with 1999 calibration images a single image can be flagged" in said
     assert Calibration(np.arange(1999.0)).selection_limit(0.05, 100) == ""
     assert "fewer than 1 in 5 images" in calibration.selection_limit(0.05)
     few = Calibration(np.arange(18.0)).selection_limit(0.05)

@@ -134,7 +134,7 @@ def test_the_page_has_all_curves_the_tables_and_how_it_was_made(
                  "--detectors pca,dcae,rbm", "0.932", "mean pixel value",
                  f"{row['auc_low']:.4f} to {row['auc_high']:.4f}", "No detector"):  # fmt: skip
         assert said in page.text
-    assert "No curve is known" not in page.text
+    assert "No curve is stored" not in page.text
     pictures = [image["src"] for image in page.all("img")]
     pictures += [source["srcset"] for source in page.all("source")]
     assert len(set(pictures)) == 4
@@ -162,7 +162,7 @@ def test_the_page_of_a_result_without_curves_says_so(lenses, made, tmp_path):
     )
     half.write(tmp_path)
     page = Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
-    assert f"No curve is known of {rows[1]['detector']}: an older version" in page.text
+    assert f"No curve is stored for {rows[1]['detector']}: an older version" in page.text
     whole.write(tmp_path)
     page = Page((tmp_path / "benchmark.html").read_text(encoding="utf-8"))
     assert page.all("img") == []
@@ -196,7 +196,7 @@ def test_some_are_trained_once(lenses, made, tmp_path):
     result = call(lenses, tmp_path, "pca", "aae", seeds=(0, 1), once=["aae"])
     assert made == [("pca", 0), ("pca", 1), ("aae", 0)]
     assert "--once aae" in result.numbers["command"]
-    assert "Means over 2 seeds (one for `aae`)" in (tmp_path / "benchmark.md").read_text()
+    assert "means over 2 seeds (one for `aae`)" in (tmp_path / "benchmark.md").read_text()
     with pytest.raises(ModelError, match="vae is to be trained once, but is not among pca"):
         call(lenses, tmp_path, "pca", once=["vae"])
 
@@ -249,8 +249,8 @@ def test_the_table_has_a_line_for_each_detector_and_the_published_numbers(lenses
     assert "rbm with seed 0 (it diverged)" in text
     assert len(result.failed) == 3
     assert "0.932" in text
-    assert "not like for like" in text
-    assert "Means over 3 seeds" in text
+    assert "cannot be compared with the table above" in text
+    assert "means over 3 seeds" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("| `pca` |")}
     assert widths == {13, 5}
 

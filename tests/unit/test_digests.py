@@ -21,10 +21,10 @@ from lumpylens.files.digests import (
     stamp,
 )
 from lumpylens.lenses.from_image import cutout_of
+from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training import loop
 from lumpylens.verbs.benchmark.compare import fingerprint
-from lumpylens.verbs.fit import _digest
 
 PIXELS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -46,12 +46,12 @@ def test_how_pixels_lie_in_memory_does_not_count(same):
 
 def test_files_hold_the_same_digests_as_ever(tmp_path, monkeypatch):
     """Another value would fit lenses, score shards and train networks anew."""
-    monkeypatch.setattr(sys.modules["lumpylens.verbs.fit"], "RECIPE", "3")
+    monkeypatch.setattr(sys.modules["lumpylens.lenses.recipe"], "RECIPE", "3")
     image = LensImages.from_arrays(
         np.random.default_rng(0).random((1, 9, 9)), ids=["a"], noise=np.ones((9, 9)),
         psf=np.ones((3, 3)),
     )  # fmt: skip
-    assert _digest(cutout_of(image[0]), seed=3) == "872a308a7e57a16e"
+    assert digest_of_lens(cutout_of(image[0]), seed=3) == "872a308a7e57a16e"
     assert fingerprint(image + image, progress=False) == (
         "6a925ff0b7dae1bdbf574459b59df2043c6a831ce4e5d81a93e98d58e8c3e9e6"
     )

@@ -101,7 +101,7 @@ def test_changed_images_are_warned_of(domain, smooth, change, said):
 def test_images_turned_by_a_quarter_are_mostly_told(domain, smooth):
     """Those of round lenses hardly differ from images that were not turned."""
     warnings = domain.warnings(batch_of(np.rot90(smooth.pixels, 1, (1, 2)), 75))
-    turned = [text for text in warnings if "turned by 90 degrees" in text]
+    turned = [text for text in warnings if "rotated by 90 degrees" in text]
     assert len(turned) >= 0.5 * len(smooth)
 
 
@@ -193,4 +193,6 @@ def test_another_pixel_scale_is_told_and_kept():
     assert domain.warnings(replace(euclid, pixel_scale_arcsec=0.1005)) == [""] * 12
     assert domain.warnings(replace(euclid, pixel_scale_arcsec=None)) == [""] * 12
     (text, *_) = domain.warnings(replace(euclid, pixel_scale_arcsec=0.05))
-    assert text == 'not like the training images: its pixels are 0.05" wide, theirs 0.1"'
+    assert text == (
+        'not like the training images: its pixels are 0.05" wide, those of the training images 0.1"'
+    )

@@ -79,8 +79,9 @@ def test_what_is_usual_does_not_stand_out() -> None:
     found = explain_loss(batch_of(image, scale=0.1), reconstruction, usual, ())
     # 0.25 of 0.21; the excess is 0.09, and 0.09 of 0.25 lies there
     assert found.sentence == (
-        "Squared error of the reconstruction 1.2 times that of normal images; it is most above "
-        "the usual within 2 px of column 80, row 20 (x = +3.55″, y = −0.95″ from the middle), "
+        "Squared error of the reconstruction 1.2 times that of normal images; it exceeds that of "
+        "normal images most within 2 px of column 80, row 20 (x = +3.55″, y = −0.95″ from the "
+        "middle), "
         "where 36 % of it lies"
     )
     values = found.maps[0].values
@@ -171,7 +172,7 @@ def test_a_detector_that_knows_no_place_says_so() -> None:
     found = Brightness().fit(blobs(60, seed=0)).explain(blobs(1, seed=1))[0]
     assert found.sentence.startswith("brightness gives the image a score of ")
     assert found.peak_words == (
-        "no map of where: brightness does not say which part of an image its score comes from"
+        "no map: brightness does not say which part of an image its score comes from"
     )
 
 

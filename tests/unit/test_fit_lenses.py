@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 from dataclasses import replace
@@ -16,6 +15,7 @@ from PIL import Image
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.errors import DataError, DataWarning
 from lumpylens.lenses import growing
+from lumpylens.lenses import redshifts as redshifts_module
 from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.inflation import REFERENCE_ERROR, excess, model_error, p_value, with_p_values
@@ -24,11 +24,10 @@ from lumpylens.lenses.products import product_paths
 from lumpylens.lenses.redshifts import Redshifts, read_redshifts, redshifts_by_lens
 from lumpylens.lenses.remarks import WORDS, Note, Remark, codes, words
 from lumpylens.lenses.significance import gumbel
+from lumpylens.scale import fitting
 from lumpylens.simulation import POPULATIONS
 from lumpylens.simulation.lens import draw_lens
 from lumpylens.verbs.fit import fit
-
-FIT = importlib.import_module("lumpylens.verbs.fit")
 
 
 def row(name: str, log_evidence: float = 5.0, **changes) -> LensRow:
@@ -66,14 +65,14 @@ def fitted(monkeypatch):
     """Replace the fit itself; gives the ids that were really fitted, in order."""
     done: list[str] = []
 
-    def stub(job, cutout, digest):
+    def stub(cutout, lens, seed, outputs):
         done.append(cutout.id)
         if cutout.id == "c":
             raise ValueError("no minimum\nhere")
-        draw(job.outputs, cutout.id)
-        return row(cutout.id, digest=digest, quality=words(cutout.notes))
+        draw(outputs, cutout.id)
+        return row(cutout.id, digest=lens.digest, quality=words(cutout.notes))
 
-    monkeypatch.setattr(FIT, "_fitted", stub)
+    monkeypatch.setattr(fitting, "fit_lens", stub)
     return done
 
 
@@ -121,21 +120,21 @@ def test_an_interrupted_run_loses_no_row(images, fitted, tmp_path, monkeypatch):
     """Neither those it made, nor those that the table had of lenses it did not come to."""
     out = tmp_path / "fits.csv"
     fit(images, out=out, progress=False)
-    stub = FIT._fitted
+    stub = fitting.fit_lens
 
-    def interrupted(job, cutout, digest):
+    def interrupted(cutout, lens, seed, outputs):
         if cutout.id == "b":
             raise KeyboardInterrupt
-        return replace(stub(job, cutout, digest), slope=2.2)
+        return replace(stub(cutout, lens, seed, outputs), slope=2.2)
 
-    monkeypatch.setattr(FIT, "_fitted", interrupted)
+    monkeypatch.setattr(fitting, "fit_lens", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(images, out=out, seed=1, progress=False)
     kept = LensCatalogue.read(out)
     assert [one.id for one in kept] == ["a", "b", "c", "d"]
     assert kept[0].slope == 2.2
     assert math.isnan(kept[1].slope)
-    monkeypatch.setattr(FIT, "_fitted", stub)
+    monkeypatch.setattr(fitting, "fit_lens", stub)
     fitted.clear()
     fit(images, out=out, seed=1, progress=False)
     assert fitted == ["b", "c", "d"], "it goes on where it was stopped"
@@ -163,22 +162,31 @@ def test_a_figure_that_is_missing_is_drawn(images, fitted, tmp_path):
     assert fitted[4:] == ["b"]
 
 
-def test_the_table_is_written_now_and_then(fitted, tmp_path, monkeypatch):
+@pytest.fixture
+def written(monkeypatch):
+    """Replace the writing of the table; gives how many rows of the run each had."""
+    counts: list[int] = []
+    monkeypatch.setattr(
+        growing.GrowingCatalogue, "save", lambda table: counts.append(len(table.all_rows()))
+    )
+    return counts
+
+
+# The clock moves with each look, so that a write seems to take as long. Half a minute must pass,
+# and twenty times what a write takes.
+@pytest.mark.parametrize(("seconds", "after"), [(1.0, [1, 31, 40]), (2.0, [1, 21, 40])])
+def test_the_table_is_written_now_and_then(seconds, after, written, fitted, tmp_path, monkeypatch):
     """Not after every lens, which takes the square of their number."""
-    seconds, written = itertools.count(), []
-    monkeypatch.setattr(growing, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
-    monkeypatch.setattr(LensCatalogue, "write", lambda rows, _: written.append(len(rows)))
+    clock = SimpleNamespace(monotonic=itertools.count(step=seconds).__next__)
+    monkeypatch.setattr(growing, "time", clock)
     many = LensImages.from_arrays(
-        np.random.default_rng(0).random((30, 9, 9)), noise=np.ones((9, 9)), psf=np.ones((3, 3))
+        np.random.default_rng(0).random((40, 9, 9)), noise=np.ones((9, 9)), psf=np.ones((3, 3))
     )
     fit(many, out=tmp_path / "fits.csv", progress=False)
-    # The clock moves by a second with each look: a write seems to take one, so 20 must pass.
-    assert written == [1, 21, 30]
+    assert written == after
 
 
-def test_what_cannot_be_fitted_is_not_written_for_long(tmp_path, fitted, monkeypatch):
-    written = []
-    monkeypatch.setattr(LensCatalogue, "write", lambda rows, _: written.append(len(rows)))
+def test_what_cannot_be_fitted_is_not_written_for_long(written, fitted, tmp_path):
     noise = np.zeros((40, 9, 9))
     noise[7] = 1
     mixed = LensImages.from_arrays(
@@ -318,6 +326,18 @@ def test_redshifts_find_their_lens_where_that_is_clear():
     assert left == ["one", "three"]
     matched, left = redshifts_by_lens(dict.fromkeys(["a/one", "b/one"], z), ["one.fits"])
     assert (matched, left) == ({}, ["a/one", "b/one"])
+
+
+def test_redshifts_of_many_lenses_take_no_square_of_their_number(monkeypatch):
+    calls = []
+    bare = redshifts_module._bare
+    monkeypatch.setattr(redshifts_module, "_bare", lambda name: calls.append(name) or bare(name))
+    names = [f"lens-{k}" for k in range(100)]
+    matched, left = redshifts_by_lens(
+        dict.fromkeys(names, Redshifts(0.2, 0.6)), [f"{name}.fits" for name in names]
+    )
+    assert (len(matched), left) == (100, [])
+    assert len(calls) <= 5 * len(names)
 
 
 def test_redshifts_of_no_lens_are_said_before_the_work(images, fitted, tmp_path):

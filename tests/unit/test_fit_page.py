@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,8 @@ from lumpylens.lenses.products import product_paths, write_regions
 from lumpylens.lenses.verdict import CANDIDATE_P, Status, status_of, verdict_of
 from lumpylens.report import listing
 from lumpylens.report.figure_title import TITLE, write_title
+from lumpylens.scale import fitting
 from lumpylens.verbs.fit import fit
-
-FIT = importlib.import_module("lumpylens.verbs.fit")
 
 
 def row(name: str, p_value: float = math.nan, **changes) -> LensRow:
@@ -66,13 +64,13 @@ def fitted(monkeypatch):
     """Replace the fit itself; gives the ids that were really fitted, in order."""
     done: list[str] = []
 
-    def stub(job, cutout, digest):
+    def stub(cutout, lens, seed, outputs):
         done.append(cutout.id)
-        draw(job.outputs, cutout.id)
+        draw(outputs, cutout.id)
         gain = 20.0 + 10 * "abcd".index(cutout.id)
-        return row(cutout.id, digest=digest, perturber_log_evidence=gain)
+        return row(cutout.id, digest=lens.digest, perturber_log_evidence=gain)
 
-    monkeypatch.setattr(FIT, "_fitted", stub)
+    monkeypatch.setattr(fitting, "fit_lens", stub)
     return done
 
 
@@ -273,19 +271,19 @@ def test_only_the_first_ranks_of_a_finished_table_are_drawn_for_a_page(
 
 def test_a_run_that_is_stopped_has_a_page_and_goes_on(images, fitted, tmp_path, monkeypatch):
     out, report = tmp_path / "fits.csv", tmp_path / "page"
-    stub = FIT._fitted
+    stub = fitting.fit_lens
 
-    def interrupted(job, cutout, digest):
+    def interrupted(cutout, lens, seed, outputs):
         if cutout.id == "c":
             assert (report / "report.html").is_file(), "it is there from the start"
             raise KeyboardInterrupt
-        return stub(job, cutout, digest)
+        return stub(cutout, lens, seed, outputs)
 
-    monkeypatch.setattr(FIT, "_fitted", interrupted)
+    monkeypatch.setattr(fitting, "fit_lens", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(images, out=out, report=report, progress=False)
     assert '"images/b.png"' in (report / "report.html").read_text()
-    monkeypatch.setattr(FIT, "_fitted", stub)
+    monkeypatch.setattr(fitting, "fit_lens", stub)
     fit(images, out=out, report=report, progress=False)
     assert fitted == list("abcd")
 
@@ -321,10 +319,10 @@ def test_regions_are_those_of_ds9(tmp_path):
         "icrs",
         'circle(150.25000000,-2.50000000,1.2000") # color=white text={a (b) }',
         'circle(150.24990000,-2.49990000,0.1000") # color=red '
-        "text={best place of a perturber (candidate)}",
+        "text={best position of a perturber (candidate)}",
     ]
     assert (
-        "color=cyan text={best place of a perturber (no perturber)}"
+        "color=cyan text={best position of a perturber (no perturber)}"
         in (tmp_path / "lenses.reg").read_text()
     )
 

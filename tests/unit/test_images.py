@@ -307,7 +307,7 @@ def test_a_detector_warns_of_a_filled_edge_unless_it_learned_from_some(tmp_path)
     scores = MeanDetector().fit(sky[1:]).score(np.stack([whole, filled]))
     assert scores.warning[0] == ""
     assert (
-        "31% of its pixels have one and the same value, of theirs at most 0%" in scores.warning[1]
+        "31% of its pixels have the same value, in training images at most 0%" in scores.warning[1]
     )
     assert list(scores.trusted) == [True, False]
     edges = np.stack([edge_filled(image, 10, value=1.0) for image in sky[1:]])

@@ -65,7 +65,7 @@ def test_bands_in_files_of_their_own_are_chosen_or_refused(survey, put):
     bands, pattern = SURVEYS[survey]
     names = [pattern.format(lens, band) for lens in range(3) for band in bands]
     folder = put(*names)
-    with pytest.raises(DataError, match="several bands of one lens in files of their own") as said:
+    with pytest.raises(DataError, match="several bands of one lens, one file each") as said:
         LensImages.open(folder)
     assert f": {', '.join(sorted(bands))}; choose one with band, such as --band" in str(said.value)
     for k, band in enumerate(bands):
@@ -84,8 +84,7 @@ def test_vis_is_taken_of_euclid_with_a_word(put):
     images = LensImages.open(folder)
     assert images.ids == ["a_VIS.fits", "b_VIS.fits"]
     assert images.remarks() == [
-        "of the bands NIR_H, NIR_Y, VIS, which lie in files of their own, VIS is taken (choose "
-        "with band)"
+        "of the bands NIR_H, NIR_Y, VIS, which have one file each, VIS is taken (choose with band)"
     ]
     chosen = LensImages.open(folder, band="NIR_H")
     assert chosen.ids == ["a_NIR_H.fits", "b_NIR_Y.fits"]

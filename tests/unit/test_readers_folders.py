@@ -165,7 +165,7 @@ def test_opening_reads_no_picture(put, monkeypatch):
 def test_files_of_other_kinds_are_counted_by_ending(put):
     images = LensImages.open(put("a.png", "i.webp", "j.bmp", "k.gif", "l.gif", "notes.md", "t.csv"))
     assert images.ids == ["a.png"]
-    assert images.remarks() == ["files of other kinds are passed over (2 .gif, 1 .webp, 1 .bmp)"]
+    assert images.remarks() == ["files of other kinds are ignored (2 .gif, 1 .webp, 1 .bmp)"]
     with pytest.warns(DataWarning, match="2 .gif"):
         images.warned()
 
@@ -177,8 +177,8 @@ def test_of_one_name_in_two_formats_the_numbers_win_with_a_word(put):
     assert images.ids == ["no_sub/x.png", "sub/image_0.png", "no_sub/image_0.npy",
                           "no_sub/image_1.npy"]  # fmt: skip
     assert images.remarks() == [
-        "2 files are left out because a file of the same name has better numbers (the first is "
-        "image_0.png, beside image_0.npy)"
+        "2 files are ignored because a file of the same name has more precise numbers (the "
+        "first is image_0.png, next to image_0.npy)"
     ]
 
 

@@ -21,7 +21,7 @@ ADVICE = (
     "compare `lumpylens info` of the images and of the model, or train a model on normal images of "
     "this kind"
 )
-TOO_SMALL = f"image is 12x12 pixels, expected {SIDE}x{SIDE} (15 images)"
+TOO_SMALL = f"image is 12x12 pixels, at least {SIDE}x{SIDE} are needed (15 images)"
 
 
 @pytest.fixture(scope="module")

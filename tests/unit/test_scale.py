@@ -24,7 +24,7 @@ from lumpylens.files.digests import stamp
 from lumpylens.files.tables import read_columns
 from lumpylens.results.calibration import benjamini_hochberg, benjamini_hochberg_of_counts
 from lumpylens.scale import score_shard, score_shards
-from lumpylens.scale.engine import check_cluster, perform_all
+from lumpylens.scale.engine import check_cluster, perform, perform_all
 from lumpylens.scale.shards import OTHER_REASONS, REASONS, ScoreReceipt, ScoreTask
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import model_digest, save_model
@@ -374,23 +374,22 @@ class Work:
         return self.kind == "new"
 
 
-@pytest.fixture(scope="module")
-def address():
-    """Of a scheduler with one worker, in threads of this process."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
 def test_a_cluster_does_every_task_once_and_tells_of_each(address):
     kinds = ["new"] * 25 + ["old"] * 5 + ["mistake", "defect"]
     told: list[None] = []
     done, failures = perform_all([Work(k) for k in kinds], address, lambda: told.append(None))
     assert (done, len(told)) == (25, 32)
     assert failures == {30: "cannot be read", 31: "ZeroDivisionError: by zero"}
+
+
+def test_processes_do_every_task_and_tell_why_one_failed():
+    with perform([Work("new"), Work("old"), Work("mistake")], None, workers=2) as outcomes:
+        assert dict(outcomes) == {0: True, 1: False, 2: "cannot be read"}
+
+
+def test_without_tasks_no_cluster_is_started():
+    with perform([], "tcp://127.0.0.1:1") as outcomes:
+        assert list(outcomes) == []
 
 
 def test_a_cluster_gives_the_bits_of_one_process(address, model, shards, tmp_path):

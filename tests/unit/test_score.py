@@ -130,7 +130,7 @@ def test_what_can_never_be_flagged_is_said_before_the_work(
 
 
 def test_a_detector_without_a_fast_score_says_so(model: TrainedModel, images: LensImages) -> None:
-    with pytest.raises(ModelError, match="has no faster score of its own; score without --fast"):
+    with pytest.raises(ModelError, match="has no fast score; score without --fast"):
         score(model, images, fast=True, progress=False)
 
 

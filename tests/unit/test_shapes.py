@@ -67,9 +67,9 @@ def test_normal_images_together_are_not_remarked_on(shapes):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda pixels: np.rot90(pixels, 1, (1, 2)), "were they turned or mirrored"),
-        (lambda pixels: pixels[:, ::-1], "were they turned or mirrored"),
-        (lambda pixels: pixels.swapaxes(1, 2), "were they turned or mirrored"),
+        (lambda pixels: np.rot90(pixels, 1, (1, 2)), "were they rotated or mirrored"),
+        (lambda pixels: pixels[:, ::-1], "were they rotated or mirrored"),
+        (lambda pixels: pixels.swapaxes(1, 2), "were they rotated or mirrored"),
         (lambda pixels: pixels[:, ::-1, ::-1], ""),
         (lambda pixels: pixels + 7, ""),
     ],

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from lumpylens.data.images import LensImage, LensImages
 from lumpylens.data.sky import sky_of
 from lumpylens.lenses.from_image import cutout_of
-from lumpylens.verbs.fit import _digest
+from lumpylens.lenses.recipe import digest_of_lens
 
 SCALE = 0.05 / 3600
 
@@ -153,7 +153,7 @@ def test_a_cutout_knows_the_sky_around_its_middle():
 
 def test_a_lens_elsewhere_on_the_sky_is_fitted_again():
     digests = {
-        _digest(cutout_of(lens_with(plane, 0.05)), seed=0)
+        digest_of_lens(cutout_of(lens_with(plane, 0.05)), seed=0)
         for plane in (PLANES["turned"], PLANES["mirrored"], fits.Header())
     }
     assert len(digests) == 3

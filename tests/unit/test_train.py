@@ -191,7 +191,7 @@ def test_what_the_calibration_will_tell_is_said_before_training(pixels, monkeypa
         said = capsys.readouterr().err
         assert f"{n} images are kept for calibration: no p-value will be below 1/{n + 1} " in said
         for rate, needed in (("0.05", "19 of them, about 190"), ("0.01", "99 of them, about 990")):
-            assert (f"rate of {rate} needs {needed} images in all" in said) == (rate in rates)
+            assert (f"rate of {rate} needs {needed} images in total" in said) == (rate in rates)
 
 
 def test_unreadable_images_are_counted_and_the_rest_goes_on(pixels, tmp_path):

@@ -63,13 +63,13 @@ def simulate(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="A number of the substructure; repeatable."
+            "--set", metavar="NAME=VALUE", help="A setting of the substructure; repeatable."
         ),
     ] = None,
     seed: Seed = 0,
     indices: Annotated[
         str | None,
-        typer.Option("--index", help="Make these of the images, such as 7 or 0-99,250."),
+        typer.Option("--index", help="Numbers of the images to make, such as 7 or 0-99,250."),
     ] = None,
     sources: Annotated[
         str | None, typer.Option("--sources", help="Images of galaxies to put behind the lenses.")
@@ -174,7 +174,7 @@ def info(
 def demo(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for all it makes; lumpylens-demo by default."),
+        typer.Option("--out", help="Folder for all results; lumpylens-demo by default."),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,

@@ -20,7 +20,7 @@ def fit(
     ),
     pixel_scale_arcsec: Annotated[
         float | None,
-        typer.Option("--pixel-scale", help="Arcsec per pixel where the files do not say."),
+        typer.Option("--pixel-scale", help="Arcsec per pixel, if the files do not have it."),
     ] = None,
     redshifts: Annotated[
         Path | None,
@@ -39,12 +39,20 @@ def fit(
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Lenses fitted at once.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
+    ] = None,
+    shard: Annotated[int, typer.Option("--shard", help="Lenses that a worker takes at once.")] = 1,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Fit real lenses that have noise map and PSF; look for a perturber in each."""
+    """Fit real lenses that have noise map and PSF; look for a perturber in each.
+
+    A run that was stopped is continued by the same command.
+    """
     from lumpylens.verbs.fit import fit
 
     with going_on(lambda: _how_to_go_on(out)):
@@ -58,6 +66,8 @@ def fit(
             report=report,
             products=products,
             workers=workers,
+            cluster=cluster,
+            shard=shard,
             seed=seed,
             progress=not quiet,
         )
@@ -81,5 +91,5 @@ def fit(
 
 def _how_to_go_on(out: Path) -> str:
     if not out.is_file():
-        return "no lens was fitted yet; the same command begins again"
-    return f"the lenses that were fitted are in {out}; the same command goes on with the others"
+        return "no lens was fitted yet; the same command starts again"
+    return f"the lenses that were fitted are in {out}; the same command continues with the others"

@@ -46,7 +46,7 @@ def train(
     ] = None,
     seed: Seed = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last finished epoch.")
+        bool, typer.Option("--resume", help="Continue after the last finished epoch.")
     ] = False,
     device: Device = "auto",
     devices: Annotated[int, typer.Option("--devices", help="Processes per machine.")] = 1,
@@ -100,10 +100,10 @@ def train(
 def _how_to_go_on(out: Path) -> str:
     run = out.with_name(f"{out.name}.run")
     if not any(run.rglob("*.ckpt")):
-        return f"no epoch was finished and no model is in {out}; the same command begins again"
+        return f"no epoch was finished and no model is in {out}; the same command starts again"
     return (
         f"no model is in {out} yet, but its finished epochs are in {run}: the same command with "
-        "--resume goes on after the last one"
+        "--resume continues after the last one"
     )
 
 
@@ -129,7 +129,7 @@ def score(
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
     fast: Annotated[
-        bool, typer.Option("--fast", help="The quicker, coarser score, where the model has one.")
+        bool, typer.Option("--fast", help="The faster, less precise score, if the model has one.")
     ] = False,
     cluster: Annotated[
         str | None,
@@ -271,7 +271,7 @@ def benchmark(
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers, with commas.")] = "0",
     once: Annotated[
-        str | None, typer.Option("--once", help="Names of those to train with one seed only.")
+        str | None, typer.Option("--once", help="Names of detectors to train with one seed only.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the table.")] = Path("results"),
     name: Annotated[

@@ -50,9 +50,7 @@ app = typer.Typer(
 )
 
 Data = Annotated[str, typer.Argument(help="Folder or file of images.")]
-Band = Annotated[
-    str | None, typer.Option("--band", help="Which of the bands to take, such as VIS.")
-]
+Band = Annotated[str | None, typer.Option("--band", help="Band to use, such as VIS.")]
 Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `lumpylens info`.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
@@ -151,7 +149,7 @@ def run() -> None:
     try:
         status = app(arguments or ["--help"], prog_name="lumpylens", standalone_mode=False) or 0
         if status == INTERRUPTED:
-            _print_error("stopped; no half-made result is left; score --cluster goes on")
+            _print_error("stopped; no incomplete result is left; score --cluster continues")
     except Stopped as stop:
         if "--quiet" not in arguments:
             _print_error(f"stopped; {stop}")

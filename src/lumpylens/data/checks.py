@@ -205,10 +205,7 @@ def flat_remark(image: NDArray[np.float32], noise: NDArray[np.float32] | None = 
         return ""
     if len(np.unique(image)) <= LEVELS_OF_PICTURES:
         return ""
-    return (
-        f"{share:.0%} of the pixels have one and the same value, {value:g}, like an edge or a mask "
-        "that was filled"
-    )
+    return f"{share:.0%} of the pixels have the same value, {value:g}, as in a filled edge or mask"
 
 
 def noise_defect(noise: NDArray[np.float32], shape: tuple[int, ...]) -> str:

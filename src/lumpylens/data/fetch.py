@@ -63,7 +63,7 @@ class DataSet:
         """Say why a folder does not hold exactly these images, or return an empty string."""
         files = image_files(self, folder)
         if len({path.parent.parent for path in files.values()}) > 1:
-            return "the class folders do not lie beside each other"
+            return "the class folders are not in one folder"
         counts = Counter(name.split("/")[0] for name in files)
         for kind, count in self.counts.items():
             if counts[kind] != count:

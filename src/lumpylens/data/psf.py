@@ -199,7 +199,7 @@ def narrow_remark(psf: NDArray[np.floating]) -> str:
         return ""
     return (
         f"the PSF is narrower than a telescope's: the pixels beside its peak have {share:.0%} of "
-        "its value; is it sampled more coarsely than the image, or only fills a place?"
+        "its value; is it sampled more coarsely than the image, or only a placeholder?"
     )
 
 
@@ -235,7 +235,7 @@ def wide_remark(
         return ""
     return (
         "the PSF is much wider than the sharpest peak of the image; is it sampled more finely "
-        "than the image, or of another one?"
+        "than the image, or the PSF of another image?"
     )
 
 

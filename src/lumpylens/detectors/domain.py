@@ -120,7 +120,10 @@ class Domain:
         """Pixels without a table may have been decoded by others."""
         if self.jpeg_table is None:
             return []
-        steps = "it is a JPEG file of another quality, with steps of {} grey levels, theirs of {}"
+        steps = (
+            "it is a JPEG file of another quality, with steps of {} grey levels, those of the "
+            "training images are {}"
+        )
         return [
             ""
             if table is None or _same_table(table, self.jpeg_table)
@@ -132,7 +135,7 @@ class Domain:
         ours = self.pixel_scale_arcsec
         if scale is None or ours is None or abs(scale / ours - 1) <= SCALE_MARGIN:
             return ""
-        return f'its pixels are {scale:.3g}" wide, theirs {ours:.3g}"'
+        return f'its pixels are {scale:.3g}" wide, those of the training images {ours:.3g}"'
 
     def _flat(self, pixels: NDArray[np.float32], ascending: NDArray[np.float32]) -> list[str]:
         shares = one_value_shares(ascending)
@@ -140,13 +143,13 @@ class Domain:
         for share, lines in zip(shares, flat_line_shares(pixels), strict=True):
             if share > self.one_value + FLAT_MARGIN:
                 reasons.append(
-                    f"{share:.0%} of its pixels have one and the same value, of theirs at most "
+                    f"{share:.0%} of its pixels have the same value, in training images at most "
                     f"{self.one_value:.0%}"
                 )
             elif lines > self.flat_lines + FLAT_LINES_MARGIN:
                 reasons.append(
-                    f"{lines:.0%} of its rows and columns have one value, like an edge that was "
-                    f"filled, of theirs at most {self.flat_lines:.0%}"
+                    f"{lines:.0%} of its rows and columns have one value, as in a filled edge, in "
+                    f"training images at most {self.flat_lines:.0%}"
                 )
             else:
                 reasons.append("")
@@ -160,8 +163,8 @@ class Domain:
         for row, row_outside in zip(values, outside, strict=True):
             k = int(np.argmax(row_outside))
             reasons.append(
-                f"its {LEVELS[k]:g} brightness quantile is {row[k]:.3f} of the peak, theirs "
-                f"{self.low[k]:.3f} to {self.high[k]:.3f}"
+                f"its {LEVELS[k]:g} brightness quantile is {row[k]:.3f} of the peak, in training "
+                f"images {self.low[k]:.3f} to {self.high[k]:.3f}"
                 if row_outside[k]
                 else ""
             )
@@ -250,8 +253,7 @@ def brightness_quantiles(ascending: NDArray[np.float32]) -> NDArray[np.float64]:
     at = [round(level * (ascending.shape[1] - 1)) for level in LEVELS]
     quantiles = ascending[:, [0, *at, -1]].astype(np.float64)
     low, high = quantiles[:, :1], quantiles[:, -1:]
-    result: NDArray[np.float64] = (quantiles[:, 1:-1] - low) / (high - low)
-    return result
+    return (quantiles[:, 1:-1] - low) / (high - low)
 
 
 def one_value_shares(ascending: NDArray[np.float32]) -> NDArray[np.float64]:

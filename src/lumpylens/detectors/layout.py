@@ -165,14 +165,12 @@ class Layout:
             over = row > self.limits
             like = over[2:] & (np.abs(row[2:] - 1) < NEAR)
             if over[1]:
-                reasons.append("it looks turned by 90 degrees")
+                reasons.append("it looks rotated by 90 degrees")
             elif like.any():
                 names = [name for name, is_like in zip(CHANGES, like, strict=True) if is_like]
                 reasons.append(f"it looks {' or '.join(names)}")
             elif over.any():
-                reasons.append(
-                    "its light lies where neither theirs does nor substructure brings it"
-                )
+                reasons.append("its light lies where training images and substructure have none")
             else:
                 reasons.append("")
         return reasons

@@ -97,8 +97,8 @@ def explain_loss(
     else:
         sentence = (
             f"Squared error of the reconstruction {total / normal_total:.2g} times that of normal "
-            f"images; it is most above the usual {within} of {place}, where {share:.0f} % of it "
-            "lies"
+            f"images; it exceeds that of normal images most {within} of {place}, where "
+            f"{share:.0f} % of it lies"
         )
     difference = image.astype(np.float64) - reconstruction
     noise = None if alone.noise is None else alone.noise[0]

@@ -116,5 +116,5 @@ class OCSVMDetector(Detector):
             "support vectors. The score is minus the decision function; there is no "
             "reconstruction.",
             "Alexander et al. 2021 (arXiv 2008.12731) report a one-class support vector machine, "
-            "but their public code has none: features, kernel width and nu are ours.",
+            "but their public code has none: features, kernel width and nu were chosen here.",
         ]

@@ -118,7 +118,8 @@ class OutlierDetector(ABC):
             raise DataError(
                 f"{len(failed)} of {len(collection)} images cannot be scored, so they are neither "
                 f"normal nor anomalous (the first is {collection.ids[failed[0]]}: "
-                f"{scores.error[failed[0]]}); leave them out, or call score, which names each"
+                f"{scores.error[failed[0]]}); leave them out, or call score, which gives the "
+                "reason for each"
             )
         return np.where(self._decide(-scores.anomaly_score) < 0, -1, 1)
 

@@ -78,8 +78,7 @@ class FeatureDistance(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Anomaly scores (n,) of images (n, H, W)."""
         departure = self.network.look(to_unit(pixels))[0].double() - self.centre
-        distance: Tensor = (departure @ self.precision * departure).sum(dim=1)
-        return distance
+        return (departure @ self.precision * departure).sum(dim=1)
 
 
 class Projection(nn.Module):

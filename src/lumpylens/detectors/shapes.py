@@ -106,13 +106,13 @@ class Shapes:
         if angle:
             sentences.append(
                 f"not oriented as the training images are (on average {_orientation(mean)}, theirs "
-                f"{_orientation(self.mean)}): were they turned or mirrored?"
+                f"{_orientation(self.mean)}): were they rotated or mirrored?"
             )
         if size:
             percent = 100 * math.expm1(mean[SIZE] - self.mean[SIZE])
             word = "larger" if percent > 0 else "smaller"
             sentences.append(
-                f"{abs(percent):.0f} % {word} than the training images: have they another scale?"
+                f"{abs(percent):.0f} % {word} than the training images: do they have another scale?"
             )
         return (
             f"these images, taken together, are {' They are '.join(sentences)}" if sentences else ""

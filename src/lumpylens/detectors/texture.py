@@ -16,9 +16,9 @@ SCALES_PX = (1, 2, 4)
 a Haar transform: a tenth of the time that differences of Gaussian blurs need."""
 
 NAMES = (
-    "the grain of its faint half at 1 pixel",
-    "the grain of its faint half at 2 pixels",
-    "the grain of its faint half at 4 pixels",
+    "the texture of its faint half at 1 pixel",
+    "the texture of its faint half at 2 pixels",
+    "the texture of its faint half at 4 pixels",
     "the sharpness of its bright half at 1 pixel",
     "the sharpness of its bright half at 2 pixels",
 )
@@ -68,7 +68,7 @@ class Texture:
             k = int(np.argmax(over))
             low, high = np.exp(self.low[k]), np.exp(self.high[k])
             reasons.append(
-                f"{NAMES[k]} is {np.exp(row[k]):.2g}, theirs {low:.2g} to {high:.2g}"
+                f"{NAMES[k]} is {np.exp(row[k]):.2g}, in training images {low:.2g} to {high:.2g}"
                 if over[k] > 0
                 else ""
             )

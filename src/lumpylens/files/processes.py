@@ -77,8 +77,8 @@ def _results(
                 result, problem = pipe.recv()
             except (EOFError, ConnectionError):
                 raise DataError(
-                    "a worker ended before its work was done: for lack of memory (take fewer "
-                    "workers), or since a script starts without if __name__ == '__main__'"
+                    "a worker ended before its work was done: there was too little memory (use "
+                    "fewer workers), or the script has no if __name__ == '__main__'"
                 ) from None
             if problem is not None:
                 raise problem

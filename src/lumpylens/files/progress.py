@@ -102,8 +102,8 @@ class _Lines:
             note(f"{self.task_name}: {self.count} of {self.total}, about {time_left} to go")
 
     def end(self) -> None:
-        taken = duration(time.monotonic() - self.started)
-        note(f"{self.task_name}: {self.count} of {self.total} in {taken}")
+        time_taken = duration(time.monotonic() - self.started)
+        note(f"{self.task_name}: {self.count} of {self.total} in {time_taken}")
 
 
 class Stages:

@@ -65,11 +65,11 @@ class LensRow:
 
     id: str = _text("name of the lens")
     einstein_radius_arcsec: float = _number(
-        "Einstein radius: the mean convergence is 1 inside an ellipse of the mass that has the "
-        "area of a circle with this radius"
+        "Einstein radius; a circle of this radius has the area of the mass ellipse inside which "
+        "the mean convergence is 1"
     )
     einstein_radius_err: float = _number(
-        "its statistical standard deviation in arcsec, for the noise map as it is given"
+        "its statistical standard deviation in arcsec, if the noise map is right"
     )
     ellipticity: float = _number("1 - axis ratio of the mass")
     ellipticity_angle_deg: float = _number(
@@ -81,12 +81,12 @@ class LensRow:
     )
     slope: float = _number("three-dimensional logarithmic slope of the mass; 2 is isothermal")
     chi2_per_pixel: float = _number(
-        "chi2 per pixel of the smooth lens; noise maps of drizzled images are often too large, and "
-        "0.5 is usual there"
+        "chi2 per pixel of the smooth lens; 0.5 is usual for drizzled images, whose noise maps are "
+        "often too large"
     )
-    quality: str = _text("`good`, or what to doubt, in words")
+    quality: str = _text("`good`, or the reasons for doubt in words")
     perturber_x_arcsec: float = _number(
-        "best place of a perturber, from the lens's centre along columns"
+        "best position of a perturber along columns, relative to the centre of the lens"
     )
     perturber_y_arcsec: float = _number("the same along rows; row 0 has the smallest y")
     perturber_einstein_radius_arcsec: float = _number(
@@ -94,7 +94,7 @@ class LensRow:
     )
     perturber_mass_msun: float = _number("its mass in solar masses; empty without redshifts")
     perturber_log_evidence: float = _number(
-        "gain in log evidence by this perturber over the smooth lens, both fitted again"
+        "gain in log evidence: model with this perturber minus smooth lens, both fitted again"
     )
     perturber_log_evidence_multipoles: float = _number(
         "the same with third and fourth multipoles of the mass free"
@@ -110,17 +110,19 @@ class LensRow:
         "corrected for it"
     )
     residual_scatter: float = _number(
-        "scatter of smoothed residuals off the arcs; 1 for the given noise"
+        "scatter of smoothed residuals away from the arcs; 1 for the given noise"
     )
     map_scatter: float = _number("scatter of the perturbation map; 1 for the given noise")
     noise_maximum: float = _number(
         "largest signal-to-noise ratio in maps of noise alone: location of its Gumbel law"
     )
     noise_maximum_scale: float = _number("scale of that law")
-    centre_x_arcsec: float = _number("the lens's centre, from the image's middle along columns")
+    centre_x_arcsec: float = _number(
+        "centre of the lens along columns, relative to the middle of the image"
+    )
     centre_y_arcsec: float = _number("the same along rows")
     source_order: float = _number("highest order of the source's shapelets")
-    seconds: float = _number("time on one core, of which the next five are parts")
+    seconds: float = _number("total time on one core; the next five columns are parts of it")
     seconds_smooth: float = _number("time of the smooth fit")
     seconds_filter: float = _number("time of the perturbation map")
     seconds_noise: float = _number("time of the draws of noise")
@@ -130,14 +132,14 @@ class LensRow:
         "fingerprint of pixels and settings; a lens whose row has the same is not fitted again"
     )
     doubts: str = _text(
-        "codes of what makes the fit doubtful, separated by spaces; empty for a fit to trust"
+        "codes of the reasons for doubt, separated by spaces; empty for a fit without doubt"
     )
     ra_deg: float = _number(
-        "right ascension (ICRS) of the lens's centre; empty where the header has no sky coordinates"
+        "right ascension (ICRS) of the lens's centre; empty if the header has no sky coordinates"
     )
     dec_deg: float = _number("declination (ICRS) of the lens's centre")
-    perturber_ra_deg: float = _number("right ascension (ICRS) of the best place of a perturber")
-    perturber_dec_deg: float = _number("declination (ICRS) of the best place of a perturber")
+    perturber_ra_deg: float = _number("right ascension (ICRS) of the best position of a perturber")
+    perturber_dec_deg: float = _number("declination (ICRS) of the best position of a perturber")
     perturber_limit_arcsec: float = _number(
         "Einstein radius above which a perturber near the arcs would have been seen; empty for a "
         "fit in doubt"

@@ -1,4 +1,4 @@
-"""The table of a run that grows while lenses are fitted, and loses no row."""
+"""The table of a run, which grows while lenses are fitted and keeps the rows that it had."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.inflation import with_p_values
 from lumpylens.lenses.redshifts import Redshifts, with_masses
 
-__all__ = ["GrowingCatalogue", "some_ids"]
+__all__ = ["GrowingCatalogue", "some_ids", "with_later_rows"]
 
-WRITE_EVERY_SECONDS, WRITE_SHARE = 10.0, 0.05
-"""Least time between two writes of the table, and largest part of all time that writing takes."""
+WRITE_EVERY_SECONDS, WRITE_SHARE = 30.0, 0.05
+"""Least time between two writes of the table, and largest part of all time that writing takes:
+written after every lens, a table of n rows would take a time that grows as the square of n."""
 
 
 @dataclass
@@ -30,7 +31,7 @@ class GrowingCatalogue:
         Of the lenses of this run.
     redshifts : dict of str to Redshifts
     held : sequence of LensRow
-        What the file had.
+        What the file had, and what a run that was stopped had fitted.
     rows : dict of int to LensRow
         By position in this run.
     """
@@ -89,6 +90,22 @@ class GrowingCatalogue:
                 DataWarning,
                 stacklevel=3,
             )
+
+
+def with_later_rows(table: Sequence[LensRow], later: Sequence[LensRow]) -> list[LensRow]:
+    """Rows of a table and those that a run fitted after the table was written for the last time.
+
+    Parameters
+    ----------
+    table : sequence of LensRow
+        A row that is also among the later ones is taken from here: it knows more, such as a mass.
+    later : sequence of LensRow
+        Fitted lenses.
+    """
+    digests = {row.digest for row in table if not row.error}
+    new = [row for row in later if row.digest not in digests]
+    replaced = {row.id for row in new}
+    return [*(row for row in table if row.id not in replaced), *new]
 
 
 def some_ids(names: Sequence[str]) -> str:

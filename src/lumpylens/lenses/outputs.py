@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lumpylens.errors import DataError
-from lumpylens.files.processes import in_processes
-from lumpylens.files.progress import counted
 from lumpylens.files.writing import check_writable
 from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.verdict import verdict_of
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis
     from lumpylens.lenses.redshifts import Redshifts
 
-__all__ = ["Outputs"]
+__all__ = ["FigureTitle", "Outputs"]
 
 
 @dataclass(frozen=True)
@@ -136,32 +134,41 @@ class Outputs:
 
             write_regions(rows, self.products)
 
-    def write_titles(self, rows: Sequence[LensRow], workers: int, progress: bool) -> None:
-        """Write the titles of all figures, whose p-values depend on all lenses."""
+    def titles(self, rows: Sequence[LensRow]) -> list[FigureTitle]:
+        """Titles that figures lack or have with other numbers: p-values depend on all lenses."""
         if not self._drawn_into:
-            return
+            return []
         from lumpylens.lenses.pictures import figure_paths
+        from lumpylens.report.figure_title import has_title
 
         titles = [
-            (light, _title(row))
+            FigureTitle(str(light.parent.absolute()), light.stem, _title(row))
             for folder in self._drawn_into
             for row in rows
             for light, dark in [figure_paths(row.id, folder)]
             if light.is_file() and dark.is_file()
         ]
-        with (
-            counted("writing titles", len(titles), show=progress) as step,
-            in_processes(_write_title, titles, workers) as written,
-        ):
-            for _ in written:
-                step()
+        return [title for title in titles if not has_title(title.folder, title.name, title.text)]
+
+    def absolute(self) -> Outputs:
+        """The same folders for a process that may run elsewhere."""
+        folders = (self.figures, self.report, self.products)
+        return Outputs(*(folder and folder.absolute() for folder in folders))
 
 
-def _write_title(task: tuple[Path, str]) -> None:
-    from lumpylens.report.figure_title import write_title
+@dataclass(frozen=True)
+class FigureTitle:
+    """Text to write above both figures of a lens, ``NAME.png`` and ``NAME-dark.png``."""
 
-    light, title = task
-    write_title(light.parent, light.stem, title)
+    folder: str
+    name: str
+    text: str
+
+    def write(self) -> None:
+        """Write it, in place of the one they have."""
+        from lumpylens.report.figure_title import write_title
+
+        write_title(Path(self.folder), self.name, self.text)
 
 
 def _title(row: LensRow) -> str:

@@ -55,8 +55,7 @@ def pictures_of(
     )
 
     def cut(image: Tensor) -> NDArray[np.float64]:
-        shown: NDArray[np.float64] = image[window].numpy()
-        return shown
+        return image[window].numpy()
 
     source, reach = _source(analysis)
     grid = analysis.map
@@ -96,14 +95,14 @@ def _about_circle(analysis: LensAnalysis) -> str:
     """Say what the circle of the figure is, and why it may lie outside the maps."""
     perturber, grid, lens = analysis.perturber, analysis.map, analysis.smooth.best.lens
     words = (
-        f"Circle: best place of a perturber, x = {perturber.x:+.2f}, y = {perturber.y:+.2f} arcsec "
-        f"from the lens, Einstein radius {perturber.einstein_radius:.2f} arcsec."
+        f"Circle: best position of a perturber, x = {perturber.x:+.2f}, y = {perturber.y:+.2f} "
+        f"arcsec from the lens, Einstein radius {perturber.einstein_radius:.2f} arcsec."
     )
     reach = math.hypot(perturber.x, perturber.y)
     if reach > grid.radius:
         words += (
-            f" It lies {reach:.1f} arcsec out, outside the maps, which end at {grid.radius:.1f}: "
-            "they are where the search starts, and the fit may leave them."
+            f" It lies {reach:.1f} arcsec from the lens, outside the maps, which end at "
+            f"{grid.radius:.1f}: the search starts inside the maps, but the fit may leave them."
         )
         if max(abs(perturber.x), abs(perturber.y)) > analysis.observation.radius:
             words += " An arrow at the edge points to it."

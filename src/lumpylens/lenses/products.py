@@ -28,7 +28,7 @@ COLOURS = {Status.CANDIDATE: "red", Status.NO_PERTURBER: "cyan"}
 """Of the circle around a perturber; others are yellow."""
 
 
-PLACE = "best place of a perturber"
+PLACE = "best position of a perturber"
 
 
 def product_paths(id: str, folder: str | Path) -> tuple[Path, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,13 +77,13 @@ def redshifts_by_lens(
     for name in dict.fromkeys(ids):
         by_name.setdefault(_bare(name), []).append(name)
     matched = {name: redshifts[name] for name in ids if name in redshifts}
+    entries = Counter(map(_bare, redshifts))
     unmatched = []
     for name in redshifts:
         if name in matched:
             continue
         lenses = by_name.get(_bare(name), [])
-        rivals = [candidate for candidate in redshifts if _bare(candidate) == _bare(name)]
-        if len(lenses) == 1 and lenses[0] not in matched and len(rivals) == 1:
+        if len(lenses) == 1 and lenses[0] not in matched and entries[_bare(name)] == 1:
             matched[lenses[0]] = redshifts[name]
         else:
             unmatched.append(name)

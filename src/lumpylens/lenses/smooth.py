@@ -164,12 +164,12 @@ def polish_from(observation: Observation, earlier: Refined, belief: Belief) -> R
 
 def _rivals(second: list[Refined], first: list[Refined]) -> tuple[tuple[float, float], ...]:
     """Other Einstein radii at which fits ended, with their energies above the best."""
-    others = [
+    rivals = [
         (math.exp(fit.lens["log_einstein_radius"]), fit.energy - group[0].energy)
         for group in (second, sorted(first, key=lambda fit: fit.energy))
         for fit in group[1:]
     ]
-    return tuple(others)
+    return tuple(rivals)
 
 
 def _promising(trials: list[Trial]) -> list[Trial]:

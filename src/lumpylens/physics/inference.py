@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from lumpylens.physics.fit_data import Data, Fit, Prior, Solution
@@ -43,6 +43,11 @@ thousand, single precision cannot tell less apart."""
 
 LEARNS_AFTER = 3
 """Steps after which the curvature is learned from the steps. Most fits are done by then."""
+
+FORETOLD = 0.9
+"""Relative difference between the gain of a step and what the curvature foretold, up to which the
+information at its end is taken for the curvature there. Chosen on 64 smooth lenses of `euclid` (54
+converge instead of 45) and 64 of `slc`, smooth and lumpy, among 0.25, 0.5, 0.9, 2 and 5."""
 
 LEAST_CURVATURE = 0.1
 """Part of the expected curvature that a step must have shown to correct it. Not tuned."""
@@ -172,9 +177,11 @@ def descend(
         learned = _learned_curvature(
             current.curvature, step_taken, current.gradient - trial.gradient
         )
+        foretold = _foretold(current, step_taken, fitted.energy - energy) & accepted
         current = keep(accepted, trial, current)
         if step >= LEARNS_AFTER:
-            current = replace(current, curvature=learned)
+            curvature = torch.where(foretold[:, None, None], current.information, learned)
+            current = replace(current, curvature=curvature)
         damping = torch.where(accepted, damping * 0.2, damping * 10).clamp(1e-7, 1e6)
     return results
 
@@ -221,6 +228,24 @@ def _point(
     solution = Solution(fitted, line, comparison)
     gradient, information = _slopes(solution, prior)
     return _Point(solution, gradient, information, information)
+
+
+def _foretold(
+    point: _Point, step: Float64[Tensor, "n q"], fall: Float64[Tensor, " n"]
+) -> Bool[Tensor, " n"]:
+    """Whether the energy fell along a step about as the curvature said.
+
+    Parameters
+    ----------
+    point : _Point
+        Where the step began.
+    step : Tensor, shape (n, q)
+    fall : Tensor, shape (n,)
+        Of the energy.
+    """
+    slope = 2 * point.gradient - (point.curvature * step[:, None]).sum(dim=2)
+    expected = (slope * step).sum(dim=1).clamp_min(1e-12)
+    return (fall / expected - 1).abs() < FORETOLD
 
 
 def _learned_curvature(

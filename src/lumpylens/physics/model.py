@@ -248,12 +248,12 @@ class SmoothModel:
         psf : Tensor, shape (n, p, p), optional
         """
         side = max(scene.height, scene.width)
-        whole = replace(
+        uncropped = replace(
             self,
             scene=replace(scene, height=side, width=side, cusp_samples=self.scene.cusp_samples),
             measurement=Measurement(0, 0, side),
         )
-        images = whole.predict(values, amplitudes, psf)
+        images = uncropped.predict(values, amplitudes, psf)
         return images[:, : scene.height, : scene.width]
 
     # -- derivatives ------------------------------------------------------------------------

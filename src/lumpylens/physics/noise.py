@@ -34,31 +34,33 @@ KEPT = 5
 which is then rounded to steps of 12 grey levels and more: to zero."""
 
 
-def block_cosine_basis(size: int, kept: int = KEPT, dtype: torch.dtype = torch.float32) -> Tensor:
+def block_cosine_basis(
+    size: int, frequencies: int = KEPT, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Orthonormal 8-point cosine transform of consecutive blocks.
 
     Parameters
     ----------
     size : int
         Samples, a multiple of 8.
-    kept : int
-        Lowest frequencies kept.
+    frequencies : int
+        Number of frequencies kept, the lowest ones.
 
     Returns
     -------
-    Tensor, shape (size / 8 * kept, size)
+    Tensor, shape (size / 8 * frequencies, size)
     """
     if size % BLOCK:
         raise ValueError(f"a block transform needs a multiple of {BLOCK} samples, got {size}")
     sample = torch.arange(BLOCK, dtype=torch.float64, device="cpu")
-    frequency = torch.arange(kept, dtype=torch.float64, device="cpu")[:, None]
+    frequency = torch.arange(frequencies, dtype=torch.float64, device="cpu")[:, None]
     block = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     block[0] /= math.sqrt(2)
     basis: Tensor = torch.block_diag(*[block] * (size // BLOCK)).to(dtype)
     return basis
 
 
-def jpeg_steps(table: Tensor, blocks: int, kept: int = KEPT) -> Tensor:
+def jpeg_steps(table: Tensor, blocks: int, frequencies: int = KEPT) -> Tensor:
     """Lay out quantisation steps like the coefficients of `block_cosine_basis`.
 
     Parameters
@@ -70,9 +72,9 @@ def jpeg_steps(table: Tensor, blocks: int, kept: int = KEPT) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (blocks * kept, blocks * kept)
+    Tensor, shape (blocks * frequencies, blocks * frequencies)
     """
-    return table[:kept, :kept].to(torch.float32).repeat(blocks, blocks)
+    return table[:frequencies, :frequencies].to(torch.float32).repeat(blocks, blocks)
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,7 @@ def parameter_surprise(
     """
     total = _total(population, information)
     departure = values.double() - population.mean
-    surprise: NDArray[np.float64] = (
-        departure / torch.diagonal(total, dim1=1, dim2=2).sqrt()
-    ).numpy()
-    return surprise
+    return (departure / torch.diagonal(total, dim1=1, dim2=2).sqrt()).numpy()
 
 
 def parameter_distance(
@@ -66,10 +63,7 @@ def parameter_distance(
         Parameter that is marginalised: its row and column are left out.
     """
     departure = values.double() - population.mean
-    distance: NDArray[np.float64] = squared_distance(
-        departure, _total(population, information), without
-    ).numpy()
-    return distance
+    return squared_distance(departure, _total(population, information), without).numpy()
 
 
 def squared_distance(departure: Tensor, covariance: Tensor, without: int | None = None) -> Tensor:
@@ -158,8 +152,7 @@ class ResidualLaw:
         """Standard deviations by which the residual exceeds that of normal images."""
         x = np.log(np.maximum(expected, 1e-9))
         y = np.log(np.maximum(observed, 1e-9)) - x
-        result: NDArray[np.float64] = (y - self.offset - self.slope * x) / self.scatter
-        return result
+        return (y - self.offset - self.slope * x) / self.scatter
 
 
 @dataclass(frozen=True)

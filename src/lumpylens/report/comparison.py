@@ -39,7 +39,7 @@ class Comparison:
         curve ``roc`` at the false-positive rates ``roc_fpr``; ``runs``, ``failed``, ``trivial``,
         ``reference``, ``published``, and what was measured where.
     compensated : Comparison or None
-        For a population: the same detectors on substructure whose mass the halo gave up.
+        For a population: the same detectors on substructure whose mass is taken from the halo.
     """
 
     numbers: Mapping[str, Any]

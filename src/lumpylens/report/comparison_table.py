@@ -31,9 +31,9 @@ PUBLISHED: dict[str, Any] = {
         {"method": "ResNet-18, supervised", "model_a": 0.996, "model_b": None},
     ],
     "not_like_for_like": (
-        "These are not like for like: they are of other simulated images, in which about 1 % of "
-        "the lens's mass is substructure (in the challenge's it is 8 %), and took 25,000 training "
-        "images and 500 epochs on a GPU."
+        "These numbers cannot be compared with the table above: they are for other simulated "
+        "images, in which about 1 % of the lens's mass is substructure (in the challenge it is 8 "
+        "%), and training took 25,000 images and 500 epochs on a GPU."
     ),
 }
 """AUCs as published for the two simulated models A and B of that paper."""
@@ -55,7 +55,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         "## Audit",
         AUDIT,
         table(audit_table(result), code=True),
-        "Statistics that know nothing of lensing; far from 0.5 means a shortcut in the images: "
+        "Simple statistics without lensing; an AUC far from 0.5 means a shortcut in the images: "
         + ", ".join(f"{name} {area['auc']:.3f}" for name, area in result["trivial"].items())
         + ".",
         "## Published",
@@ -73,11 +73,12 @@ def introduction(result: Mapping[str, Any]) -> str:
     """Introduction: what was measured on which images, and what the intervals are of."""
     seeds = len(result["seeds"])
     return (
-        f"{result['n_normal']} normal images that no detector saw against {result['n_anomalous']} "
-        f"anomalous ones, of {result['n_given_normal']} and {result['n_given_anomalous']} given. "
-        f"Each detector learned from the same {result['rows'][0]['n_train']} normal "
-        f"images, chose its settings on others, and saw no label. Means over {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}{but_once(result)}; the interval (95 %, Newcombe "
+        f"Test set: {result['n_normal']} normal images that no detector saw, and "
+        f"{result['n_anomalous']} anomalous images, of {result['n_given_normal']} and "
+        f"{result['n_given_anomalous']} given ones. Each detector learned from the same "
+        f"{result['rows'][0]['n_train']} normal images, chose its settings on other normal images, "
+        f"and used no label. Numbers are means over {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}{but_once(result)}. The interval (95 %, Newcombe "
         "2006) is for the choice of test images, the range for the seeds."
     )
 
@@ -101,14 +102,14 @@ def failures(result: Mapping[str, Any]) -> list[str]:
 
 COSTS = (
     "W1 is the Wasserstein distance between the classes' reconstruction losses (mean squared "
-    "error per pixel on [0, 1] images), for detectors that reconstruct. Times are those of one "
-    "core, although several share the work: training includes reading and calibration, scoring "
-    "includes reading. Memory is the peak of a run's process."
+    "error per pixel on [0, 1] images), for detectors that reconstruct. Times are core times: "
+    "the times of all cores are added. Training includes reading and calibration, scoring "
+    "includes reading. Memory is the peak memory of the process of a run."
 )
 AUDIT = (
-    "AUC of the images learned from and of the test part, against anomalous images of the same "
-    "part; then of every component of the score alone. A detector whose score survives with "
-    "the total mass free (`free_mass`) does not lean on it."
+    "AUC of the training images and of the test images, each against anomalous images of the "
+    "same part; then the AUC of every component of the score alone. If the AUC stays high with "
+    "the total mass free (`free_mass`), the detector does not depend on the total mass."
 )
 SEPARATION = ["AUC", "95 % interval", "over seeds", "TPR at FPR 0.01", "0.05", "0.1"]
 
@@ -146,7 +147,7 @@ def reference(result: Mapping[str, Any] | None) -> list[str]:
         return []
     return [
         "---",
-        "Below the line, since it is no detector: " + classifier(result, "*with their labels*"),
+        "For comparison, and not a detector: " + classifier(result, "*with their labels*"),
         table(reference_table(result)),
         learning_curve(result),
     ]

@@ -96,7 +96,7 @@ def header_lines(explanation: Explanation) -> list[str]:
     """Sentence, reason for no map and warning, wrapped to the width of the figure."""
     texts = [f"{explanation.sentence}."]
     if explanation.no_map:
-        texts.append(f"No map of where: {explanation.no_map}.")
+        texts.append(f"No map: {explanation.no_map}.")
     if explanation.warning:
         texts.append(f"Warning: {explanation.warning}.")
     return [line for text in texts for line in textwrap.wrap(drawable(text), LINE_CHARACTERS)]

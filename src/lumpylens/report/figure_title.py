@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from lumpylens.files.writing import whole_file
 from lumpylens.report.style import DARK, LIGHT, Theme
 
-__all__ = ["write_title"]
+__all__ = ["has_title", "write_title"]
 
 TITLE, ROWS = "Title", "Title rows"
 """Texts in the PNG file: the title, and the height of its strip in pixels."""
@@ -38,9 +38,8 @@ def write_title(folder: Path, name: str, title: str) -> None:
     title : str
         Lines that are too long are wrapped. Nothing is written if the title is there already.
     """
-    # Names of files may hold bytes that are no UTF-8.
-    title = title.encode("utf-8", "backslashreplace").decode()
-    for theme, path in ((LIGHT, folder / f"{name}.png"), (DARK, folder / f"{name}-dark.png")):
+    title = _in_utf8(title)
+    for theme, path in _files(folder, name):
         with Image.open(path) as picture:
             if picture.info.get(TITLE) == title:
                 continue
@@ -56,6 +55,24 @@ def write_title(folder: Path, name: str, title: str) -> None:
         texts.add_text(ROWS, str(strip.height))
         with whole_file(path) as part_file:
             titled.save(part_file, dpi=(dots_per_inch, dots_per_inch), pnginfo=texts)
+
+
+def has_title(folder: str | Path, name: str, title: str) -> bool:
+    """Tell whether ``NAME.png`` and ``NAME-dark.png`` have this very title."""
+    for _, path in _files(Path(folder), name):
+        with Image.open(path) as picture:
+            if picture.info.get(TITLE) != _in_utf8(title):
+                return False
+    return True
+
+
+def _files(folder: Path, name: str) -> list[tuple[Theme, Path]]:
+    return [(LIGHT, folder / f"{name}.png"), (DARK, folder / f"{name}-dark.png")]
+
+
+def _in_utf8(title: str) -> str:
+    # Names of files may hold bytes that are no UTF-8.
+    return title.encode("utf-8", "backslashreplace").decode()
 
 
 def _strip(theme: Theme, title: str, width_px: int, dots_per_inch: float) -> Image.Image:

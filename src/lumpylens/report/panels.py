@@ -72,7 +72,7 @@ def explanation_parts(
         )
     last_row = explanation.image.shape[0] - 1
     peak, ring = explanation.peak, explanation.ring_px
-    view = box_of(explanation.view_px or whole(explanation), explanation)
+    view = box_of(explanation.view_px or whole_image(explanation), explanation)
     return {
         "sentence": explanation.sentence,
         "panels": panels,
@@ -92,7 +92,7 @@ def explanation_parts(
     }
 
 
-def whole(explanation: Explanation) -> tuple[float, float, float, float]:
+def whole_image(explanation: Explanation) -> tuple[float, float, float, float]:
     """Left, right, bottom and top edge of the image, in pixel coordinates."""
     assert explanation.image is not None
     height, width = explanation.image.shape
@@ -117,7 +117,7 @@ def panels_of(explanation: Explanation) -> list[Panel]:
     """Panels of an explanation; values that are not light are on [0, 1]."""
     image, model, residual = explanation.image, explanation.model, explanation.residual
     assert image is not None
-    edges = whole(explanation)
+    edges = whole_image(explanation)
     # Maps show the light below them, of the model or else of the image: the panel with a ring.
     panels = [Panel("image", "image", image, edges, ring=model is None, peak=True)]
     if model is not None:

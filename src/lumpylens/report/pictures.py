@@ -71,15 +71,13 @@ def display_limits(image: NDArray[Any]) -> tuple[float, float]:
 
 def asinh_stretch(unit: Array, softening: float) -> Array:
     """Map [0, 1] to [0, 1]: linear below `softening`, logarithmic above."""
-    stretched: Array = np.arcsinh(unit / softening) / math.asinh(1 / softening)
-    return stretched
+    return np.arcsinh(unit / softening) / math.asinh(1 / softening)
 
 
 def unit_light(pixels: NDArray[np.float32], image: NDArray[np.float32]) -> Array:
     """Brightness on [0, 1] between the darkest and the brightest light of `image`."""
     low, high = display_limits(image)
-    unit: Array = np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1)
-    return unit
+    return np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1)
 
 
 def display(pixels: NDArray[np.float32], image: NDArray[np.float32]) -> Array:
@@ -146,9 +144,9 @@ def stretch_tables() -> dict[str, list[str]]:
     return {
         name: [
             " ".join(f"{value:.3g}" for value in channel)
-            for channel in matplotlib.colormaps[LIGHT_PALETTE](shown)[:, :3].T
+            for channel in matplotlib.colormaps[LIGHT_PALETTE](grey_levels)[:, :3].T
         ]
-        for name, shown in stretches.items()
+        for name, grey_levels in stretches.items()
     }
 
 

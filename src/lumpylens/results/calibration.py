@@ -85,10 +85,7 @@ class Calibration:
         """
         values = np.asarray(scores, dtype=np.float64)
         reached = len(self) - np.searchsorted(self.scores, values, side="left")
-        result: NDArray[np.float64] = np.where(
-            np.isnan(values), np.nan, (1 + reached) / (len(self) + 1)
-        )
-        return result
+        return np.where(np.isnan(values), np.nan, (1 + reached) / (len(self) + 1))
 
     def standing(self, score: float) -> str:
         """Say how a score compares with those of the calibration images.
@@ -183,17 +180,20 @@ class Calibration:
             )
         if n_images is None:
             fewest = f"1 in {math.floor(fdr / self.smallest_p_value + ROUNDING)} images"
-            remedy = "more of those lower that share"
+            remedy = "more calibration images lower this fraction"
         else:
             least = self.fewest_selected(fdr, n_images)
             if least == 1:
                 return ""
             fewest = f"{least} of the {n_images} images"
-            remedy = f"with {calibration_images_for(fdr / n_images)} of those a single one can be"
+            remedy = (
+                f"with {calibration_images_for(fdr / n_images)} calibration images a single image "
+                "can be flagged"
+            )
         return (
-            f"fewer than {fewest} cannot be flagged at a false-discovery rate of {fdr:g}, and so "
-            f"many only if each scores above all {len(self)} calibration images; {remedy}, and the "
-            "ranking needs none"
+            f"fewer than {fewest} cannot be flagged at a false-discovery rate of {fdr:g}, and this "
+            f"number only if each scores above all {len(self)} calibration images; {remedy}; the "
+            "ranking needs no calibration images"
         )
 
     def _floor(self) -> str:

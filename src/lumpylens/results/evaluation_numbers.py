@@ -159,7 +159,7 @@ def trusted_scores(table: ScoreTable) -> Array:
 def audit(
     tables: Mapping[str, ScoreTable], trivial: Mapping[str, Mapping[str, Array]]
 ) -> dict[str, Any]:
-    """AUC of each part of the score, and of statistics that know nothing of lensing.
+    """AUC of each part of the score, and of simple statistics without lensing.
 
     An AUC below 0.5 means that anomalous images have the lower values.
 

@@ -221,7 +221,7 @@ class Explanation:
         'column 3, row 7: 4 sigma; row 0 is at the bottom'
         """
         if self.peak is None or self.image is None:
-            return self.no_map and f"no map of where: {self.no_map}"
+            return self.no_map and f"no map: {self.no_map}"
         height, width = self.image.shape
         column, row = self.peak.column_px, self.peak.row_px
         place = position_words(column, row, (height, width), self.pixel_scale_arcsec)

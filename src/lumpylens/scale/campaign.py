@@ -209,7 +209,7 @@ def score_shards(
         failed_shards=failed,
         seconds=round(time.perf_counter() - started, 3),
     )
-    finish_folder(folder, {**asdict(campaign), "model": digest}, whole=not failed)
+    finish_folder(folder, {**asdict(campaign), "model": digest}, complete=not failed)
     return campaign
 
 
@@ -308,10 +308,10 @@ def _has_receipt(task: ReceiptedTask) -> bool:
         return False  # the task says why when it is run
 
 
-def finish_folder(folder: Path, summary: Mapping[str, Any], *, whole: bool) -> None:
+def finish_folder(folder: Path, summary: Mapping[str, Any], *, complete: bool) -> None:
     """Write the summary; when all shards are done, clear away what killed writers left."""
     write_json(summary, folder / SUMMARY)
-    if not whole:
+    if not complete:
         return
     for leftover in (folder / SHARDS).glob(".*"):
         if leftover.is_dir():

@@ -7,18 +7,20 @@ import itertools
 import logging
 import os
 import re
+import threading
 import warnings
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from lumpylens.errors import DataError, DataWarning, LumpylensError
 from lumpylens.files.extras import pip_install
+from lumpylens.files.processes import in_processes
 
-__all__ = ["Task", "check_cluster", "perform_all"]
+__all__ = ["Task", "check_cluster", "one_at_a_time", "perform", "perform_all"]
 
 LOCAL = re.compile(r"local(?::([1-9]\d*))?")
 ADDRESS = re.compile(r"\w+://.+|[\w.-]+:\d+|.+\.json")
@@ -34,6 +36,11 @@ NO_LOG = logging.CRITICAL + 1
 TASKS_PER_THREAD, LEAST_TASKS = 4, 16
 """Tasks submitted at once, per thread and at least: enough that no worker waits for the next one,
 and few enough that a million shards need no memory in the scheduler."""
+
+
+one_at_a_time = threading.Lock()
+"""Held by tasks that change settings of the whole process, such as its number of threads: a worker
+with several threads still does one of them at a time."""
 
 
 class Task(Protocol):
@@ -92,25 +99,61 @@ def perform_all(
         If the scheduler cannot be reached, or stops. Finished tasks have their receipts.
     """
     n_done, failures = 0, {}
-    outcomes = _in_this_process(tasks) if cluster is None else _on_cluster(tasks, cluster)
-    for position, outcome in outcomes:
-        if isinstance(outcome, bool):
-            n_done += outcome
-        else:
-            failures[position] = outcome
-        on_done()
+    with perform(tasks, cluster) as outcomes:
+        for position, outcome in outcomes:
+            if isinstance(outcome, bool):
+                n_done += outcome
+            else:
+                failures[position] = outcome
+            on_done()
     return n_done, failures
 
 
-def _in_this_process(tasks: Sequence[Task]) -> Iterator[tuple[int, bool | str]]:
-    for position, task in enumerate(tasks):
-        try:
-            yield position, task.run()
-        except LumpylensError as problem:
-            yield position, str(problem)
+@contextmanager
+def perform(
+    tasks: Sequence[Task], cluster: str | None, workers: int = 1
+) -> Iterator[Iterator[tuple[int, bool | str]]]:
+    """Run every task; leaving the block ends what is still at work.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Each is taken when it is given out, and not kept.
+    cluster : str or None
+        See `perform_all`.
+    workers : int
+        Processes of this machine without a cluster; one is this process.
+
+    Yields
+    ------
+    iterator of (int, bool or str)
+        Position of each task as soon as it has ended, and whether it was done now and not before,
+        or the reason why it failed.
+
+    Raises
+    ------
+    DataError
+        If the scheduler cannot be reached, or stops, or a process of this machine was ended.
+    """
+    if not tasks:
+        # A cluster takes seconds to start.
+        yield iter(())
+    elif cluster is None:
+        with in_processes(_outcome, tasks, workers) as outcomes:
+            yield outcomes
+    else:
+        with closing(_on_cluster(tasks, cluster)) as outcomes:
+            yield outcomes
 
 
-def _on_cluster(tasks: Sequence[Task], cluster: str) -> Iterator[tuple[int, bool | str]]:
+def _outcome(task: Task) -> bool | str:
+    try:
+        return task.run()
+    except LumpylensError as problem:
+        return str(problem)
+
+
+def _on_cluster(tasks: Sequence[Task], cluster: str) -> Generator[tuple[int, bool | str]]:
     with _silent(), _connected(cluster) as client:
         try:
             yield from _outcomes(client, tasks, cluster)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from lumpylens.files.digests import digest_of, digest_of_file, digest_of_setting
 from lumpylens.files.processes import one_thread
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
+from lumpylens.scale.engine import one_at_a_time
 from lumpylens.scale.receipts import (
     Receipt,
     check_program,
@@ -44,8 +44,6 @@ receipt stays small when every file fails with its own message."""
 OTHER_REASONS = "other reasons"
 COLUMNS_OVER_ALL_SHARDS = ("q_value", "flag")
 """Columns that depend on all shards; the table of one shard does not have them."""
-
-_one_at_a_time = threading.Lock()
 
 
 class ScoreReceipt(Receipt):
@@ -160,9 +158,7 @@ class ScoreTask:
             If the model cannot be loaded, or has another digest, or the version is another one.
         """
         check_program(self.lumpylens)
-        # A worker with several threads still scores one shard at a time, since `one_thread`
-        # changes a setting of the whole process.
-        with _one_at_a_time:
+        with one_at_a_time:
             if self.receipt() is not None:
                 return False
             self._score()

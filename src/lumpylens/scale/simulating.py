@@ -288,5 +288,5 @@ def simulate_shards(
         failed_shards={tasks[k].name: reason for k, reason in sorted(failures.items())},
         seconds=round(time.perf_counter() - started, 3),
     )
-    finish_folder(folder, asdict(campaign), whole=not failures)
+    finish_folder(folder, asdict(campaign), complete=not failures)
     return campaign

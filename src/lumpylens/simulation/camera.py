@@ -201,8 +201,7 @@ def brightness_of_many(
         sigma = torch.tensor([pair[which] for pair in widths], device=device)
         blur = gaussian_response(eye, sigma, _kernel_radius(float(sigma.max())))
         image += blur(part[:, None])[:, 0]
-    images: NDArray[np.float32] = image.cpu().numpy()
-    return images
+    return image.cpu().numpy()
 
 
 NO_CLUMP = Clump(0.0, 0.0, 1.0, 0.0)
@@ -296,8 +295,7 @@ def _noise_map(
         variance += times * np.maximum(light, 0) / np.float32(lens.photons)
         if population.counted_twice:
             variance += np.float32(population.sky / lens.photons)
-    deviation: NDArray[np.float32] = np.sqrt(variance)
-    return deviation
+    return np.sqrt(variance)
 
 
 def jpeg_content(exposure: NDArray[np.float32], quality: int) -> bytes:

@@ -252,7 +252,7 @@ def lumps_of(
 
 def _checked_workers(workers: int) -> int:
     if workers < 1:
-        raise DataError(f"at least one worker, please: got {workers}")
+        raise DataError(f"at least one worker is needed: got {workers}")
     return workers
 
 

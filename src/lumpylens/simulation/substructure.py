@@ -189,7 +189,7 @@ class Substructure:
         if left <= 0:
             raise DataError(
                 f"the masses within the Einstein radius ({einstein_radius_px:.3g} px) are heavier "
-                "than the halo that should give them up"
+                "than the halo from which their mass is taken"
             )
         return left, perturbers
 

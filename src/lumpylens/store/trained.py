@@ -57,9 +57,7 @@ class TrainedModel:
         """
         quick = self.detector.fast()
         if quick is None or self.fast_calibration is None:
-            raise ModelError(
-                f"{self.detector.name} has no faster score of its own; score without --fast"
-            )
+            raise ModelError(f"{self.detector.name} has no fast score; score without --fast")
         return replace(self, detector=quick, calibration=self.fast_calibration)
 
     def score(

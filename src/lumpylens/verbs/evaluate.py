@@ -248,7 +248,7 @@ def refuse_nothing_unseen(tables: Mapping[str, ScoreTable]) -> None:
         reason = next((f"; the first failed with: {text}" for text in table.error if text), "")
         raise DataError(
             f"no {name} image is left that the model never saw and could score "
-            f"({counts}{reason}); give images that it was not made with"
+            f"({counts}{reason}); give images that were not used in its training"
         )
 
 

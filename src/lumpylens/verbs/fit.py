@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, DataWarning
-from lumpylens.files.digests import digest_of
-from lumpylens.files.processes import in_processes
 from lumpylens.files.progress import counted
 from lumpylens.files.tables import check_table_place
-from lumpylens.lenses.catalogue import LensCatalogue, LensRow, row_of
-from lumpylens.lenses.cutout import Cutout
+from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.from_image import cutout_of
-from lumpylens.lenses.growing import GrowingCatalogue, some_ids
-from lumpylens.lenses.outputs import Outputs
-from lumpylens.lenses.redshifts import Redshifts, read_redshifts, redshifts_by_lens
-from lumpylens.lenses.remarks import words
+from lumpylens.lenses.growing import GrowingCatalogue, some_ids, with_later_rows
+from lumpylens.lenses.outputs import FigureTitle, Outputs
+from lumpylens.lenses.recipe import digest_of_lens
+from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
+from lumpylens.scale.engine import check_cluster, perform
+from lumpylens.scale.fitting import (
+    FitTasks,
+    LensPaths,
+    LensToFit,
+    TitleTask,
+    finished_rows,
+    remove_shards,
+    shard_folder,
+)
 
 __all__ = ["fit"]
 
-RECIPE = "4"
-"""Part of every digest; a change of the fit that changes its numbers raises it."""
+TITLES_PER_TASK = 20
+"""Titles of figures that are written at once: about ten seconds of work."""
 
 
 def fit(
@@ -39,6 +48,8 @@ def fit(
     report: str | Path | None = None,
     products: str | Path | None = None,
     workers: int = 1,
+    cluster: str | None = None,
+    shard: int = 1,
     seed: int = 0,
     progress: bool = True,
 ) -> LensCatalogue:
@@ -52,9 +63,11 @@ def fit(
     band : str, optional
         Which of the bands to take, where the files hold several.
     out : str or Path, optional
-        Catalogue to write: CSV, ECSV or Parquet by suffix. It is written every few seconds, at the
-        end and when the run is stopped. Lenses that it holds already are not fitted again unless
-        their pixels changed, and rows of other lenses stay in it, after those of `data`.
+        Catalogue to write: CSV, ECSV or Parquet by suffix. It is written at most every half a
+        minute, at the end and when the run is stopped; until then the folder ``OUT.shards`` keeps
+        the rows, so that a run that is killed loses none. Lenses that were fitted already are not
+        fitted again unless their pixels changed, and rows of other lenses stay in the table,
+        after those of `data`.
     pixel_scale_arcsec : float, optional
         Where the files do not say. Without it 0.05 is assumed, and `quality` says so.
     redshifts : str or Path, optional
@@ -71,6 +84,13 @@ def fit(
         DS9 regions of every lens. A lens whose files are not there is fitted again.
     workers : int
         Lenses fitted at once, each in a process of its own.
+    cluster : str, optional
+        ``local:N`` (N processes of this machine), ``local`` (one per core), the address of a
+        Dask scheduler or its scheduler file. `data` are then paths, and they and all places to
+        write to are the same on all machines. Default: this machine, without Dask.
+    shard : int
+        Lenses that a worker takes at once. They are kept together or not at all: a worker that
+        dies loses at most so many.
     seed : int
         Of the draws of noise behind the p-values.
     progress : bool
@@ -84,8 +104,8 @@ def fit(
     Raises
     ------
     DataError
-        If there are no images or none of them can be fitted, or a place to write to or the
-        redshifts make no sense.
+        If there are no images or none of them can be fitted, a place to write to or the
+        redshifts make no sense, or the cluster cannot be reached.
 
     Warns
     -----
@@ -93,58 +113,151 @@ def fit(
         Before the work: if the table holds other lenses, or the same with other pixels, or ids of
         the redshifts are those of no lens.
     """
-    if workers < 1:
-        raise DataError(f"at least one worker is needed, got {workers}")
     place = None if out is None else Path(out)
+    _check_engine(place, workers, cluster, shard)
     if place is not None:
         check_table_place(place)
     outputs = Outputs(*(None if f is None else Path(f) for f in (figures, report, products)))
     outputs.check()
-    held = LensCatalogue.read(place) if place is not None and place.is_file() else ()
-    distances = {} if redshifts is None else read_redshifts(Path(redshifts))
-    images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec, band=band).warned()
-    ids = images.ids
-    survey = _survey(images, seed, progress)
-    distances, strangers = redshifts_by_lens(distances, ids)
-    if strangers:
-        warnings.warn(
-            f"{redshifts}: {some_ids(strangers)} of it belong to no lens, or not to one alone; "
-            f"ids are such as {ids[0]}",
-            DataWarning,
-            stacklevel=2,
+    paths = LensPaths.of(data, pixel_scale_arcsec, band)
+    if cluster is not None and paths is None:
+        raise DataError(
+            "the workers of a cluster read the lenses themselves: give files or folders, not "
+            "images that are read already"
         )
-    outputs.make_folders()
+    with _shard_folder(place) as folder:
+        table = LensCatalogue.read(place) if place is not None and place.is_file() else ()
+        held = with_later_rows(table, finished_rows(folder))
+        distances = {} if redshifts is None else read_redshifts(Path(redshifts))
+        images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec, band=band).warned()
+        ids = images.ids
+        survey = _survey(images, seed, progress)
+        distances, strangers = redshifts_by_lens(distances, ids)
+        if strangers:
+            warnings.warn(
+                f"{redshifts}: {some_ids(strangers)} of it belong to no lens, or not to one alone; "
+                f"ids are such as {ids[0]}",
+                DataWarning,
+                stacklevel=2,
+            )
+        outputs.make_folders()
+        catalogue = GrowingCatalogue(place, ids, distances, held, dict(survey.failed))
+        lenses, changed = _lenses_to_fit(catalogue, survey, outputs)
+        catalogue.warn_of_older_rows(changed)
+        if folder.is_dir():
+            # A run was stopped. Its rows must be in the table before its shards go; they do go,
+            # so that a lens which failed is tried again.
+            catalogue.save()
+            remove_shards(folder)
+        shards = [tuple(lenses[k : k + shard]) for k in range(0, len(lenses), shard)]
+        # One process alone has the collection open already.
+        place_of_images = None if cluster is None and workers == 1 else paths
+        tasks = FitTasks(images, place_of_images, shards, seed, outputs, folder)
+        # There is a page from the start, of what the table holds.
+        outputs.write_page(catalogue.all_rows(), images.location)
+        with counted("fitting", len(lenses), show=progress) as step:
+            try:
+                with perform(tasks, cluster, workers) as outcomes:
+                    _collect(outcomes, tasks, catalogue, step)
+            finally:
+                catalogue.save()
+                outputs.write_page(catalogue.all_rows(), images.location)
+        remove_shards(folder)
+    rows = catalogue.all_rows()
+    _write_titles(outputs.titles(rows), cluster, workers, progress)
+    return LensCatalogue(tuple(rows[: len(images)]))
 
-    catalogue = GrowingCatalogue(place, ids, distances, held, dict(survey.failed))
-    reusable = {row.digest: row for row in held if not row.error}
-    on_page = outputs.shown_first(held)
-    jobs, changed = [], []
+
+def _check_engine(place: Path | None, workers: int, cluster: str | None, shard: int) -> None:
+    if workers < 1:
+        raise DataError(f"at least one worker is needed, got {workers}")
+    if shard < 1:
+        raise DataError(f"a shard has at least one lens, got {shard}")
+    if cluster is None:
+        return
+    check_cluster(cluster)
+    if workers != 1:
+        raise DataError("a cluster has workers of its own: leave out the number of workers")
+    if place is None:
+        raise DataError("a cluster needs a table: say with `out` where it is written")
+
+
+@contextmanager
+def _shard_folder(place: Path | None) -> Iterator[Path]:
+    """Folder for the shards: beside the table, so that they outlast a run that is killed."""
+    if place is not None:
+        yield shard_folder(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="lumpylens-") as folder:
+        yield Path(folder) / "shards"
+
+
+def _lenses_to_fit(
+    catalogue: GrowingCatalogue, survey: _Survey, outputs: Outputs
+) -> tuple[list[LensToFit], list[str]]:
+    """Put the rows that are known into the catalogue, and list what is left to do.
+
+    Returns
+    -------
+    lenses : list of LensToFit
+        Lenses without a row, or without a file that is wanted.
+    changed : list of str
+        Ids of those which have a row of other pixels or settings.
+    """
+    on_page = outputs.shown_first(catalogue.all_rows())
+    reusable = {row.digest: row for row in catalogue.held if not row.error}
+    lenses, changed = [], []
     fitted_before = {row.id for row in reusable.values()}
     for position, digest in survey.digests.items():
-        name = ids[position]
+        name = catalogue.ids[position]
         if digest in reusable:
             catalogue.rows[position] = reusable[digest]
             if not outputs.lacks(reusable[digest], on_page=name in on_page):
                 continue
         elif name in fitted_before:
             changed.append(name)
-        jobs.append(_Job(images, position, seed, digest, outputs, distances.get(name)))
-    catalogue.warn_of_older_rows(changed)
-    # There is a page from the start, of what the table holds.
-    outputs.write_page(catalogue.all_rows(), images.location)
-    with counted("fitting", len(jobs), show=progress) as step:
-        try:
-            with in_processes(_row, jobs, workers) as fitted:
-                for number, row in fitted:
-                    catalogue.rows[jobs[number].position] = row
-                    catalogue.save_now_and_then()
-                    step()
-        finally:
-            catalogue.save()
-            outputs.write_page(catalogue.all_rows(), images.location)
-    rows = catalogue.all_rows()
-    outputs.write_titles(rows, workers, progress)
-    return LensCatalogue(tuple(rows[: len(images)]))
+        lenses.append(LensToFit(position, name, digest, catalogue.redshifts.get(name)))
+    return lenses, changed
+
+
+def _collect(
+    outcomes: Iterable[tuple[int, bool | str]],
+    tasks: FitTasks,
+    catalogue: GrowingCatalogue,
+    step: Callable[[], None],
+) -> None:
+    """Take the rows of each shard into the catalogue as soon as they are there."""
+    for number, outcome in outcomes:
+        lenses = tasks.shards[number]
+        if isinstance(outcome, bool):
+            rows = tasks.rows(number)
+            catalogue.rows |= {lens.position: row for lens, row in zip(lenses, rows, strict=True)}
+        else:
+            # A row that is known stays: the shard was to draw its figure.
+            for lens in lenses:
+                failed = LensRow(id=lens.id, error=outcome)
+                catalogue.rows.setdefault(lens.position, failed)
+        catalogue.save_now_and_then()
+        for _ in lenses:
+            step()
+
+
+def _write_titles(
+    titles: Sequence[FigureTitle], cluster: str | None, workers: int, progress: bool
+) -> None:
+    tasks = [
+        TitleTask(tuple(titles[k : k + TITLES_PER_TASK]))
+        for k in range(0, len(titles), TITLES_PER_TASK)
+    ]
+    with (
+        counted("writing titles", len(titles), show=progress) as step,
+        perform(tasks, cluster, workers) as outcomes,
+    ):
+        for number, outcome in outcomes:
+            if isinstance(outcome, str):
+                raise DataError(outcome)
+            for _ in tasks[number].titles:
+                step()
 
 
 @dataclass(frozen=True)
@@ -170,7 +283,7 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
         for position in range(len(images)):
             item = images[position]
             try:
-                digests[position] = _digest(cutout_of(item), seed)
+                digests[position] = digest_of_lens(cutout_of(item), seed)
             except DataError as problem:
                 failed[position] = LensRow(id=item.id, error=str(problem))
                 bare += item.image is not None and (item.noise is None or item.psf is None)
@@ -189,51 +302,3 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
             )
         raise DataError(f"{no_image} can be fitted; the first is {first.id}: {first.error}")
     return _Survey(digests, failed)
-
-
-def _digest(cutout: Cutout, seed: int) -> str:
-    """Digest of all that decides a row."""
-    image, noise, psf = cutout.image, cutout.noise, cutout.psf
-    settings = f"{cutout.id} {cutout.pixel_scale_arcsec!r} {seed} {RECIPE} {words(cutout.notes)}"
-    if cutout.sky is not None:
-        settings += f" {cutout.sky.rounded()}"
-    return digest_of(
-        repr(image.shape), image, repr(noise.shape), noise, repr(psf.shape), psf, settings
-    )[:16]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One lens to fit."""
-
-    images: LensImages
-    position: int
-    seed: int
-    digest: str
-    outputs: Outputs
-    redshifts: Redshifts | None
-
-
-def _row(job: _Job) -> LensRow:
-    """Fit one lens; what goes wrong with it becomes its `error`."""
-    item = job.images[job.position]
-    try:
-        return _fitted(job, cutout_of(item), job.digest)
-    except DataError as problem:
-        return LensRow(id=item.id, error=str(problem))
-    # Real data break numerics in ways that no list foresees; the other lenses go on, and the
-    # row says what happened.
-    except (ArithmeticError, ValueError, RuntimeError, IndexError) as problem:
-        line = " ".join(str(problem).split()) or type(problem).__name__
-        return LensRow(id=item.id, error=f"the fit broke down: {line}")
-
-
-def _fitted(job: _Job, cutout: Cutout, digest: str) -> LensRow:
-    from lumpylens.lenses.analysis import analyse
-    from lumpylens.lenses.quality import remarks
-
-    analysis = analyse(cutout, seed=job.seed)
-    notes = remarks(analysis)
-    row = row_of(analysis, notes, digest)
-    job.outputs.write_lens(analysis, row, job.redshifts)
-    return row

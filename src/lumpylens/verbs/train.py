@@ -198,8 +198,8 @@ def _check_enough(images: LensImages, parts: Split) -> None:
         )
     if readable < LEAST_IMAGES:
         raise DataError(
-            f"{readable} different images in {images.location} are too few to learn from some and "
-            f"to calibrate and test on others; give at least {LEAST_IMAGES}"
+            f"{readable} different images in {images.location} are too few to learn from, to "
+            f"calibrate and to test; give at least {LEAST_IMAGES}"
         )
     empty = [part for part in parts.digests if not len(getattr(parts, part))]
     if empty:
@@ -221,7 +221,7 @@ def _prospect(n_calibration: int) -> str:
         needed = calibration_images_for(rate)
         if n_calibration < needed:
             sentences.append(
-                f"{purpose} of {rate:g} needs {needed} of them, about {10 * needed} images in all"
+                f"{purpose} of {rate:g} needs {needed} of them, about {10 * needed} images in total"
             )
     return "; ".join(sentences)
 
@@ -285,12 +285,12 @@ def _card(model: TrainedModel) -> str:
     lines = [
         f"# {detector.name}: a detector of substructure in strong lenses",
         f"Learned from images without substructure of {height}x{width} pixels "
-        f"({info['data']}), and from no label. Higher scores are more anomalous.",
+        f"({info['data']}), without labels. Higher scores are more anomalous.",
         notes,
         "## Images",
         f"{images['found']} found, {images['unreadable']} unreadable. By content, "
-        f"{images['train']} were learned from, {images['validation']} served for choices, "
-        f"{images['calibration']} for calibration, and {images['test']} were kept for tests.",
+        f"{images['train']} were for training, {images['validation']} for validation, "
+        f"{images['calibration']} for calibration, and {images['test']} for tests.",
         "## On normal images",
         f"{len(model.calibration)} calibration images: no p-value is below "
         f"{model.calibration.smallest_p_value:.2g}.",

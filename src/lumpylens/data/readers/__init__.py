@@ -219,7 +219,7 @@ def _passed_over(others: Iterable[Path]) -> list[str]:
     """A sentence on files of other kinds, counted by ending."""
     endings = Counter(path.suffix.lower() for path in sorted(others))
     counts = [f"{n} {ending}" for ending, n in endings.most_common() if ending not in NO_IMAGES]
-    return [f"files of other kinds are passed over ({', '.join(counts)})"] if counts else []
+    return [f"files of other kinds are ignored ({', '.join(counts)})"] if counts else []
 
 
 def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -241,8 +241,8 @@ def _best_format(images: Sequence[Path]) -> tuple[list[Path], list[str]]:
     if not left_out:
         return kept, []
     return kept, [
-        f"{len(left_out)} files are left out because a file of the same name has better numbers "
-        "(the first is {}, beside {})".format(*left_out[0])
+        f"{len(left_out)} files are ignored because a file of the same name has more precise "
+        "numbers (the first is {}, next to {})".format(*left_out[0])
     ]
 
 

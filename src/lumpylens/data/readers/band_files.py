@@ -92,10 +92,7 @@ def one_band_of(paths: Sequence[Path], band: str | None, location: str) -> OneBa
         if all(images[path].band != wanted for path in files)
     }
     homes = {path.parent for path in in_bands}
-    remark = (
-        f"of the bands {shown}, which lie in files of their own, {wanted} is taken "
-        "(choose with band)"
-    )
+    remark = f"of the bands {shown}, which have one file each, {wanted} is taken (choose with band)"
     return OneBand(
         chosen={path for path in paths if path.parent in homes} - left_out,
         left_out=left_out,
@@ -121,7 +118,7 @@ def refusal(images: Mapping[Path, InBand], band: str | None, shown: str, locatio
         if images[path].lens == images[other].lens and images[path].band != images[other].band
     )
     return (
-        f"{location} holds several bands of one lens in files of their own, such as {first.name} "
+        f"{location} holds several bands of one lens, one file each, such as {first.name} "
         f"and {second.name}: {shown}; choose one with band, such as --band {images[first].band}"
     )
 

@@ -116,7 +116,7 @@ def of_band(stack: Stack, band: str) -> Stack:
             f"no bands to choose {band!r} from: it holds an array of shape {shape}{numbers}"
         )
     if stack.complete is not None:
-        raise DataError("the file is cut off, so that its bands cannot be told apart")
+        raise DataError("the file is cut off, so its bands cannot be identified")
 
     def own(companion: Any) -> Any:
         if companion is None:

@@ -125,7 +125,7 @@ def read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], bool, np.dtype
         )
         shape, fortran, dtype = read(stream)
     except (ValueError, SyntaxError, tokenize.TokenError):
-        raise DataError("not a numpy array: its header makes no sense") from None
+        raise DataError("not a numpy array: its header is not valid") from None
     if dtype.hasobject:
         # An image and a mass beside it, as in the axion files of DeepLense, or many images.
         numbers = "OLD[0]" if shape == (2,) else "np.stack(OLD.tolist())"

@@ -103,7 +103,7 @@ class EncoderDetector(Detector):
             zip(ESTIMATED, estimates.tolist(), self.mean.tolist(), sigma.tolist(), strict=True)
         )
         sentence = "; ".join(departures(surprises)) or (
-            "no number of the lens stands out by itself; the farthest from normal ones: "
+            "no parameter of the lens is unusual; the farthest from normal values: "
             f"{departure(surprises[0])}"
         )
         return Explanation(
@@ -111,7 +111,7 @@ class EncoderDetector(Detector):
             scores=score_parts(self._score_batch(alone)),
             sentence=sentence[0].upper() + sentence[1:],
             surprises=surprises,
-            no_map="the encoder reads the numbers of the lens off the whole image",
+            no_map="the encoder estimates the lens parameters from the whole image",
         )
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -144,9 +144,9 @@ class EncoderDetector(Detector):
     def card_notes(self) -> list[str]:
         """Describe the detector."""
         return [
-            f"An encoder, trained on renders of smooth lenses alone, reads {len(ESTIMATED)} "
-            "numbers off the image; the score is their squared Mahalanobis distance from those of "
-            "normal images. No model is fitted and no residual is looked at."
+            f"An encoder, trained on simulated smooth lenses alone, estimates {len(ESTIMATED)} "
+            "parameters from the image; the score is their squared Mahalanobis distance from those "
+            "of normal images. No model is fitted and no residual is used."
         ]
 
 

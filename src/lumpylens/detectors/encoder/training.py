@@ -66,7 +66,7 @@ def examples(
     """Rendered images (count, h, w) and the numbers to be read off them."""
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = [], []
-    with counted("rendering lenses to learn from", count, show=show) as step:
+    with counted("simulating lenses for training", count, show=show) as step:
         for start in range(0, count, CHUNK):
             parameters = prior.draw(min(CHUNK, count - start), generator)
             images, true = render_examples(parameters, eyepiece, generator)

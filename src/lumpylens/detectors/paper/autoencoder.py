@@ -21,7 +21,7 @@ KERNEL = 7
 class AutoencoderConfig(ReconstructionConfig):
     """Settings of a convolutional autoencoder."""
 
-    latents: int = Field(1000, ge=1, description="Numbers that an image is squeezed into")
+    latents: int = Field(1000, ge=1, description="Numbers that an image is compressed to")
 
 
 def layer_shapes(image_shape: tuple[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
@@ -122,9 +122,9 @@ class AutoencoderDetector(ReconstructionDetector):
             "Architecture of Alexander et al. 2021 (arXiv 2008.12731): three 7x7 convolutions of "
             "16, 32 and 64 channels with strides 3, 3 and 1, mirrored by the decoder, which ends "
             "in a tanh.",
-            "Departures: the last transposed convolution is 7x7 too (6x6 in the authors' code), "
-            "and what the strides leave over is computed, so that an image of any size comes back "
-            "in its own size; images are scaled one by one; training stops early on held-out "
+            "Departures: the last transposed convolution is also 7x7 (6x6 in the authors' code); "
+            "paddings are computed from the strides, so that an image of any size is rebuilt in "
+            "its own size; each image is scaled separately; training stops early on held-out "
             "normal images and keeps the best weights; scores are deterministic.",
             *super().card_notes(),
         ]

@@ -78,8 +78,8 @@ class VAEDetector(AutoencoderDetector):
         """Say where the network comes from, and what this file alone does otherwise."""
         return [
             *super().card_notes(),
-            "Departures of the VAE: the Kullback-Leibler term is on (the authors' code multiplies "
-            "it by 0 unless told otherwise) and weighed by the likelihood itself, whose noise "
-            "level is the batch's root mean square error; scores use the mean of the latents "
-            "(there a random draw); training stops on the reconstruction error as scored.",
+            "Departures of the VAE: the Kullback-Leibler term is used (the authors' code "
+            "multiplies it by 0 by default); the likelihood gives its weight, with the root mean "
+            "square error of the batch as noise level; scores use the mean of the latents (a "
+            "random draw in the authors' code); early stopping uses the error of the score.",
         ]

@@ -1,8 +1,9 @@
 """The detector whose decoder is the lens equation.
 
-An encoder reads the numbers of a lens off its image, least squares refine them, and what is left
-is judged: are the numbers those of the population, is the residual that of noise, do small
-deflections hide in it? All of it is learned from normal images; `lumpylens.physics` does the work.
+An encoder estimates the parameters of a lens from its image, and least squares refine them. The
+score tests three things: are the parameters typical of the population, is the residual that of
+noise, does it contain small deflections? All of it is learned from normal images.
+`lumpylens.physics` does the work.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class PhysicsConfig(EncoderConfig):
     """Settings of the `physics` detector."""
 
     near_epochs: int = Field(
-        6, ge=0, description="Further passes of the encoder, through lenses like the normal ones"
+        6, ge=0, description="Further epochs of the encoder, on lenses like the normal ones"
     )
     sample: int = Field(
         300, ge=20, description="Normal images from which instrument and noise are learned"
@@ -250,8 +251,7 @@ class PhysicsDetector(Detector):
         assert self.learned is not None
         grey = self.learned.unit.grey(batch.pixels)
         scale = grey.amax(dim=(1, 2)) / torch.from_numpy(batch.pixels).amax(dim=(1, 2))
-        restored: NDArray[np.float32] = (picture / scale[:, None, None]).numpy()
-        return restored
+        return (picture / scale[:, None, None]).numpy()
 
     def _doubts(self, batch: ImageBatch, exam: Examination) -> list[str]:
         """Reason why the score of each image should not be trusted; empty if it can."""
@@ -317,14 +317,14 @@ class PhysicsDetector(Detector):
             if name not in model.free and not name.startswith("mass")
         )
         return [
-            "An encoder reads the numbers of a smooth lens off the image, Levenberg-Marquardt "
-            "refines them, and parameters, residual and small deflections are scored against "
-            "what normal images do.",
+            "An encoder estimates the parameters of a smooth lens from the image, and a "
+            "Levenberg-Marquardt fit refines them. The score compares parameters, residual and "
+            "small deflections with those of normal images.",
             f"Mean Einstein radius {radius:.2f} px. Numbers common to all images: {learned}.",
             f"Varying from image to image: {', '.join(model.free)}.",
-            "The design knew that substructure adds mass in the challenge's images, and that a "
-            "filter for deflections separates its classes; every fitted number comes from normal "
-            "images alone.",
+            "It was known during the design that substructure adds mass in the challenge's images, "
+            "and that a filter for deflections separates the classes; every fitted number comes "
+            "from normal images alone.",
         ]
 
 

@@ -225,16 +225,16 @@ def sentence(parts: tuple[ScorePart, ...], surprises: tuple[Surprise, ...], wher
     if outstanding := departures(surprises):
         clauses += outstanding
     elif "parameters" in unusual:
-        clauses.append("parameters unusual in combination, though none is by itself")
+        clauses.append("parameters unusual in combination, but none of them alone")
     else:
-        clauses.append("parameters like the population's")
+        clauses.append("parameters typical of the population")
     if "residual" in unusual:
         clauses.append(f"residual {score['residual']:.1f} sigma above that of normal lenses")
     else:
         clauses.append("residual consistent with noise")
     if "perturbation" in unusual:
         most = where and f", most at {where}"
-        clauses.append(f"light deflected as no smooth lens does it{most}")
+        clauses.append(f"light deflected as in no smooth lens{most}")
     else:
         clauses.append("no clump of mass stands out")
     text = "; ".join(clauses)

@@ -158,14 +158,15 @@ class PixelDetector(Detector):
     def card_notes(self) -> list[str]:
         """Say what is scored, how long the network learned, and what its design knew."""
         notes = [
-            "A network learned on bent, blotted views of normal images to say how far each is bent "
-            "and how bright the blot is. The score is the squared Mahalanobis distance of its "
+            "Normal images were changed at random: light was moved outward or inward, and a "
+            "small blot was added. A network learned to measure how far the light was moved and "
+            "how bright the blot is. The score is the squared Mahalanobis distance of its "
             f"{FEATURES} features from those of the training images, over four views of an image.",
-            "No lens equation and no anomalous image is used. That everything is bent outward, "
-            "evenly around the middle, was chosen in the knowledge that substructure adds mass; "
+            "No lens equation and no anomalous image is used. When the uniform outward move was "
+            "chosen, it was known that substructure adds mass; "
             "settings were chosen on simulated lenses with and without substructure.",
             "`outward_px` is by how many pixels the arcs seem to lie farther out than in normal "
-            "images; `free_outward` is the distance with that direction left out.",
+            "images; `free_outward` is the distance without that direction.",
         ]
         if self.history:
             best = min(self.history, key=lambda row: row["val_loss"])

@@ -51,10 +51,13 @@ class PixelConfig(DetectorConfig):
         0.05, ge=0, description="Typical brightness of a blot put anywhere, in units of the peak"
     )
     turn_deg: float = Field(
-        10.0, ge=0, le=90, description="Largest turn of a training view, beside half turns"
+        10.0,
+        ge=0,
+        le=90,
+        description="Largest rotation of a training view, in addition to half turns",
     )
     shrinkage: float = Field(
-        0.05, gt=0, description="Added to the variance of each feature, in units of it"
+        0.05, gt=0, description="Fraction of the variance of each feature that is added to it"
     )
 
 

@@ -64,7 +64,7 @@ def benchmark(
     data : str or Path
         Images of both classes, such as a folder with ``no_sub`` and ``sub``; or the name of a
         population, whose images are simulated in ``OUT/simulated``. Then there is a second table,
-        ``NAME-compensated``: the same detectors on substructure whose mass the halo gave up.
+        ``NAME-compensated``: the same detectors on substructure whose mass is taken from the halo.
     detectors : sequence of str, optional
         Names, or ``module:Class`` for one of your own. Default: all of `list_detectors`.
     band : str, optional
@@ -109,7 +109,7 @@ def benchmark(
     for detector in names:
         if detector.startswith("__main__:"):
             raise ModelError(
-                f"{detector} cannot be found by the runs, which are processes of their own; put "
+                f"{detector} cannot be found by the runs, which are separate processes; put "
                 "the class into a module"
             )
     settings = {detector: create(detector).config.model_dump(mode="json") for detector in names}

@@ -116,7 +116,7 @@ def run(job: Job) -> dict[str, Any]:
         folder = Path(scratch) / "model"
         start = time.process_time()
         train(normal, job.detector, out=folder, seed=job.seed, **options)
-        taken = time.process_time() - start
+        core_seconds = time.process_time() - start
         size = sum(file.stat().st_size for file in folder.iterdir())
         model = load_model(folder)
     evaluation = evaluate(model, normal=normal, anomalous=anomalous, **options)
@@ -130,7 +130,7 @@ def run(job: Job) -> dict[str, Any]:
         "metrics": dict(evaluation.metrics),
         "roc": evaluated_curve(evaluation),
         "n_train": len(model.seen["train"]),
-        "training_core_seconds": taken,
+        "training_core_seconds": core_seconds,
         "images_per_core_second": speed(model.detector, anomalous[:TIMED]),
         "peak_memory_mb": peak_memory_mb(),
         "model_mb": size / 1e6,

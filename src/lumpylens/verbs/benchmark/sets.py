@@ -23,7 +23,7 @@ class SimulatedSet:
     data : Path
         Folder with both classes.
     compensated : Path
-        Anomalous images of the same lenses and masses, whose haloes gave up the masses.
+        Anomalous images of the same lenses; the halo loses as much mass as the lumps add.
     command : str
         The arguments of ``lumpylens benchmark`` that make them.
     """
