@@ -62,6 +62,7 @@ printed = $(BIN)/python benchmarks/$(1).py $(2) > results/$(1).part && mv result
 bench: $(VENV)/test.stamp
 	test -d '$(DATA)/no_sub' || { echo "make bench DATA=folder of the challenge's images"; exit 2; }
 	$(call printed,speed)
+	$(call printed,reading)
 	$(call printed,simulate,--n 300 --workers $(CORES))
 	$(BIN)/python benchmarks/maps.py --out results
 	$(BIN)/python benchmarks/populations.py --out results
