@@ -320,7 +320,7 @@ def test_a_clone_of_the_repository_is_accepted_where_its_images_are(wanted, tmp_
     (tmp_path / "clone" / "README.md").write_text("x")
     assert get(wanted, tmp_path / "clone", None) == lenses
     (lenses / "sub").rename(tmp_path / "clone" / "sub")
-    with pytest.raises(DataError, match="beside each other"):
+    with pytest.raises(DataError, match="the class folders are not in one folder"):
         get(wanted, tmp_path / "clone", None)
 
 

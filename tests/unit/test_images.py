@@ -286,7 +286,7 @@ def test_a_filled_edge_is_a_remark(value):
     images = LensImages.from_arrays(np.stack([sky, edge_filled(sky, 20, value)]))
     assert images[0].remarks == ()
     (remark,) = images[1].remarks
-    assert remark.startswith(f"31% of the pixels have one and the same value, {value:g}")
+    assert remark.startswith(f"31% of the pixels have the same value, {value:g}")
     assert images[1].error == ""
     assert LensImages.from_arrays(edge_filled(sky, 2)[None])[0].remarks == ()
 

@@ -273,7 +273,7 @@ def test_the_quick_score_of_shards(model, tmp_path):
     assert sorted(scores) == pytest.approx(sorted(expected.anomaly_score), rel=1e-4)
     with pytest.raises(ModelError, match="other scores of this one; give another folder"):
         score_shards("slc-physics", paths, out=tmp_path / "out", progress=False)
-    with pytest.raises(ModelError, match="has no faster score"):
+    with pytest.raises(ModelError, match="has no fast score"):
         score_shards(model, paths, out=tmp_path / "slow", fast=True, progress=False)
     assert not (tmp_path / "slow").exists()
 
