@@ -81,6 +81,7 @@ def test_it_sorts_and_filters(opened, rows):
         assert column(opened, "id") == [name]
 
 
+@pytest.mark.slow
 def test_a_lens_opens_with_its_figure(opened, rows):
     thumb = one(opened, "#thumbs button")
     assert "p < 1e-5" in thumb.text

@@ -83,7 +83,14 @@ fit(sys.argv[1], out=sys.argv[2], shard=int(sys.argv[3]), pixel_scale_arcsec=0.1
 """
 
 
-@pytest.mark.parametrize(("shard", "kept"), [(1, ["a", "b", "c"]), (2, ["a", "b"]), (9, [])])
+@pytest.mark.parametrize(
+    ("shard", "kept"),
+    [
+        pytest.param(1, ["a", "b", "c"], marks=pytest.mark.slow),
+        (2, ["a", "b"]),
+        pytest.param(9, [], marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_is_killed_loses_at_most_a_shard(shard, kept, folder, fitted, tmp_path):
     out = tmp_path / "fits.csv"
     killed = subprocess.run([sys.executable, "-c", KILLED, folder, out, str(shard)])
@@ -96,6 +103,7 @@ def test_a_run_that_is_killed_loses_at_most_a_shard(shard, kept, folder, fitted,
     assert not shard_folder(out).exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_twice_keeps_what_was_fitted_before_the_first(
     folder, fitted, tmp_path
 ):

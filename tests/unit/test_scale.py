@@ -382,6 +382,7 @@ def test_a_cluster_does_every_task_once_and_tells_of_each(address):
     assert failures == {30: "cannot be read", 31: "ZeroDivisionError: by zero"}
 
 
+@pytest.mark.slow
 def test_processes_do_every_task_and_tell_why_one_failed():
     with perform([Work("new"), Work("old"), Work("mistake")], None, workers=2) as outcomes:
         assert dict(outcomes) == {0: True, 1: False, 2: "cannot be read"}
