@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from lumpylens.data.images import LensImages
+from lumpylens.data.source import CutoutSource
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import load_model
 from lumpylens.verbs.score import score
@@ -53,7 +54,8 @@ def simulated_images(scored_by: str) -> LensImages:
 def real_images(scored_by: str, data: Path) -> LensImages:
     """Three smooth lenses and three with substructure of the challenge's, or one of Euclid's."""
     if SCORED_BY[scored_by].get("preset") == "euclid":
-        return LensImages.open(data / "euclid")
+        cutouts = [item.framed((64, 64)) for item in LensImages.open(data / "euclid", band="VIS")]
+        return LensImages.from_source(CutoutSource(cutouts))
     lenses = data / "slc" / "lenses"
     paths = [lenses / name / image for name, images in REAL.items() for image in images]
     return functools.reduce(LensImages.__add__, map(LensImages.open, paths))
