@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 from lumpylens.data.images import LensImages
-from lumpylens.data.source import CutoutSource
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import load_model
 from lumpylens.verbs.score import score
@@ -54,8 +53,11 @@ def simulated_images(scored_by: str) -> LensImages:
 def real_images(scored_by: str, data: Path) -> LensImages:
     """Three smooth lenses and three with substructure of the challenge's, or one of Euclid's."""
     if SCORED_BY[scored_by].get("preset") == "euclid":
-        cutouts = [item.framed((64, 64)) for item in LensImages.open(data / "euclid", band="VIS")]
-        return LensImages.from_source(CutoutSource(cutouts))
+        cut = LensImages.open(data / "euclid", band="VIS")[0].framed((64, 64))
+        return LensImages.from_arrays(
+            [cut.image], noise=[cut.noise], psf=cut.psf, pixel_scale_arcsec=cut.pixel_scale_arcsec,
+            ids=["euclid"],
+        )  # fmt: skip
     lenses = data / "slc" / "lenses"
     paths = [lenses / name / image for name, images in REAL.items() for image in images]
     return functools.reduce(LensImages.__add__, map(LensImages.open, paths))
