@@ -87,7 +87,7 @@ fit(sys.argv[1], out=sys.argv[2], shard=int(sys.argv[3]), pixel_scale_arcsec=0.1
     ("shard", "kept"),
     [
         pytest.param(1, ["a", "b", "c"], marks=pytest.mark.slow),
-        (2, ["a", "b"]),
+        pytest.param(2, ["a", "b"], marks=pytest.mark.slow),
         pytest.param(9, [], marks=pytest.mark.slow),
     ],
 )
@@ -125,6 +125,7 @@ def test_a_run_that_is_killed_before_it_begins_again_loses_nothing(folder, fitte
     assert fitted == ["d", "e"]
 
 
+@pytest.mark.slow
 def test_a_torn_shard_is_fitted_again(folder, fitted, tmp_path):
     out = tmp_path / "fits.csv"
     subprocess.run([sys.executable, "-c", KILLED, folder, out, "1"])

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from pinned_scores import IMAGES, PINNED, SCORED_BY, numbers_of, real_images, simulated_images
 
-TOLERANCE = 1e-4
-"""Relative to the number, or to the median size of its column where it lies near zero."""
+TOLERANCE = {
+    "slc-physics": 1e-4,
+    "slc-physics, fast": 1e-4,
+    "slc-pixel": 1e-4,
+    "euclid-physics": 2e-3,
+}
+"""Relative to the number, or to the median size of its column where it lies near zero. Lenses of
+Euclid have 17 free numbers, some of which the image hardly constrains: where a fit ends within its
+tolerance is decided by the last digits, which differ between processors."""
 
 
 @pytest.mark.parametrize("images", IMAGES)
@@ -27,12 +34,13 @@ def test_scores_and_components_are_those_pinned(
     assert {name: list(row) for name, row in numbers.items()} == {
         name: list(row) for name, row in pinned.items()
     }
+    tolerance = TOLERANCE[scored_by]
     for column in next(iter(pinned.values())):
         expected = np.array([row[column] for row in pinned.values()])
         np.testing.assert_allclose(
             [row[column] for row in numbers.values()],
             expected,
-            rtol=TOLERANCE,
-            atol=TOLERANCE * np.median(np.abs(expected)),
+            rtol=tolerance,
+            atol=tolerance * np.median(np.abs(expected)),
             err_msg=f"{column} of {scored_by}; where meant: python tests/unit/pinned_scores.py",
         )
