@@ -187,6 +187,7 @@ def test_same_pixels_same_numbers(reader, kind, pixels, tmp_path):
     case=st.sampled_from(CASES),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_any_pixels_in_any_format_have_the_same_digest(pixels, case, tmp_path_factory):
     reader, kind = case
     images = LensImages.open(WRITERS[reader][kind](tmp_path_factory.mktemp("any"), pixels))

@@ -248,6 +248,7 @@ def test_a_planted_mass_changes_the_image_as_its_derivative_says(found):
     assert (inject(found, x, y, 0.0).image == found.cutout.image).all()
 
 
+@pytest.mark.slow
 def test_a_planted_mass_is_recovered(found):
     (x, y), *_ = well_seen_positions(found, 1, torch.Generator().manual_seed(1))
     radius = radius_of_snr(found, x, y, 25.0)

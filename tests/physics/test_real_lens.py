@@ -61,6 +61,7 @@ def test_tangents_are_the_derivatives_of_the_picture(observation):
         assert float((tangent - expected).abs().max()) < 2e-2 * scale, name
 
 
+@pytest.mark.slow
 def test_filter_has_unit_variance_under_noise(observation):
     """Data drawn from the model give signal-to-noise ratios of mean 0 and variance 1."""
     values = NUMBERS.clone()

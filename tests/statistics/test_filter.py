@@ -51,6 +51,7 @@ def test_unit_variance_on_smooth_renders_with_noise_maps():
     assert float(snr.square().mean()) == pytest.approx(1, abs=0.12)
 
 
+@pytest.mark.slow
 def test_unit_variance_on_compressed_smooth_renders():
     # One noise level for all, which the model can learn; images whose noise differs are the
     # business of the scores, which are calibrated on real ones.

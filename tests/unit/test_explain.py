@@ -158,6 +158,7 @@ def whole() -> Explanation:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_all_of_an_explanation_is_drawn(whole: Explanation) -> None:
     light, dark = figure_png(whole), figure_png(whole, DARK)
     assert light[:4] == dark[:4] == b"\x89PNG"
@@ -198,6 +199,7 @@ def test_ticks_are_pixels_and_arcsec_where_the_scale_is_known(whole: Explanation
     assert draw_explanation(LIGHT, whole).axes[0].child_axes == []
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_figures_and_reasons(found: Explanations) -> None:
     shown = found[:3]._repr_html_()
     assert shown.count("<img") == 2

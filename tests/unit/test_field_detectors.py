@@ -129,6 +129,7 @@ def low_rank_images(count: int, rank: int, seed: int) -> np.ndarray:
     return flat.reshape(count, 12, 12).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [2, 9])
 def test_pca_finds_the_number_of_components(rank):
     detector = create("pca", max_components=40)

@@ -23,6 +23,8 @@ from lumpylens.lenses.page import thumbnail_path, write_page
 from lumpylens.lenses.pictures import figure_paths
 from lumpylens.lenses.verdict import verdict_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows():
@@ -81,7 +83,6 @@ def test_it_sorts_and_filters(opened, rows):
         assert column(opened, "id") == [name]
 
 
-@pytest.mark.slow
 def test_a_lens_opens_with_its_figure(opened, rows):
     thumb = one(opened, "#thumbs button")
     assert "p < 1e-5" in thumb.text

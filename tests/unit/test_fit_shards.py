@@ -114,6 +114,7 @@ def test_a_run_that_is_killed_twice_keeps_what_was_fitted_before_the_first(
     assert fitted == ["d", "e"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_before_it_begins_again_loses_nothing(folder, fitted, tmp_path):
     """Rows in shards are kept although no image can be opened now."""
     out = tmp_path / "fits.csv"

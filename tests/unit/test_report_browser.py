@@ -25,10 +25,13 @@ from lumpylens.verbs.score import score
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="needs Chromium and its driver (Debian: chromium and chromium-driver)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="needs Chromium and its driver (Debian: chromium and chromium-driver)",
+    ),
+]
 NASTY = '</script><img src=x onerror="document.title=1">,"'
 EXPLAINED = 8
 
