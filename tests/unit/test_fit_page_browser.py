@@ -23,8 +23,6 @@ from lumpylens.lenses.page import thumbnail_path, write_page
 from lumpylens.lenses.pictures import figure_paths
 from lumpylens.lenses.verdict import verdict_of
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def rows():
