@@ -82,7 +82,7 @@ def test_an_error_of_a_task_is_raised_as_it_was():
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_one_line():
     with (
-        pytest.raises(DataError, match="for lack of memory") as caught,
+        pytest.raises(DataError, match="too little memory") as caught,
         in_processes(killed, [0, 1, 2, 3], 2) as results,
     ):
         list(results)
