@@ -251,6 +251,7 @@ def _connected(cluster: str) -> Iterator[Any]:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Silence Dask's log: a failure is reported as that of a shard."""
+    _distributed()  # makes its loggers
     names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
