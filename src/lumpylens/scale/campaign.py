@@ -295,8 +295,6 @@ def perform_unfinished(
             on_done()
         else:
             left.append(position)
-    if not left:
-        return 0, {}
     done, failures = perform_all([tasks[position] for position in left], cluster, on_done)
     return done, {left[number]: why for number, why in failures.items()}
 
