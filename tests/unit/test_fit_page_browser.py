@@ -14,6 +14,7 @@ from test_report_browser import (  # noqa: F401
     choose,
     column,
     one,
+    phone,
     pytestmark,
     within,
     write,
@@ -107,17 +108,8 @@ def test_a_thumbnail_is_not_outlined_as_if_it_were_selected(opened):
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_fits_a_phone_in_light_and_dark(opened, dark):
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    opened.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
-    )
-    try:
+    with phone(opened, dark):
         assert opened.execute_script("return document.documentElement.scrollWidth") == 360
         opened.execute_script("document.querySelector('#thumbs button').click()")
         source = "return document.querySelector('#opened-figure img')?.currentSrc"
         assert within(5, lambda: opened.execute_script(source).endswith("-dark.png") == dark)
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

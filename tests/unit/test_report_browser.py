@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,22 @@ def choose(browser: Any, kind: str) -> None:
     from selenium.webdriver.support.select import Select
 
     Select(one(browser, "#show")).select_by_value(kind)
+
+
+@contextmanager
+def phone(opened: Any, dark: bool) -> Iterator[None]:
+    """Show the page as a phone does."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    opened.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    try:
+        yield
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def within(seconds: float, test: Callable[[], bool]) -> bool:
@@ -378,18 +395,10 @@ def test_the_slider_says_how_many_false_alarms_to_expect(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_fits_a_phone_in_light_and_dark(opened: Any, dark: bool) -> None:
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    opened.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
-    )
-    try:
+    with phone(opened, dark):
         assert opened.execute_script("return document.documentElement.scrollWidth") == 360
         ground = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(20, 23, 27)") == dark
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.slow
