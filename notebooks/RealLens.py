@@ -190,7 +190,7 @@ print("planted   predicted   found     log evidence   off by")
 for each in planted:
     print(
         f"{each.einstein_radius:6.3f}''  {each.predicted_snr:6.1f}      "
-        f"{each.found.einstein_radius:6.3f}''  {each.found.log_evidence:9.1f}     "
+        f"{each.fitted.einstein_radius:6.3f}''  {each.fitted.log_evidence:9.1f}     "
         f"{each.distance:6.2f}''"
     )
 
@@ -202,7 +202,7 @@ axes[0].imshow(changed, "RdBu_r", vmin=-span, vmax=span, origin="lower")
 axes[0].set(title="what the largest of them changes", xticks=[], yticks=[])
 axes[1].loglog(
     [each.einstein_radius for each in planted],
-    [max(each.found.einstein_radius, 1e-3) for each in planted],
+    [max(each.fitted.einstein_radius, 1e-3) for each in planted],
     "o",
 )
 ends = [planted[0].einstein_radius / 1.5, planted[-1].einstein_radius * 1.5]
