@@ -10,6 +10,7 @@ SEEDS ?= 0,1,2
 CORES ?= 1,2
 ONCE ?= aae,dcae,rbm,vae
 WORKERS ?= 1
+JOBS ?= 2
 
 .PHONY: help demo test test-all pinned-scores lint challenge bench slacs docs architecture \
 	results-table columns pictures notebook reliability clean
@@ -32,14 +33,17 @@ help:
 	@echo 'make reliability  the campaigns behind docs/reliability.md (three quarters of an hour)'
 	@echo 'make clean       remove the environment and everything built'
 
+# Each job has a core of its own.
+pytest = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+
 demo: $(VENV)/test.stamp
 	$(BIN)/lumpylens demo
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -m 'not slow'
+	$(pytest) -m 'not slow'
 
 test-all: $(VENV)/test.stamp
-	$(BIN)/python -m pytest
+	$(pytest)
 
 pinned-scores: $(VENV)/test.stamp
 	$(BIN)/python tests/unit/pinned_scores.py

@@ -72,7 +72,9 @@ def result_of(function) -> type:
     return vars(sys.modules[function.__module__])[name]
 
 
-@pytest.mark.parametrize("verb", {*VERBS, "score_shards", "simulate_shards"} - set(NOT_RESULTS))
+@pytest.mark.parametrize(
+    "verb", sorted({*VERBS, "score_shards", "simulate_shards"} - set(NOT_RESULTS))
+)
 def test_a_result_writes_itself_becomes_a_data_frame_and_shows_itself(verb):
     result = result_of(getattr(lumpylens, verb))
     for method in ("write", "to_pandas", "_repr_html_"):

@@ -13,11 +13,12 @@ TOLERANCE = {
     "slc-physics": 1e-4,
     "slc-physics, fast": 1e-4,
     "slc-pixel": 1e-4,
-    "euclid-physics": 2e-3,
+    "euclid-physics": 2e-2,
 }
 """Relative to the number, or to the median size of its column where it lies near zero. Lenses of
 Euclid have 17 free numbers, some of which the image hardly constrains: where a fit ends within its
-tolerance is decided by the last digits, which differ between processors."""
+tolerance is decided by the last digits, which differ between processors. With fewer of a
+processor's instructions `perturbation` of one lens moves by 6e-3, `anomaly_score` by 3e-4."""
 
 
 @pytest.mark.parametrize("images", IMAGES)
