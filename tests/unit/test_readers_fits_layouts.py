@@ -369,3 +369,53 @@ def test_cases_as_reported(real_data):
     assert batch.pixel_scale_arcsec == 0.05
     (item,) = LensImages.open(real_data / "euclid")
     assert (item.pixel_scale_arcsec, item.psf.shape, item.error) == (0.1, (21, 21), "")
+
+
+def in_filter(path, image, name, ra=150.0, target="", **keywords):
+    """A cutout whose header names its filter, and whose middle is at a right ascension."""
+    height, width = image.shape
+    header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": 2.0,
+              "CRPIX1": (width + 1) / 2, "CRPIX2": (height + 1) / 2,
+              "CDELT1": -1e-5, "CDELT2": 1e-5}  # fmt: skip
+    if target:
+        header = {"OBJECT": target}
+    primary = fits.PrimaryHDU(image, fits.Header(header | {"FILTER": name} | keywords))
+    primary.writeto(path)
+
+
+@pytest.mark.parametrize("target", ["", "J0956"])
+def test_one_lens_in_filters_that_only_headers_name_is_refused(target, image, tmp_path):
+    in_filter(tmp_path / "1.fits", image, "F606W", target=target)
+    in_filter(tmp_path / "2.fits", image + 1, "F814W", target=target)
+    with pytest.raises(DataError, match=r"1\.fits and 2\.fits, .* F606W, F814W; choose"):
+        LensImages.open(tmp_path)
+    images = LensImages.open(tmp_path, band="f814w")
+    assert images.ids == ["2.fits"]
+    np.testing.assert_array_equal(images[0].image, image + 1)
+    assert images.remarks() == ["not used: 1 files, whose headers name other filters than f814w"]
+    with pytest.raises(DataError, match="'F160W' from: it holds F606W, F814W"):
+        LensImages.open(tmp_path, band="F160W")
+
+
+def test_lenses_in_a_filter_each_are_read_with_a_remark(image, tmp_path):
+    in_filter(tmp_path / "1.fits", image, "F606W")
+    in_filter(tmp_path / "2.fits", image + 1, "F814W", ra=150.0 + 3 / 3600)
+    images = LensImages.open(tmp_path)
+    assert images.ids == ["1.fits", "2.fits"]
+    (remark,) = images.remarks()
+    assert "several filters (F606W in 1, F814W in 1)" in remark
+
+
+def test_filters_on_the_two_wheels_of_acs(image, tmp_path):
+    for k, name in enumerate(("F606W", "F814W")):
+        primary = fits.PrimaryHDU(
+            header=fits.Header({"FILTER1": "CLEAR1L", "FILTER2": name, "TARGNAME": "SDSSJ0956"})
+        )
+        fits.HDUList([primary, fits.ImageHDU(image + k, name="SCI")]).writeto(
+            tmp_path / f"{k}_drz.fits"
+        )
+    with pytest.raises(DataError, match="F606W, F814W; choose one"):
+        LensImages.open(tmp_path)
+    (item,) = LensImages.open(tmp_path, band="F814W")
+    np.testing.assert_array_equal(item.image, image + 1)
+    assert item.origins["band"] == "F814W"

@@ -21,6 +21,7 @@ from lumpylens.data.readers.files import DataFiles
 from lumpylens.data.readers.fits_file import read_file, reading
 from lumpylens.data.readers.fits_planes import BandError, Plane, PlaneSet, choose_planes, planes_in
 from lumpylens.data.readers.fits_scale import pixel_scale_of, pixel_sides_of
+from lumpylens.data.readers.header_filters import of_one_filter
 from lumpylens.data.sky import sky_of
 from lumpylens.errors import DataError
 
@@ -121,15 +122,16 @@ def open_fits(files: DataFiles) -> FitsSource:
                 f"{files.paths[0]} is no image by its name, but a companion such as a noise map, a "
                 "PSF or a mask; name the image, or rename the file"
             )
-    refuse_missing_band(cutouts, files)
+    chosen, about_filters = of_one_filter(cutouts, files.band, files.location)
+    refuse_missing_band(chosen, files)
     return FitsSource(
-        cutouts,
-        [files.name(cutout.name_of) for cutout in cutouts],
-        [files.label(cutout.path) for cutout in cutouts],
+        chosen,
+        [files.name(cutout.name_of) for cutout in chosen],
+        [files.label(cutout.path) for cutout in chosen],
         files.location,
         files.pixel_scale_arcsec,
         files.band,
-        about_left_over(left_over, files) + about_models(around, of_templates),
+        about_filters + about_left_over(left_over, files) + about_models(around, of_templates),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lumpylens.data.checks import size_defect
 from lumpylens.data.kinds import NOISE_KINDS, Kind, split_title
 from lumpylens.data.readers.fits_file import stored_values
+from lumpylens.data.readers.header_filters import filter_in
 from lumpylens.errors import DataError
 
 __all__ = ["BandError", "Plane", "PlaneSet", "choose_planes", "planes_in"]
@@ -53,6 +54,8 @@ class Plane:
         None if the title does not say.
     index : int or None
         Of a cube: which of its images.
+    filter : str
+        Of the telescope, as a header states it; empty if none does.
     """
 
     hdu: Any
@@ -61,6 +64,7 @@ class Plane:
     band: str
     kind: Kind | None
     index: int | None = None
+    filter: str = ""
 
     @property
     def header(self) -> Any:
@@ -128,7 +132,8 @@ def planes_in(hdus: Sequence[Any]) -> list[Plane]:
             continue
         title = _title(hdu)
         band, kind = split_title(title)
-        plane = Plane(hdu, number, title or _place(number), band, kind)
+        filter_name = filter_in((hdu.header, hdus[0].header))
+        plane = Plane(hdu, number, title or _place(number), band, kind, filter=filter_name)
         count = math.prod(hdu.shape[:-2])
         if count == 1:
             planes.append(plane)
@@ -221,7 +226,7 @@ def choose_planes(planes: Sequence[Plane], band: str | None) -> PlaneSet:
     others = [plane for plane in planes if id(plane) not in in_sets]
     companions = dict(sets[chosen])
     (image,) = companions.pop(Kind.IMAGE)
-    name = labels[chosen] if other_labels else image.band or _filter_of(sets[chosen])
+    name = labels[chosen] if other_labels else image.band or image.filter
     return PlaneSet(image, name, companions, others, remark)
 
 
@@ -259,10 +264,10 @@ def _labels(sets: Sequence[Mapping[Kind, list[Plane]]]) -> list[str]:
     """Names that tell the images from each other."""
     images = [parts[Kind.IMAGE][0] for parts in sets]
     if len(images) == 1:
-        return [images[0].band or _filter_of(sets[0]) or images[0].title]
+        return [images[0].band or images[0].filter or images[0].title]
     ways = (
         [plane.band for plane in images],
-        [_filter_of(parts) for parts in sets],
+        [plane.filter for plane in images],
         [PurePath(str(plane.header.get("ORIG_FLE") or "")).stem for plane in images],
     )
     for names in ways:
@@ -273,7 +278,3 @@ def _labels(sets: Sequence[Mapping[Kind, list[Plane]]]) -> list[str]:
 
 def _size(plane: Plane) -> str:
     return "x".join(str(length) for length in plane.hdu.shape)
-
-
-def _filter_of(parts: Mapping[Kind, list[Plane]]) -> str:
-    return str(parts[Kind.IMAGE][0].header.get("FILTER") or "").strip()
