@@ -80,6 +80,20 @@ def test_an_image_in_another_unit_is_told_apart(physics: TrainedModel) -> None:
         assert np.isfinite(table.p_value).all()
 
 
+def test_a_fit_worse_than_substructure_can_make_it_has_no_p_value(physics: TrainedModel) -> None:
+    """A galaxy beside the ring, which no lens bends its light for."""
+    pixels = simulate("slc", 3, seed=9).stack().pixels
+    y, x = np.mgrid[:150, :150]
+    galaxy = 150 * np.exp(-(np.square(x - 97) + np.square(y - 80)) / 32)
+    table = score(physics, np.rint(pixels + galaxy).astype(np.float32), progress=False)
+    told = [text for text in table.warning if "fit is worse than substructure" in text]
+    assert told
+    assert all(table.warning)
+    assert np.isnan(table.p_value).all()
+    lumpy = score(physics, simulate("slc", 3, seed=9, substructure="points"), progress=False)
+    assert lumpy.warning == [""] * 3
+
+
 def test_a_hubble_image_is_refused_in_words(physics: TrainedModel, real_data: Path) -> None:
     table = physics.detector.score(LensImages.open(real_data / "slacs")[:2])
     assert np.isnan(table.anomaly_score).all()

@@ -154,6 +154,14 @@ class ResidualLaw:
         y = np.log(np.maximum(observed, 1e-9)) - x
         return (y - self.offset - self.slope * x) / self.scatter
 
+    def deviance(self, expected: NDArray[np.float64], excess: float) -> NDArray[np.float64]:
+        """Deviance at which the residual is `excess` standard deviations above normal."""
+        x = np.log(np.maximum(expected, 1e-9))
+        deviance: NDArray[np.float64] = np.exp(
+            x + self.offset + self.slope * x + self.scatter * excess
+        )
+        return deviance
+
 
 @dataclass(frozen=True)
 class Tail:

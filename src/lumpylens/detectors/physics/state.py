@@ -27,6 +27,9 @@ RESIDUAL = ("offset", "slope", "scatter")
 WIDENED = 4.0
 """Factor on the population's covariance within which a poor fit is tried again: twice its standard
 deviations. Not tuned."""
+NORMAL_MISFIT = 5.0
+"""Standard deviations above those of normal images at which a misfit begins to count as displaced
+light. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,18 @@ class Learned:
             "residual": self.residual_law(exam.observed.numpy(), exam.expected.numpy()),
             "perturbation": exam.spectrum.score(self.error).numpy(),
         }
+
+    def displacement(self, exam: Examination) -> NDArray[np.float64]:
+        """Deflections that would explain each misfit, Einstein radii, shape (n,).
+
+        What exceeds the deviance of normal images, over the information on a shift of all arcs.
+        """
+        allowed = self.residual_law.deviance(exam.expected.numpy(), NORMAL_MISFIT)
+        excess = np.maximum(exam.observed.numpy() - allowed, 0)
+        source = [self.model.free.index(name) for name in ("source_x", "source_y")]
+        per_axis = exam.information[:, source, source].double().mean(dim=1).numpy()
+        displacement: NDArray[np.float64] = np.sqrt(excess / per_axis)
+        return displacement
 
     def surprises(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Departure of each free parameter from the population, standard deviations, (n,) each."""
