@@ -120,9 +120,10 @@ def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connec
 
 def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
     """Do tasks until the process is ended, or nobody is left who gives it any."""
-    # Unlike the default this leaves no half-written files behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with one_thread():
+        # Unlike the default this leaves no half-written files behind. Not earlier: what is raised
+        # among imports may come out as another error.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         while True:
             try:
                 task = pipe.recv()
