@@ -138,6 +138,17 @@ def circles(axes):
     return [line for line in axes.lines if line.get_marker() == "o"]
 
 
+def test_a_long_note_stays_within_the_figure(analysis):
+    pictures = replace(
+        pictures_of(analysis), note=("Circle: " + 20 * "a long explanation ").strip()
+    )
+    figure = draw_lens_figure(LIGHT, pictures)
+    figure.canvas.draw()
+    (note,) = figure.findobj(lambda part: getattr(part, "get_text", str)().startswith("Circle"))
+    below = note.get_window_extent()
+    assert 0 <= below.x0 < below.x1 <= figure.bbox.width
+
+
 def test_the_figure_marks_the_perturber_wherever_it_lies(analysis):
     pictures = replace(pictures_of(analysis), perturber=(0.5, -0.3))
     (*rest,) = draw_lens_figure(LIGHT, pictures).axes[:6]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,9 @@ Extent = tuple[float, float, float, float]
 Vector = tuple[float, float]
 PANEL_INCHES, BARS_INCHES = 3.3, 1.2
 """Side of a panel with its labels, and room for the colour bars of both rows."""
+
+NOTE_CHARACTERS = 130
+"""Longest line below the panels."""
 
 THUMBNAIL_PX = 150
 RING_POINTS, ARROW_POINTS = 11, 26
@@ -99,7 +103,9 @@ def draw_lens_figure(theme: Theme, pictures: LensPictures) -> Figure:
     if pictures.title:
         figure.suptitle(pictures.title, color=theme.ink, fontsize=10)
     if pictures.note:
-        figure.supxlabel(pictures.note, color=theme.muted, fontsize=8)
+        figure.supxlabel(
+            textwrap.fill(pictures.note, NOTE_CHARACTERS), color=theme.muted, fontsize=8
+        )
     panels = figure.subplots(2, 3)
     low, high = _range(pictures.data)
     stretch = {"vmin": 0.0, "vmax": 1.0, "cmap": LIGHT_PALETTE}
