@@ -16,6 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lumpylens.physics.compiled.projection import Lines
+
 __all__ = [
     "Evidence",
     "Measurement",
@@ -111,6 +113,17 @@ class Measurement:
         if self.active is None:
             return flat
         return flat.index_select(-1, self.active.to(flat.device))
+
+    @cached_property
+    def lines(self) -> Lines:
+        """Rows and columns that hold compared coefficients."""
+        active = None if self.active is None else self.active.numpy()
+        return Lines.of(len(self.basis), active)
+
+    @cached_property
+    def all_lines(self) -> Lines:
+        """All rows and columns."""
+        return Lines.of(len(self.basis), None)
 
     @cached_property
     def active_steps(self) -> Tensor | None:

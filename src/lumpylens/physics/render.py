@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import per_lens
+from lumpylens.physics.batches import is_compiled, per_lens
+from lumpylens.physics.compiled.elementary import Image
 from lumpylens.physics.compiled.tangents import (
     LENS_COLUMNS,
     SOURCE_COLUMNS,
@@ -164,7 +166,7 @@ class Scene:
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
-        if extra is None and _is_compiled(parameters):
+        if extra is None and is_compiled(parameters):
             made = self.tangents(parameters, ())
             return Light(made.lens[:, 0], made.source[:, 0])
         p = columns(parameters)
@@ -186,18 +188,20 @@ class Scene:
         """
         lens_names = tuple(name for name in names if name in LENS)
         source_names = tuple(name for name in names if name in SOURCE)
-        if _is_compiled(parameters):
-            numbers = parameters.detach().double().numpy()
-            light, gradient = source_tangents(self._pixels, numbers, source_names)
-            lens = torch.from_numpy(lens_tangents(self._pixels, numbers, lens_names))
-            source, slopes = torch.from_numpy(light), torch.from_numpy(gradient)
+        if is_compiled(parameters):
+            numbers = parameters.double().numpy()
+            gradient = np.empty((len(numbers), 2, self.height, self.width), np.float32)
+            lens = _copied(lens_tangents(self.pixels, numbers, lens_names))
+            source = _copied(source_tangents(self.pixels, numbers, source_names, gradient))
+            slopes = torch.from_numpy(gradient)
         else:
             lens = self._lens_tangents(parameters, lens_names)
             source, slopes = self._source_tangents(parameters, source_names)
         return Tangents(lens, source, lens_names, source_names, slopes)
 
     @cached_property
-    def _pixels(self) -> Grid:
+    def pixels(self) -> Grid:
+        """The grid as compiled code takes it."""
         rows, columns = self.cusp_patch()
         return Grid(
             self.height,
@@ -309,10 +313,9 @@ class Scene:
         return blocks.mean(dim=(-3, -1))
 
 
-def _is_compiled(parameters: Tensor) -> bool:
-    """Whether `lumpylens.physics.compiled` serves: not for gradients, cards or double precision."""
-    plain = parameters.device.type == "cpu" and parameters.dtype == torch.float32
-    return plain and not parameters.requires_grad
+def _copied(lights: Iterable[Image]) -> Tensor:
+    """Put the light of several lenses into one tensor."""
+    return torch.from_numpy(np.stack([light.copy() for light in lights]))
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:
