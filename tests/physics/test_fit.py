@@ -15,17 +15,16 @@ from scipy.stats import ks_2samp, kstest
 
 from lumpylens.physics.fit_data import Prior, observe
 from lumpylens.physics.inference import (
-    Stage,
     evidence,
     fit,
     normal_matrix,
     solve_amplitudes,
-    staged_fit,
 )
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.parameters import GEOMETRY, INDEX, pack
 from lumpylens.physics.render import Scene
+from lumpylens.physics.staged_fit import Stage, staged_fit
 from lumpylens.simulation import Population, population
 from lumpylens.simulation.images import simulate_with_truth
 

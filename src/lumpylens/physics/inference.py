@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,24 +10,20 @@ from torch import Tensor
 
 from lumpylens.physics.fit_data import Data, Fit, Prior, Solution
 from lumpylens.physics.model import Linearisation, SmoothModel
-from lumpylens.physics.noise import Evidence, compare, deviance_of, expected_deviance
+from lumpylens.physics.noise import Evidence, compare, deviance_of
 from lumpylens.physics.records import keep, put, select
 
 __all__ = [
+    "LEAST_AMPLITUDE",
     "MOST_STEPS",
-    "Stage",
+    "SLACK",
     "along",
     "descend",
     "evidence",
     "fit",
     "normal_matrix",
     "solve_amplitudes",
-    "staged_fit",
 ]
-
-POOR = 5.0
-"""Times the expected deviance beyond which a fit is tried again. Good fits of the challenge's
-normal images stay below 2; one that ended in another valley has 5 to 30."""
 
 CONVERGED = 1e-5
 """Expected gain of a further step, in -2 ln likelihood, below which a fit is done: three
@@ -55,18 +50,28 @@ LEAST_CURVATURE = 0.1
 LEAST_AMPLITUDE = 1e-6
 """Of lens light and source, whose amplitudes are not negative."""
 
+SEEN_AT_START = 10.0
+"""Standard deviations of noise that the source's light has at least where a fit begins: a source
+without light feels no gradient, and stays where it is. Of 400 lenses of `euclid` 20 end without a
+source from 0, 16 from 10, and 18 from 3 and from 30."""
+
 
 def solve_amplitudes(
     model: SmoothModel, data: Data, values: Float[Tensor, "n k"]
 ) -> Float[Tensor, "n 3"]:
-    """Least-squares amplitudes (n, 3) of the light columns, lens and source not negative."""
+    """Least-squares amplitudes (n, 3) of the light columns to begin with.
+
+    The lens's is not negative, and the source is seen.
+    """
     columns = model.measurement.select(model.columns(values, data.blur))
     weighted = columns * data.weight[:, None]
     gram = torch.matmul(weighted, columns.mT)
     right = along(weighted, data.observed)[..., None]
     ridge = 1e-6 * torch.diagonal(gram, dim1=1, dim2=2)
     solved = torch.linalg.solve(gram + torch.diag_embed(ridge), right)[..., 0]
-    return torch.cat([solved[:, :2].clamp_min(LEAST_AMPLITUDE), solved[:, 2:]], dim=1)
+    seen = SEEN_AT_START * gram[:, 1, 1].clamp_min(1e-20).rsqrt()
+    least = torch.stack([torch.full_like(seen, LEAST_AMPLITUDE), seen], dim=1)
+    return torch.cat([torch.maximum(solved[:, :2], least), solved[:, 2:]], dim=1)
 
 
 def evidence(model: SmoothModel, data: Data, line: Linearisation) -> Evidence:
@@ -334,69 +339,3 @@ def _damped_step(
     scaled = scaled + (damping[:, None, None] + 1e-6) * eye
     step: Tensor = torch.linalg.solve(scaled, (gradient * scale)[..., None])[..., 0]
     return step * scale
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a fit: with which model, for how many steps."""
-
-    model: SmoothModel
-    steps: int = MOST_STEPS
-
-
-def staged_fit(
-    stages: Sequence[Stage],
-    data: Data,
-    start: Float[Tensor, "n k"],
-    prior: Prior,
-    retry: Prior | None = None,
-) -> Solution:
-    """Fit in stages, from a tolerant model to the exact one, and once more where that was poor.
-
-    Parameters
-    ----------
-    stages : sequence of Stage
-        The noise of early ones is exaggerated: far from the answer, rounded data pull all ways.
-    data : Data
-    start : Tensor, shape (n, k)
-    prior : Prior
-        Of the fit.
-    retry : Prior, optional
-        Where images of the population lie. Images whose deviance is more than `POOR` times what
-        noise explains are fitted again from its mean and under it, then under `prior`; the
-        better answer stays.
-    """
-    first = _run(stages, data, start, prior)
-    if retry is None:
-        return first
-    steps = stages[-1].model.measurement.active_steps
-    expected, _ = expected_deviance(first.line.predicted, first.line.sigma, steps)
-    observed = first.evidence.deviance.sum(dim=1)
-    poor = torch.nonzero(observed > POOR * expected.sum(dim=1))[:, 0]
-    if len(poor) == 0:
-        return first
-    poor_data = data.select(poor)
-    tolerant = [replace(stage, steps=MOST_STEPS) for stage in stages[:-1]]
-    tolerant_fit = _run(tolerant, poor_data, retry.mean.expand(len(poor), -1), retry).fitted
-    second = descend(
-        stages[-1].model, poor_data, tolerant_fit.values, prior, amplitudes=tolerant_fit.amplitudes
-    )
-    previous = select(first, poor)
-    better = second.fitted.energy < previous.fitted.energy - SLACK
-    return put(first, poor, keep(better, second, previous))
-
-
-def _run(
-    stages: Sequence[Stage], data: Data, start: Float[Tensor, "n k"], prior: Prior
-) -> Solution:
-    solution = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
-    for stage in stages[1:]:
-        solution = descend(
-            stage.model,
-            data,
-            solution.fitted.values,
-            prior,
-            steps=stage.steps,
-            amplitudes=solution.fitted.amplitudes,
-        )
-    return solution

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.fit_data import Data, Fit, Prior
-from lumpylens.physics.inference import Stage, evidence, fit, staged_fit
+from lumpylens.physics.inference import evidence, fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, SHAREABLE
 from lumpylens.physics.population import (
@@ -24,6 +24,7 @@ from lumpylens.physics.population import (
 )
 from lumpylens.physics.records import join
 from lumpylens.physics.region import scene_of
+from lumpylens.physics.staged_fit import Stage, staged_fit
 
 __all__ = ["broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model"]
 

@@ -15,7 +15,6 @@ from lumpylens.data.images import ImageBatch
 from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.fit_data import Data, Fit, Prior, observe
-from lumpylens.physics.inference import Stage, staged_fit
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
@@ -23,6 +22,7 @@ from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
 from lumpylens.physics.records import join, moved
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
+from lumpylens.physics.staged_fit import Stage, staged_fit
 
 CPU = torch.device("cpu")
 
