@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import per_lens
+from lumpylens.physics.compiled import serves
 from lumpylens.physics.compiled.tangents import (
     LENS_COLUMNS,
     SOURCE_COLUMNS,
@@ -164,7 +165,7 @@ class Scene:
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
-        if extra is None and _is_compiled(parameters):
+        if extra is None and serves(parameters):
             made = self.tangents(parameters, ())
             return Light(made.lens[:, 0], made.source[:, 0])
         p = columns(parameters)
@@ -186,7 +187,7 @@ class Scene:
         """
         lens_names = tuple(name for name in names if name in LENS)
         source_names = tuple(name for name in names if name in SOURCE)
-        if _is_compiled(parameters):
+        if serves(parameters):
             numbers = parameters.detach().double().numpy()
             light, gradient = source_tangents(self._pixels, numbers, source_names)
             lens = torch.from_numpy(lens_tangents(self._pixels, numbers, lens_names))
@@ -307,12 +308,6 @@ class Scene:
         height, width = fine.shape[-2] // s, fine.shape[-1] // s
         blocks = fine.reshape(*fine.shape[:-2], height, s, width, s)
         return blocks.mean(dim=(-3, -1))
-
-
-def _is_compiled(parameters: Tensor) -> bool:
-    """Whether `lumpylens.physics.compiled` serves: not for gradients, cards or double precision."""
-    plain = parameters.device.type == "cpu" and parameters.dtype == torch.float32
-    return plain and not parameters.requires_grad
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:
