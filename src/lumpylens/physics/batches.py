@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["IMAGES_PER_CHUNK", "derivative_along", "map_chunks", "per_lens", "unsplit"]
+__all__ = [
+    "IMAGES_PER_CHUNK", "derivative_along", "is_compiled", "map_chunks", "per_lens", "unsplit",
+]  # fmt: skip
 
 IMAGES_PER_CHUNK = 32
 """Images per chunk. Their tangents are about 10 MB; larger chunks are slower, not faster."""
@@ -101,3 +103,11 @@ def unsplit() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads_before)
         _available.reset(token)
+
+
+def is_compiled(*numbers: Tensor) -> bool:
+    """Whether `lumpylens.physics.compiled` serves: not for gradients, cards or double precision."""
+    return all(
+        part.device.type == "cpu" and part.dtype == torch.float32 and not part.requires_grad
+        for part in numbers
+    )

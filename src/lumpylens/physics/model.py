@@ -8,13 +8,22 @@ light and background are linear columns, whose amplitudes are solved for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import derivative_along, per_lens
+from lumpylens.physics.batches import derivative_along, is_compiled, per_lens
+from lumpylens.physics.compiled.projection import project_each, project_tangents
+from lumpylens.physics.compiled.tangents import (
+    LENS_COLUMNS,
+    SOURCE_COLUMNS,
+    lens_tangents,
+    source_tangents,
+)
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
@@ -75,16 +84,15 @@ class Linearisation:
         Brightness around each coefficient, above the background.
     tangents : Tensor, shape (n, k + 3, a)
         Derivatives with respect to the free parameters, then to the amplitudes.
-    source_gradient_x, source_gradient_y : Tensor, shape (n, h, w)
-        Gradient of the unblurred source, times its amplitude, where each ray ends.
+    source_gradient : Tensor, shape (n, 2, h, w)
+        Gradient along x and y of the unblurred source of unit amplitude, where each ray ends.
     """
 
     predicted: Tensor
     sigma: Tensor
     light: Tensor
     tangents: Tensor
-    source_gradient_x: Tensor
-    source_gradient_y: Tensor
+    source_gradient: Tensor
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,9 @@ class SmoothModel:
     free: tuple[str, ...]
     noise: NoiseLevel
     psf_radius: int = 8
+    _shared_responses: dict[Any, tuple[Response, Response]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def with_shared(self, shared: Tensor) -> SmoothModel:
         """Replace the shared numbers."""
@@ -160,6 +171,14 @@ class SmoothModel:
             psf if isinstance(psf, Response | None) else psf.to(full)
         ):
             return response, response
+        if PSF_NAME in self.free:
+            return self._gaussian_responses(full)
+        kind = (full.dtype, full.device)
+        if kind not in self._shared_responses:
+            self._shared_responses[kind] = self._gaussian_responses(full[:1])
+        return self._shared_responses[kind]
+
+    def _gaussian_responses(self, full: Tensor) -> tuple[Response, Response]:
         basis = self.basis.to(full)
         sigma = self.blur_sigma(full)
         wider = (sigma.square() + self.source_variance).sqrt()
@@ -279,43 +298,97 @@ class SmoothModel:
         """
         full = self.expand(values)
         names = (*self.free, *also)
-        pick = self.measurement.select
-        tangents = self.scene.tangents(full, names)
-        to_lens, to_source = self.responses(full, psf)
-        lens, source = to_lens(tangents.lens), to_source(tangents.source)
-        a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
+        pick, count = self.measurement.select, len(names)
         flat = self.constant(values).expand(len(values), -1, -1)
-        predicted = a_lens * lens[:, 0] + a_source * source[:, 0] + background * flat
-        lens, source = pick(lens), pick(source)
-        rows = []
-        for name in names:
-            if name == PSF_NAME:
-                blur = self._psf_tangent(
-                    full, tangents.lens[:, 0], tangents.source[:, 0], amplitudes
-                )
-                rows.append(pick(blur))
-                continue
-            row = torch.zeros_like(lens[:, 0])
-            if name in tangents.lens_names:
-                row = row + a_lens[:, 0] * lens[:, 1 + tangents.lens_names.index(name)]
-            if name in tangents.source_names:
-                row = row + a_source[:, 0] * source[:, 1 + tangents.source_names.index(name)]
-            rows.append(row)
-        gx, gy = tangents.source_gradient.unbind(dim=1)
+        tangents = full.new_zeros(len(full), count + len(AMPLITUDES), len(pick(flat[0])))
+        add = self._compiled_tangents if is_compiled(full) else self._reference_tangents
+        lens, source, gradient = add(tangents, full, names, amplitudes, psf)
+        if PSF_NAME in names:
+            tangents[:, names.index(PSF_NAME)] = pick(self._psf_tangent(full, amplitudes))
+        for place, column in enumerate((lens, source, flat), start=count):
+            tangents[:, place] = pick(column)
+        a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
+        predicted = a_lens * lens + a_source * source + background * flat
         light = self.measurement.local_mean(predicted) - background
         return Linearisation(
             predicted=pick(predicted),
             sigma=self.sigma(predicted, amplitudes, noise),
             light=pick(light),
-            tangents=torch.stack([*rows, lens[:, 0], source[:, 0], pick(flat)], dim=1),
-            source_gradient_x=a_source * gx,
-            source_gradient_y=a_source * gy,
+            tangents=tangents,
+            source_gradient=gradient,
         )
 
-    def _psf_tangent(
-        self, full: Tensor, lens: Tensor, source: Tensor, amplitudes: Tensor
-    ) -> Tensor:
+    def _compiled_tangents(
+        self,
+        tangents: Tensor,
+        full: Tensor,
+        names: Sequence[str],
+        amplitudes: Tensor,
+        psf: Tensor | Response | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the derivatives of lens and source light to `tangents`.
+
+        Returns
+        -------
+        lens, source : Tensor, shape (n, c, c)
+            All coefficients of the light of unit amplitude.
+        gradient : Tensor, shape (n, 2, h, w)
+            Of the source, see `Linearisation`.
+        """
+        to_lens, to_source = self.responses(full, psf)
+        pixels, numbers = self.scene.pixels, full.double().numpy()
+        of_lens = [name for name in names if name in LENS_COLUMNS]
+        of_source = [name for name in names if name in SOURCE_COLUMNS]
+        gradient = np.empty((len(full), 2, pixels.height, pixels.width), np.float32)
+        columns = []
+        for column, (known, response, lights) in enumerate(
+            (
+                (of_lens, to_lens, lens_tangents(pixels, numbers, of_lens)),
+                (of_source, to_source, source_tangents(pixels, numbers, of_source, gradient)),
+            )
+        ):
+            light = project_tangents(
+                tangents.numpy(),
+                lights,
+                response.bands,
+                self.measurement.lines,
+                self.measurement.all_lines,
+                amplitudes[:, column].numpy(),
+                [names.index(name) for name in known],
+            )
+            columns.append(torch.from_numpy(light))
+        return columns[0], columns[1], torch.from_numpy(gradient)
+
+    def _reference_tangents(
+        self,
+        tangents: Tensor,
+        full: Tensor,
+        names: Sequence[str],
+        amplitudes: Tensor,
+        psf: Tensor | Response | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what `_compiled_tangents` does, on any device and in any precision."""
+        to_lens, to_source = self.responses(full, psf)
+        light = self.scene.tangents(full, names)
+        lens, source = to_lens(light.lens), to_source(light.source)
+        for known, coefficients, amplitude in (
+            (light.lens_names, lens, amplitudes[:, 0, None]),
+            (light.source_names, source, amplitudes[:, 1, None]),
+        ):
+            for k, name in enumerate(known, start=1):
+                slope = self.measurement.select(coefficients[:, k])
+                tangents[:, names.index(name)] += amplitude * slope
+        return lens[:, 0], source[:, 0], light.source_gradient
+
+    def compared(self, light: Tensor, response: Response) -> Tensor:
+        """Compared coefficients (n, k, a) of light (n, k, h, w)."""
+        if not is_compiled(light):
+            return self.measurement.select(response(light))
+        return torch.from_numpy(project_each(light.numpy(), response.bands, self.measurement.lines))
+
+    def _psf_tangent(self, full: Tensor, amplitudes: Tensor) -> Tensor:
         """Derivative with respect to the logarithm of a Gaussian blur's width."""
+        light = self.scene.light(full)
         basis = self.basis.to(full)
         sigma = per_lens(torch.exp, full[:, PSF_COLUMN]) / self.scene.pixel
 
@@ -327,9 +400,12 @@ class SmoothModel:
             return matrix
 
         total = torch.zeros_like(sigma[:1, None, None])
-        for light, variance, column in ((lens, 0.0, 0), (source, self.source_variance, 1)):
+        for image, variance, column in (
+            (light.lens, 0.0, 0),
+            (light.source, self.source_variance, 1),
+        ):
             blur, change = derivative_along(blurred(variance), sigma.log(), torch.ones_like(sigma))
-            half = change @ light @ blur.mT
-            other = blur @ light @ change.mT
+            half = change @ image @ blur.mT
+            other = blur @ image @ change.mT
             total = total + amplitudes[:, column, None, None] * (half + other)
         return total

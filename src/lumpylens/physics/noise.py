@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lumpylens.physics.compiled import serves
+from lumpylens.physics.batches import is_compiled
 from lumpylens.physics.compiled.likelihood import (
     interval_deviance,
     interval_evidence,
     interval_expectation,
 )
+from lumpylens.physics.compiled.projection import Lines
 
 __all__ = [
     "Evidence",
@@ -120,6 +121,17 @@ class Measurement:
         if self.active is None:
             return flat
         return flat.index_select(-1, self.active.to(flat.device))
+
+    @cached_property
+    def lines(self) -> Lines:
+        """Rows and columns that hold compared coefficients."""
+        active = None if self.active is None else self.active.numpy()
+        return Lines.of(len(self.basis), active)
+
+    @cached_property
+    def all_lines(self) -> Lines:
+        """All rows and columns."""
+        return Lines.of(len(self.basis), None)
 
     @cached_property
     def active_steps(self) -> Tensor | None:
@@ -263,7 +275,7 @@ def compare(
         weight = sigma.square().reciprocal()
         residual = observed - predicted
         return Evidence(residual * weight, weight, weight, residual.square() * weight)
-    if serves(observed, predicted, sigma, steps):
+    if is_compiled(observed, predicted, sigma, steps):
         return Evidence(*_compiled(interval_evidence, observed, predicted, sigma, steps))
     half = steps / (2 * sigma)
     z = (observed - predicted) / sigma
@@ -286,7 +298,7 @@ def deviance_of(
     """Compute only the deviance of `compare`, in half the time."""
     if steps is None:
         return ((observed - predicted) / sigma).square()
-    if serves(observed, predicted, sigma, steps):
+    if is_compiled(observed, predicted, sigma, steps):
         return _compiled(interval_deviance, observed, predicted, sigma, steps)
     near, _, _, mass = _interval_mass((observed - predicted) / sigma, steps / (2 * sigma))
     return (near.square() - 2 * torch.log(0.5 * mass)).clamp_min(0)
@@ -302,7 +314,7 @@ def expected_deviance(
     """
     if steps is None:
         return torch.ones_like(predicted), torch.full_like(predicted, 2.0)
-    if serves(predicted, sigma, steps):
+    if is_compiled(predicted, sigma, steps):
         mean, variance = _compiled(interval_expectation, predicted, sigma, steps)
         return mean, variance
     mean, square = torch.zeros_like(predicted), torch.zeros_like(predicted)

@@ -364,7 +364,8 @@ def perturber_responses(
 
     x, y = model.scene.grid(fitted.values)
     ax, ay = perturbers.deflections(binned(x), binned(y))
-    gx, gy = (binned(g)[:, None] for g in (line.source_gradient_x, line.source_gradient_y))
+    amplitude = fitted.amplitudes[:, 1, None, None]
+    gx, gy = (binned(amplitude * part)[:, None] for part in line.source_gradient.unbind(dim=1))
     _, response = model.responses(model.expand(fitted.values), data.psf)
     coarse = Response(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
@@ -373,5 +374,5 @@ def perturber_responses(
     responses = []
     for part in torch.arange(len(gx), device=gx.device).split(IMAGES_PER_CHUNK):
         light = (gx[part] * -ax).addcmul_(gy[part], -ay)
-        responses.append(model.measurement.select(coarse.select(part)(light)))
+        responses.append(model.compared(light, coarse.select(part)))
     return torch.cat(responses)

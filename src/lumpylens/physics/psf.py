@@ -7,11 +7,13 @@ and so is a block cosine transform after it. Both are folded into one pair of ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import per_lens
+from lumpylens.physics.compiled.projection import Bands, bands_of
 
 __all__ = ["Response", "gaussian_response", "kernel_response"]
 
@@ -42,6 +44,12 @@ class Response:
             # One matrix for all images: two large products instead of n small ones.
             return torch.matmul(torch.matmul(rows[0], light), columns[0].transpose(0, 1))
         return torch.matmul(torch.matmul(rows[:, None], light), columns[:, None].transpose(-1, -2))
+
+    @cached_property
+    def bands(self) -> tuple[Bands, Bands]:
+        """The parts of rows and columns that are not zero, for compiled code."""
+        rows = bands_of(self.rows.numpy())
+        return rows, rows if self.columns is self.rows else bands_of(self.columns.numpy())
 
     def transposed(self, coefficients: Tensor) -> Tensor:
         """The adjoint map: coefficients (n, k, c, c) to the sky (n, k, h, w)."""

@@ -26,6 +26,8 @@ def put(target: Part, index: Tensor, part: Part) -> Part:
 
 def keep(won: Tensor, new: Part, old: Part) -> Part:
     """Take each image from `new` where it won, and from `old` where it did not."""
+    if won.all():
+        return new
     return _map_tensors(
         lambda a, b: torch.where(won.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import per_lens
-from lumpylens.physics.compiled import serves
+from lumpylens.physics.batches import is_compiled, per_lens
+from lumpylens.physics.compiled.elementary import Image
 from lumpylens.physics.compiled.tangents import (
     LENS_COLUMNS,
     SOURCE_COLUMNS,
@@ -165,7 +166,7 @@ class Scene:
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
-        if extra is None and serves(parameters):
+        if extra is None and is_compiled(parameters):
             made = self.tangents(parameters, ())
             return Light(made.lens[:, 0], made.source[:, 0])
         p = columns(parameters)
@@ -187,18 +188,20 @@ class Scene:
         """
         lens_names = tuple(name for name in names if name in LENS)
         source_names = tuple(name for name in names if name in SOURCE)
-        if serves(parameters):
-            numbers = parameters.detach().double().numpy()
-            light, gradient = source_tangents(self._pixels, numbers, source_names)
-            lens = torch.from_numpy(lens_tangents(self._pixels, numbers, lens_names))
-            source, slopes = torch.from_numpy(light), torch.from_numpy(gradient)
+        if is_compiled(parameters):
+            numbers = parameters.double().numpy()
+            gradient = np.empty((len(numbers), 2, self.height, self.width), np.float32)
+            lens = _copied(lens_tangents(self.pixels, numbers, lens_names))
+            source = _copied(source_tangents(self.pixels, numbers, source_names, gradient))
+            slopes = torch.from_numpy(gradient)
         else:
             lens = self._lens_tangents(parameters, lens_names)
             source, slopes = self._source_tangents(parameters, source_names)
         return Tangents(lens, source, lens_names, source_names, slopes)
 
     @cached_property
-    def _pixels(self) -> Grid:
+    def pixels(self) -> Grid:
+        """The grid as compiled code takes it."""
         rows, columns = self.cusp_patch()
         return Grid(
             self.height,
@@ -308,6 +311,11 @@ class Scene:
         height, width = fine.shape[-2] // s, fine.shape[-1] // s
         blocks = fine.reshape(*fine.shape[:-2], height, s, width, s)
         return blocks.mean(dim=(-3, -1))
+
+
+def _copied(lights: Iterable[Image]) -> Tensor:
+    """Put the light of several lenses into one tensor."""
+    return torch.from_numpy(np.stack([light.copy() for light in lights]))
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:

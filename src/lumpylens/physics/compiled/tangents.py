@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,8 +71,8 @@ class Grid(NamedTuple):
 
 
 def source_tangents(
-    grid: Grid, parameters: NDArray[np.float64], names: Sequence[str]
-) -> tuple[Image, Image]:
+    grid: Grid, parameters: NDArray[np.float64], names: Sequence[str], gradient: Image
+) -> Iterator[Image]:
     """Light of sources of unit amplitude, with its derivatives.
 
     Parameters
@@ -82,35 +82,27 @@ def source_tangents(
         In the order of `lumpylens.physics.parameters.NAMES`.
     names : sequence of str
         Some of `SOURCE_COLUMNS`.
-
-    Returns
-    -------
-    light : ndarray of float32, shape (n, 1 + len(names), h, w)
-        First the light, then its derivatives.
     gradient : ndarray of float32, shape (n, 2, h, w)
-        Of the source's brightness, where each ray ends.
+        Is filled with that of the source's brightness, where each ray ends.
+
+    Yields
+    ------
+    ndarray of float32, shape (1 + len(names), h, w)
+        Of one lens after the other, in the same memory: first the light, then its derivatives.
     """
-    count = len(parameters)
-    light = np.empty((count, 1 + len(names), grid.height, grid.width), np.float32)
-    gradient = np.empty((count, 2, grid.height, grid.width), np.float32)
+    light = np.empty((1 + len(names), grid.height, grid.width), np.float32)
     columns = _columns(SOURCE_COLUMNS, names)
     shapes, bends = _profile_numbers(parameters, SOURCE_SHAPE)
     corners, haloes = _corners(grid, parameters), halo_numbers(parameters)
-    for k in range(count):
-        _source(
-            light[k],
-            gradient[k],
-            *corners[k],
-            F(grid.step),
-            haloes[k],
-            shapes[k],
-            bends[k],
-            columns,
-        )
-    return light, gradient
+    for k in range(len(parameters)):
+        numbers = (*corners[k], F(grid.step), haloes[k], shapes[k], bends[k], columns)
+        _source(light, gradient[k], *numbers)
+        yield light
 
 
-def lens_tangents(grid: Grid, parameters: NDArray[np.float64], names: Sequence[str]) -> Image:
+def lens_tangents(
+    grid: Grid, parameters: NDArray[np.float64], names: Sequence[str]
+) -> Iterator[Image]:
     """Light of lens galaxies of unit amplitude, with its derivatives.
 
     Parameters
@@ -120,20 +112,21 @@ def lens_tangents(grid: Grid, parameters: NDArray[np.float64], names: Sequence[s
     names : sequence of str
         Some of `LENS_COLUMNS`.
 
-    Returns
-    -------
-    ndarray of float32, shape (n, 1 + len(names), h, w)
+    Yields
+    ------
+    ndarray of float32, shape (1 + len(names), h, w)
+        As `source_tangents` does.
     """
-    light = np.empty((len(parameters), 1 + len(names), grid.height, grid.width), np.float32)
+    light = np.empty((1 + len(names), grid.height, grid.width), np.float32)
     columns = _columns(LENS_COLUMNS, names)
     shapes, bends = _profile_numbers(parameters, LENS_LIGHT_SHAPE)
     corners = _corners(grid, parameters)
     for k in range(len(parameters)):
         numbers = (*corners[k], F(grid.step), shapes[k], bends[k], columns)
-        _lens(light[k], *numbers)
+        _lens(light, *numbers)
         if grid.samples > 1:
-            _patch(light[k], *numbers, grid.samples, F(grid.pitch), grid.patch)
-    return light
+            _patch(light, *numbers, grid.samples, F(grid.pitch), grid.patch)
+        yield light
 
 
 def _columns(known: Sequence[str], names: Sequence[str]) -> NDArray[np.int_]:

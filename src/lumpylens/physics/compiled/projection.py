@@ -1,0 +1,197 @@
+"""Blurred light as the coefficients that are compared, compiled for the processor.
+
+A blur reaches a few pixels, and a block cosine transform one block: of each row of the matrices
+of `lumpylens.physics.psf.Response` a short band is not zero. Nine tenths of the coefficients of a
+compressed image are not compared, and are not computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumpylens.physics.compiled.elementary import F, Image, compiled
+
+__all__ = ["Bands", "Lines", "bands_of", "project_each", "project_tangents"]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The part of matrices that is not zero.
+
+    Attributes
+    ----------
+    first : ndarray of int, shape (c,)
+        Column at which the band of each row begins.
+    taps : ndarray of float32, shape (n or 1, terms, c, k)
+    """
+
+    first: NDArray[np.int64]
+    taps: Image
+
+    def of(self, image: int) -> Image:
+        """Taps of one image, shape (terms, c, k)."""
+        taps: Image = self.taps[image if len(self.taps) > 1 else 0]
+        return taps
+
+
+def bands_of(matrices: Image) -> Bands:
+    """Find the bands of matrices, shape (n, terms, c, h).
+
+    They are equally long: that of the longest row.
+    """
+    height = matrices.shape[-1]
+    filled = (matrices != 0).any(axis=(0, 1))
+    first = filled.argmax(axis=1)
+    behind = np.where(filled.any(axis=1), height - filled[:, ::-1].argmax(axis=1), 0)
+    length = max(int((behind - first).max()), 1)
+    first = np.minimum(first, height - length)
+    at = first[:, None] + np.arange(length)
+    taps = np.take_along_axis(matrices, at[None, None], axis=3)
+    return Bands(first, np.ascontiguousarray(taps, np.float32))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Which coefficients (c, c) are compared.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int
+        Those that have any.
+    row_place, column_place : ndarray of int, shape (a,)
+        Of each compared coefficient, in `rows` and `columns`.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    row_place: NDArray[np.int64]
+    column_place: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many coefficients are compared."""
+        return len(self.row_place)
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], ...]:
+        """All of them, as compiled code takes them."""
+        return self.rows, self.columns, self.row_place, self.column_place
+
+    @classmethod
+    def of(cls, side: int, active: NDArray[np.int64] | None) -> Lines:
+        """Lines of flattened coefficients `active` of (side, side), or of all."""
+        flat = np.arange(side * side) if active is None else active
+        rows, row_place = np.unique(flat // side, return_inverse=True)
+        columns, column_place = np.unique(flat % side, return_inverse=True)
+        return cls(rows, columns, row_place, column_place)
+
+
+def project_each(light: Image, bands: tuple[Bands, Bands], lines: Lines) -> Image:
+    """Map light (n, p, h, w) of n images to its compared coefficients (n, p, a).
+
+    Parameters
+    ----------
+    light : ndarray of float32, shape (n, p, h, w)
+    bands : pair of Bands
+        Of rows and columns.
+    lines : Lines
+    """
+    out = np.zeros((*light.shape[:2], lines.count), np.float32)
+    places = np.arange(light.shape[1])
+    for k, planes in enumerate(light):
+        _project(out[k], planes, *_taps(bands, k), *lines.arrays, places, F(1))
+    return out
+
+
+def project_tangents(
+    tangents: Image,
+    lights: Iterable[Image],
+    bands: tuple[Bands, Bands],
+    lines: Lines,
+    all_lines: Lines,
+    amplitudes: Image,
+    places: Sequence[int],
+) -> Image:
+    """Add the coefficients of derivatives to those of other light, one image after the other.
+
+    Parameters
+    ----------
+    tangents : ndarray of float32, shape (n, k, a)
+        To which they are added.
+    lights : iterable of ndarray of float32, shape (1 + len(places), h, w)
+        Of each image: the light, then its derivatives. May be the same memory each time, which
+        stays in the cache.
+    bands : pair of Bands
+    lines, all_lines : Lines
+        Of the compared coefficients, and of all (c, c).
+    amplitudes : ndarray of float32, shape (n,)
+        By which the derivatives are multiplied.
+    places : sequence of int
+        Where each derivative stands in `tangents`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, c, c)
+        All coefficients of the light of unit amplitude.
+    """
+    side = len(all_lines.rows)
+    whole = np.zeros((len(tangents), 1, side * side), np.float32)
+    first, rest = np.zeros(1, np.int64), np.array(places, np.int64)
+    for k, light in enumerate(lights):
+        taps = _taps(bands, k)
+        _project(whole[k], light[:1], *taps, *all_lines.arrays, first, F(1))
+        _project(tangents[k], light[1:], *taps, *lines.arrays, rest, amplitudes[k])
+    return whole.reshape(-1, side, side)
+
+
+def _taps(bands: tuple[Bands, Bands], image: int) -> tuple[NDArray[Any], ...]:
+    rows, columns = bands
+    return rows.of(image), rows.first, columns.of(image), columns.first
+
+
+@compiled
+def _project(  # type: ignore[no-untyped-def]
+    out, light, row_taps, row_first, column_taps, column_first, rows, columns, row_place,
+    column_place, places, scale,
+):  # fmt: skip
+    """Add the coefficients of planes (p, h, w), times a number, to the rows `places` of `out`."""
+    width, row_count, column_count = light.shape[2], rows.shape[0], columns.shape[0]
+    blurred = np.empty((row_count, width), np.float32)
+    turned = np.empty((width, row_count), np.float32)
+    total = np.empty((column_count, row_count), np.float32)
+    for plane in range(light.shape[0]):
+        total[:] = 0
+        for term in range(row_taps.shape[0]):
+            for r in range(row_count):
+                blurred[r] = 0
+                _add_rows(blurred[r], light[plane], row_first[rows[r]], row_taps[term, rows[r]])
+            for r in range(row_count):
+                for j in range(width):
+                    turned[j, r] = blurred[r, j]
+            for c in range(column_count):
+                line = columns[c]
+                _add_rows(total[c], turned, column_first[line], column_taps[term, line])
+        row = out[places[plane]]
+        for a in range(out.shape[1]):
+            row[a] += scale * total[column_place[a], row_place[a]]
+
+
+@compiled
+def _add_rows(out, table, first, taps):  # type: ignore[no-untyped-def]
+    """Add rows of a table from `first` on, each times its tap, four at a time."""
+    in_fours = taps.shape[0] // 4 * 4
+    for k in range(0, in_fours, 4):
+        a, b, c, d = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
+        row_a, row_b = table[first + k], table[first + k + 1]
+        row_c, row_d = table[first + k + 2], table[first + k + 3]
+        for j in range(out.shape[0]):
+            out[j] += (a * row_a[j] + b * row_b[j]) + (c * row_c[j] + d * row_d[j])
+    for k in range(in_fours, taps.shape[0]):
+        tap, row = taps[k], table[first + k]
+        for j in range(out.shape[0]):
+            out[j] += tap * row[j]

@@ -1,0 +1,99 @@
+"""Compiled coefficients of blurred light are those of torch."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_lenses import TRUE
+
+from lumpylens.physics.model import NoiseLevel, SmoothModel
+from lumpylens.physics.noise import Measurement, jpeg_steps
+from lumpylens.physics.parameters import COUNT, GEOMETRY, NAMES
+from lumpylens.physics.psf import kernel_response
+from lumpylens.physics.render import Scene
+
+COUNT_OF_LENSES = 3
+
+
+def model(kind, pixel=1):
+    """Of a compressed image of which some coefficients are compared, or of a linear one."""
+    size, margin = 48, 8
+    side = (size + 2 * margin) // pixel
+    scene = Scene(side, side, cusp_samples=2, pixel=float(pixel))
+    measurement = Measurement(4, 4, size)
+    if kind == "compressed":
+        steps = jpeg_steps(torch.full((8, 8), 12), blocks=size // 8)
+        active = torch.randperm(steps.numel(), generator=torch.Generator().manual_seed(1))[:300]
+        measurement = replace(measurement, steps=steps, active=active.sort().values)
+    return SmoothModel(scene, measurement, TRUE, GEOMETRY, NoiseLevel(1.0), psf_radius=6)
+
+
+def lopsided_psfs():
+    """Kernels that are neither symmetric nor separable, of which one is narrower."""
+    at = torch.arange(-7.0, 8.0)
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    kernels = [
+        torch.exp(-((x - 0.4) ** 2 + (y + 0.2 * k) ** 2 + 0.5 * x * y) / (2 + k))
+        for k in range(COUNT_OF_LENSES)
+    ]
+    kernels[0][:4] = 0
+    return torch.stack(kernels)
+
+
+def values():
+    shifts = torch.randn(COUNT_OF_LENSES, COUNT, generator=torch.Generator().manual_seed(0))
+    return TRUE + 0.05 * shifts
+
+
+@pytest.mark.parametrize("kind", ["compressed", "linear"])
+@pytest.mark.parametrize(("psf_given", "pixel"), [(False, 1), (False, 2), (True, 1)])
+def test_both_engines_agree(kind, psf_given, pixel):
+    smooth, full = model(kind, pixel), values()
+    names = [name for name in NAMES if name != "log_psf_sigma_px"]
+    amplitudes = torch.tensor([[30.0, 20.0, 1.0], [1.0, 2.0, 0.0], [0.1, 50.0, 2.0]])
+    psf = lopsided_psfs() if psf_given else None
+    compared = len(smooth.measurement.select(torch.zeros_like(smooth.constant(full)[0])))
+    results = []
+    for add in (smooth._compiled_tangents, smooth._reference_tangents):
+        tangents = torch.ones(COUNT_OF_LENSES, len(names), compared)
+        results.append((tangents, *add(tangents, full, names, amplitudes, psf)))
+    for compiled, reference in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, reference, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["compressed", "linear"])
+@pytest.mark.parametrize("psf_given", [False, True])
+def test_light_of_any_kind(kind, psf_given):
+    """Also where a band is longer than the image, or no multiple of four."""
+    smooth = model(kind)
+    light = torch.rand(COUNT_OF_LENSES, 4, 64, 64, generator=torch.Generator().manual_seed(3))
+    if psf_given:
+        response = kernel_response(smooth.basis, lopsided_psfs())
+    else:
+        response, _ = smooth.responses(smooth.expand(values()[:, smooth.free_index]), None)
+    double = replace(response, rows=response.rows.double(), columns=response.columns.double())
+    expected = smooth.measurement.select(double(light.double()))
+    actual = smooth.compared(light, response)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_image_has_the_same_bits_alone_and_in_a_batch():
+    smooth, psf = model("linear"), lopsided_psfs()
+    free = values()[:, smooth.free_index]
+    amplitudes = torch.tensor([[30.0, 20.0, 1.0]]).repeat(COUNT_OF_LENSES, 1)
+    together = smooth.linearise(free, amplitudes, psf)
+    for k in range(COUNT_OF_LENSES):
+        alone = smooth.linearise(free[k : k + 1], amplitudes[k : k + 1], psf[k : k + 1])
+        assert torch.equal(alone.predicted[0], together.predicted[k])
+        assert torch.equal(alone.tangents[0], together.tangents[k])
+
+
+def test_a_tiny_image():
+    """A band of which the whole image is a part."""
+    scene = Scene(6, 6)
+    smooth = SmoothModel(scene, Measurement(0, 0, 6), TRUE, GEOMETRY, NoiseLevel(1.0))
+    response, _ = smooth.responses(smooth.expand(values()[:, smooth.free_index]), None)
+    light = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(
+        smooth.compared(light, response), smooth.measurement.select(response(light))
+    )
