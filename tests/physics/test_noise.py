@@ -16,6 +16,7 @@ from lumpylens.physics.noise import (
     Measurement,
     block_cosine_basis,
     compare,
+    deviance_of,
     expected_deviance,
     jpeg_steps,
 )
@@ -231,6 +232,106 @@ def test_a_gaussian_deviates_by_chi_squared():
     mean, variance = expected_deviance(torch.zeros(3), torch.ones(3))
     assert mean.tolist() == [1, 1, 1]
     assert variance.tolist() == [2, 2, 2]
+
+
+# -- the likelihood in compiled code ------------------------------------------------------------
+
+
+def rounded(half, *shape, reach=4.0, seed=0):
+    """Observed, predicted, sigma and steps, single precision; residuals to 10^reach sigma."""
+    random = np.random.default_rng(seed)
+    steps = random.integers(10, 61, shape[-1]).astype(np.float32)
+    sigma = (steps / (2 * half) * random.uniform(0.8, 1.25, shape)).astype(np.float32)
+    observed = steps * random.integers(-8, 9, shape)
+    # Within the interval, some sigma beside it, and any number of sigma away.
+    aside = steps * random.uniform(-0.5, 0.5, shape) * random.integers(0, 2, shape)
+    beyond = random.choice([-1, 1], shape) * 10 ** random.uniform(-3, reach, shape)
+    wide = random.integers(0, 3, shape)
+    away = np.select([wide == 0, wide == 1], [0, random.normal(0, 3, shape)], beyond)
+    predicted = observed + aside + sigma * away
+    parts = (observed, predicted, sigma, steps)
+    return [torch.tensor(part, dtype=torch.float32) for part in parts]
+
+
+def assert_close_in_units(single, double, unit, tolerance):
+    """To a part of the number and of the least one that matters."""
+    error = (single.double() - double).abs() / (double.abs() + unit)
+    assert single.dtype == torch.float32
+    assert float(error.max()) < tolerance
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(0.01, 1e-4), (0.1, 5e-6), (0.5, 2e-6),
+                                                 (1.0, 2e-6), (2.0, 2e-6), (5.0, 2e-6),
+                                                 (30.0, 2e-6), (1e4, 2e-6)])  # fmt: skip
+def test_the_compiled_likelihood_is_torchs_in_double_precision(half, tolerance):
+    single = rounded(half, 8, 1616)
+    double = [part.double() for part in single]
+    seen, exact = compare(*single), compare(*double)
+    weight = double[2] ** -2
+    assert_close_in_units(seen.score, exact.score, weight.sqrt(), tolerance)
+    assert_close_in_units(seen.information, exact.information, 1e-3 * weight, tolerance)
+    assert_close_in_units(seen.curvature, exact.curvature, weight, tolerance)
+    assert_close_in_units(seen.deviance, exact.deviance, 1.0, tolerance)
+    assert (seen.deviance >= 0).all()
+    assert torch.equal(deviance_of(*single), seen.deviance)
+    for ours, expected in zip(
+        expected_deviance(*single[1:]), expected_deviance(*double[1:]), strict=True
+    ):
+        assert_close_in_units(ours, expected, 1.0, tolerance)
+        assert (ours >= 0).all()
+
+
+@pytest.mark.parametrize("count", [1, 7, 513, 1616])
+def test_a_datum_has_the_same_likelihood_alone_as_among_others(count):
+    among = rounded(1.0, 3, 1616, reach=2.0)
+    alone = [part[..., -count:] for part in among]
+    alone[:3] = [part[1:2] for part in alone[:3]]
+    for part in ("score", "information", "curvature", "deviance"):
+        together = getattr(compare(*among), part)[1:2, -count:]
+        assert torch.equal(getattr(compare(*alone), part), together)
+    for ours, together in zip(
+        expected_deviance(*alone[1:]), expected_deviance(*among[1:]), strict=True
+    ):
+        assert torch.equal(ours, together[1:2, -count:])
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("argument", [0, 1, 2])
+def test_what_is_no_number_has_no_likelihood(wrong, argument):
+    """A step of a fit that ends there must not look like a good one."""
+    single = rounded(1.0, 2, 600, reach=2.0)
+    single[argument][1, 70] = wrong
+    seen = compare(*single)
+    for part in (seen.score, seen.curvature, seen.deviance, deviance_of(*single)):
+        assert torch.isfinite(part).logical_not().nonzero().tolist() == [[1, 70]]
+    if argument:
+        for part in (seen.information, *expected_deviance(*single[1:])):
+            assert torch.isfinite(part).logical_not().nonzero().tolist() == [[1, 70]]
+
+
+@pytest.mark.parametrize("half", [1e-6, 1e-9])
+def test_an_interval_nearly_without_width_has_finite_likelihood(half):
+    seen = compare(*rounded(half, 2, 600, reach=2.0))
+    for part in (seen.score, seen.information, seen.curvature, seen.deviance):
+        assert torch.isfinite(part).all()
+    assert float(seen.curvature.min()) >= 0
+    assert 20 < float(seen.deviance.min()) < 40
+
+
+def test_no_data_have_no_likelihood():
+    nothing = rounded(1.0, 0, 5)
+    assert compare(*nothing).information.shape == (0, 5)
+    assert expected_deviance(*nothing[1:])[1].shape == (0, 5)
+
+
+def test_gradients_in_single_precision_are_torchs():
+    observed, predicted, sigma, steps = rounded(1.0, 2, 40, reach=1.0)
+    predicted.requires_grad_()
+    (slope,) = torch.autograd.grad(
+        -0.5 * deviance_of(observed, predicted, sigma, steps).sum(), predicted
+    )
+    score = compare(observed, predicted.detach(), sigma, steps).score
+    torch.testing.assert_close(slope, score, rtol=1e-4, atol=1e-4)
 
 
 # -- rounding to grey levels --------------------------------------------------------------------

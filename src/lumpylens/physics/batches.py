@@ -105,7 +105,9 @@ def unsplit() -> Iterator[None]:
         _available.reset(token)
 
 
-def is_compiled(numbers: Tensor) -> bool:
+def is_compiled(*numbers: Tensor) -> bool:
     """Whether `lumpylens.physics.compiled` serves: not for gradients, cards or double precision."""
-    plain = numbers.device.type == "cpu" and numbers.dtype == torch.float32
-    return plain and not numbers.requires_grad
+    return all(
+        part.device.type == "cpu" and part.dtype == torch.float32 and not part.requires_grad
+        for part in numbers
+    )

@@ -10,12 +10,20 @@ exact; a Gaussian of variance step^2 / 12 would lose most of the information of 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lumpylens.physics.batches import is_compiled
+from lumpylens.physics.compiled.likelihood import (
+    interval_deviance,
+    interval_evidence,
+    interval_expectation,
+)
 from lumpylens.physics.compiled.projection import Lines
 
 __all__ = [
@@ -260,12 +268,15 @@ def compare(
     -----
     With z = (observed - predicted) / sigma and h = step / (2 sigma), an interval-censored
     Gaussian has likelihood Phi(z + h) - Phi(z - h). It is evaluated through the scaled
-    complementary error function, which neither underflows nor cancels.
+    complementary error function, which neither underflows nor cancels. Single precision on the
+    processor is computed by `lumpylens.physics.compiled.likelihood`.
     """
     if steps is None:
         weight = sigma.square().reciprocal()
         residual = observed - predicted
         return Evidence(residual * weight, weight, weight, residual.square() * weight)
+    if is_compiled(observed, predicted, sigma, steps):
+        return Evidence(*_compiled(interval_evidence, observed, predicted, sigma, steps))
     half = steps / (2 * sigma)
     z = (observed - predicted) / sigma
     near, far, ratio, mass = _interval_mass(z, half)
@@ -285,10 +296,11 @@ def deviance_of(
     observed: Tensor, predicted: Tensor, sigma: Tensor, steps: Tensor | None = None
 ) -> Tensor:
     """Compute only the deviance of `compare`, in half the time."""
-    z = (observed - predicted) / sigma
     if steps is None:
-        return z.square()
-    near, _, _, mass = _interval_mass(z, steps / (2 * sigma))
+        return ((observed - predicted) / sigma).square()
+    if is_compiled(observed, predicted, sigma, steps):
+        return _compiled(interval_deviance, observed, predicted, sigma, steps)
+    near, _, _, mass = _interval_mass((observed - predicted) / sigma, steps / (2 * sigma))
     return (near.square() - 2 * torch.log(0.5 * mass)).clamp_min(0)
 
 
@@ -302,12 +314,22 @@ def expected_deviance(
     """
     if steps is None:
         return torch.ones_like(predicted), torch.full_like(predicted, 2.0)
+    if is_compiled(predicted, sigma, steps):
+        mean, variance = _compiled(interval_expectation, predicted, sigma, steps)
+        return mean, variance
     mean, square = torch.zeros_like(predicted), torch.zeros_like(predicted)
     for part in _interval_probabilities(predicted, sigma, steps):
         deviance = -2 * torch.log(part.clamp_min(1e-30))
         mean = mean + part * deviance
         square = square + part * deviance.square()
     return mean, (square - mean.square()).clamp_min(0)
+
+
+def _compiled(function: Callable[..., np.ndarray], *tensors: Tensor) -> Tensor:
+    """Apply compiled code to tensors that broadcast; their shape follows its leading axes."""
+    parts = torch.broadcast_tensors(*tensors)
+    numbers = function(*(part.reshape(-1).numpy() for part in parts))
+    return torch.from_numpy(numbers).view(*numbers.shape[:-1], *parts[0].shape)
 
 
 def _interval_probabilities(

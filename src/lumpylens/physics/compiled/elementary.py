@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ARCTAN", "HALF_LN2", "HALF_PI", "LOG2E", "F", "Image", "compiled", "exp2_row", "log2_row",
+    "polynomial",
 ]  # fmt: skip
 
 Image = NDArray[np.float32]
@@ -23,7 +24,7 @@ F = np.float32
 LOG2E = F(math.log2(math.e))
 
 
-def _polynomial(function: Callable[[Any], Any], low: float, degree: int) -> tuple[Any, ...]:
+def polynomial(function: Callable[[Any], Any], low: float, degree: int) -> tuple[Any, ...]:
     """Approximate a function on `low` to `low` + 1: coefficients about the middle, lowest first."""
     middle = low + 0.5
     chebyshev = np.polynomial.chebyshev.chebinterpolate(lambda t: function(middle + t / 2), degree)
@@ -31,9 +32,9 @@ def _polynomial(function: Callable[[Any], Any], low: float, degree: int) -> tupl
     return tuple(F(c) for c in power * 2.0 ** np.arange(degree + 1))
 
 
-LOG2 = _polynomial(np.log2, 1.0, 9)
-EXP2 = _polynomial(np.exp2, 0.0, 6)
-ARCTAN = _polynomial(lambda square: np.arctan(np.sqrt(square)) / np.sqrt(square), 0.0, 9)
+LOG2 = polynomial(np.log2, 1.0, 9)
+EXP2 = polynomial(np.exp2, 0.0, 6)
+ARCTAN = polynomial(lambda square: np.arctan(np.sqrt(square)) / np.sqrt(square), 0.0, 9)
 HALF_PI, HALF_LN2 = F(math.pi / 2), F(math.log(2) / 2)
 
 
