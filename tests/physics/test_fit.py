@@ -15,6 +15,8 @@ from scipy.stats import ks_2samp, kstest
 
 from lumpylens.physics.fit_data import Prior, observe
 from lumpylens.physics.inference import (
+    LEAST_AMPLITUDE,
+    descend,
     evidence,
     fit,
     normal_matrix,
@@ -24,7 +26,7 @@ from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.parameters import GEOMETRY, INDEX, pack
 from lumpylens.physics.render import Scene
-from lumpylens.physics.staged_fit import Stage, staged_fit
+from lumpylens.physics.staged_fit import POOR_LINEAR, Stage, _is_poor, staged_fit
 from lumpylens.simulation import Population, population
 from lumpylens.simulation.images import simulate_with_truth
 
@@ -196,6 +198,42 @@ def test_a_hopeless_start_is_rescued_from_the_middle_of_the_population(linear):
     # Good fits are left as they are, to the last bit.
     good = [0, 2, 3, 5]
     assert torch.equal(alone.values[good], rescued.values[good])
+
+
+def test_a_source_is_looked_for_in_several_places(linear):
+    """The twenty-eighth lens is not found from the middle of the population alone."""
+    _, model, data, truth, _ = linear
+    some = torch.arange(20, 30)
+    data, truth = data.select(some), truth[some]
+    start = perturbed(truth)
+    start[:, 0] -= 1.2
+    start[:, 3:5] *= -3
+    stages = [Stage(replace(model, noise=NoiseLevel(1e-3)), 6), Stage(model)]
+    middle = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
+    found = staged_fit(stages, data, start, around(SMALL), middle)
+    expected = data.observed[0].numel()
+    assert (found.evidence.deviance.sum(dim=1) < POOR_LINEAR * expected).all()
+
+
+def test_a_fit_without_a_source_is_poor(linear):
+    _, model, data, truth, _ = linear
+    solved = descend(model, data, truth, around(SMALL))
+    assert not _is_poor(model, solved).any()
+    vanished = solved.fitted.amplitudes.clone()
+    vanished[3, 1] = LEAST_AMPLITUDE
+    lost = replace(solved, fitted=replace(solved.fitted, amplitudes=vanished))
+    assert _is_poor(model, lost).nonzero().tolist() == [[3]]
+
+
+def test_a_source_is_seen_where_a_fit_begins(linear):
+    """Though its light there would be negative."""
+    _, model, data, truth, _ = linear
+    opposite = truth.clone()
+    opposite[:, 3:5] *= -1
+    amplitudes = solve_amplitudes(model, data, opposite)
+    columns = model.measurement.select(model.columns(opposite))[:, 1]
+    seen = amplitudes[:, 1] * (columns.square() * data.weight).sum(dim=1).sqrt()
+    assert float(seen.min()) == pytest.approx(10, rel=1e-4)
 
 
 def test_amplitudes_at_the_truth_are_least_squares(linear):
