@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import derivative_along, is_compiled, per_lens
-from lumpylens.physics.compiled.projection import project_each, project_tangents
+from lumpylens.physics.compiled.projection import project_tangents
 from lumpylens.physics.compiled.tangents import (
     LENS_COLUMNS,
     SOURCE_COLUMNS,
@@ -379,12 +379,6 @@ class SmoothModel:
                 slope = self.measurement.select(coefficients[:, k])
                 tangents[:, names.index(name)] += amplitude * slope
         return lens[:, 0], source[:, 0], light.source_gradient
-
-    def compared(self, light: Tensor, response: Response) -> Tensor:
-        """Compared coefficients (n, k, a) of light (n, k, h, w)."""
-        if not is_compiled(light):
-            return self.measurement.select(response(light))
-        return torch.from_numpy(project_each(light.numpy(), response.bands, self.measurement.lines))
 
     def _psf_tangent(self, full: Tensor, amplitudes: Tensor) -> Tensor:
         """Derivative with respect to the logarithm of a Gaussian blur's width."""

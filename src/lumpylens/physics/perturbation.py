@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from lumpylens.physics.batches import per_lens
+from lumpylens.physics.batches import is_compiled, per_lens
+from lumpylens.physics.compiled.projection import project_bent
 from lumpylens.physics.deflection import softened_point
 from lumpylens.physics.fit_data import Data, Fit, Solution
 from lumpylens.physics.inference import along
@@ -360,19 +361,23 @@ def perturber_responses(
     height, width = model.scene.height // binning, model.scene.width // binning
 
     def binned(image: Tensor) -> Tensor:
-        return image.reshape(-1, height, binning, width, binning).mean(dim=(2, 4))
+        return image.reshape(*image.shape[:-2], height, binning, width, binning).mean(dim=(-3, -1))
 
     x, y = model.scene.grid(fitted.values)
-    ax, ay = perturbers.deflections(binned(x), binned(y))
-    amplitude = fitted.amplitudes[:, 1, None, None]
-    gx, gy = (binned(amplitude * part)[:, None] for part in line.source_gradient.unbind(dim=1))
+    bend = perturbers.deflections(binned(x), binned(y))
+    gradient = binned(fitted.amplitudes[:, 1, None, None, None] * line.source_gradient)
     _, response = model.responses(model.expand(fitted.values), data.psf)
     coarse = Response(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
     )
+    if is_compiled(gradient):
+        both = torch.stack(bend).numpy()
+        lines = model.measurement.lines
+        return torch.from_numpy(project_bent(gradient.numpy(), both, coarse.bands, lines))
     responses = []
-    for part in torch.arange(len(gx), device=gx.device).split(IMAGES_PER_CHUNK):
-        light = (gx[part] * -ax).addcmul_(gy[part], -ay)
-        responses.append(model.compared(light, coarse.select(part)))
+    for part in torch.arange(len(gradient), device=gradient.device).split(IMAGES_PER_CHUNK):
+        gx, gy = gradient[part, :, None].unbind(dim=1)
+        light = (gx * -bend[0]).addcmul_(gy, -bend[1])
+        responses.append(model.measurement.select(coarse.select(part)(light)))
     return torch.cat(responses)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lumpylens.physics.compiled.elementary import F, Image, compiled
 
-__all__ = ["Bands", "Lines", "bands_of", "project_each", "project_tangents"]
+__all__ = ["Bands", "Lines", "bands_of", "project_bent", "project_tangents"]
 
 
 @dataclass(frozen=True)
@@ -91,23 +91,6 @@ class Lines:
         return cls(rows, columns, row_place, column_place)
 
 
-def project_each(light: Image, bands: tuple[Bands, Bands], lines: Lines) -> Image:
-    """Map light (n, p, h, w) of n images to its compared coefficients (n, p, a).
-
-    Parameters
-    ----------
-    light : ndarray of float32, shape (n, p, h, w)
-    bands : pair of Bands
-        Of rows and columns.
-    lines : Lines
-    """
-    out = np.zeros((*light.shape[:2], lines.count), np.float32)
-    places = np.arange(light.shape[1])
-    for k, planes in enumerate(light):
-        _project(out[k], planes, *_taps(bands, k), *lines.arrays, places, F(1))
-    return out
-
-
 def project_tangents(
     tangents: Image,
     lights: Iterable[Image],
@@ -147,6 +130,25 @@ def project_tangents(
         _project(whole[k], light[:1], *taps, *all_lines.arrays, first, F(1))
         _project(tangents[k], light[1:], *taps, *lines.arrays, rest, amplitudes[k])
     return whole.reshape(-1, side, side)
+
+
+def project_bent(gradient: Image, bend: Image, bands: tuple[Bands, Bands], lines: Lines) -> Image:
+    """Map the light that small deflections move to its compared coefficients, shape (n, m, a).
+
+    Parameters
+    ----------
+    gradient : ndarray of float32, shape (n, 2, h, w)
+        Of the brightness where each ray ends, along x and y.
+    bend : ndarray of float32, shape (2, m, h, w)
+        Deflections along x and y.
+    bands : pair of Bands
+    lines : Lines
+    """
+    out = np.zeros((len(gradient), bend.shape[1], lines.count), np.float32)
+    places = np.arange(bend.shape[1])
+    for k, of_image in enumerate(gradient):
+        _project_bent(out[k], of_image, bend, *_taps(bands, k), *lines.arrays, places)
+    return out
 
 
 def _taps(bands: tuple[Bands, Bands], image: int) -> tuple[NDArray[Any], ...]:
@@ -195,3 +197,22 @@ def _add_rows(out, table, first, taps):  # type: ignore[no-untyped-def]
         tap, row = taps[k], table[first + k]
         for j in range(out.shape[0]):
             out[j] += tap * row[j]
+
+
+@compiled
+def _project_bent(  # type: ignore[no-untyped-def]
+    out, gradient, bend, row_taps, row_first, column_taps, column_first, rows, columns, row_place,
+    column_place, places,
+):  # fmt: skip
+    height, width = gradient.shape[1:]
+    light = np.empty((1, height, width), np.float32)
+    for m in range(bend.shape[1]):
+        for i in range(height):
+            row, bend_x, bend_y = light[0, i], bend[0, m, i], bend[1, m, i]
+            slope_x, slope_y = gradient[0, i], gradient[1, i]
+            for j in range(width):
+                row[j] = -(slope_x[j] * bend_x[j] + slope_y[j] * bend_y[j])
+        _project(
+            out, light, row_taps, row_first, column_taps, column_first, rows, columns, row_place,
+            column_place, places[m : m + 1], F(1),
+        )  # fmt: skip
