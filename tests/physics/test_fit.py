@@ -13,6 +13,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp, kstest
 
+from lumpylens.physics import inference
 from lumpylens.physics.fit_data import Prior, observe
 from lumpylens.physics.inference import (
     LEAST_AMPLITUDE,
@@ -213,6 +214,30 @@ def test_a_source_is_looked_for_in_several_places(linear):
     found = staged_fit(stages, data, start, around(SMALL), middle)
     expected = data.observed[0].numel()
     assert (found.evidence.deviance.sum(dim=1) < POOR_LINEAR * expected).all()
+
+
+def test_no_step_leads_where_no_lens_is(linear, monkeypatch):
+    """One that is far too long is not even tried, and the fit goes on."""
+    _, model, data, truth, fitted = linear
+    tried, steps = [], []
+    damped_step, point = inference._damped_step, inference._point
+
+    def too_long_at_first(*arguments):
+        step = damped_step(*arguments)
+        steps.append(step)
+        # Every second call is about the gain, not about the step.
+        return step + 1e4 if len(steps) == 2 else step
+
+    def recorded(*arguments):
+        tried.append(arguments[3].abs().amax(dim=0))
+        return point(*arguments)
+
+    monkeypatch.setattr(inference, "_damped_step", too_long_at_first)
+    monkeypatch.setattr(inference, "_point", recorded)
+    again = fit(model, data, perturbed(truth), around(SMALL))
+    assert (torch.stack(tried) <= model.farthest).all()
+    assert again.converged.all()
+    assert float((again.values - fitted.values).abs().max()) < 0.01
 
 
 def test_a_fit_without_a_source_is_poor(linear):

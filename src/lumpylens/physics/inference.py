@@ -174,11 +174,12 @@ def descend(
         step_taken = _damped_step(current.curvature, current.gradient, damping)
         amplitudes = fitted.amplitudes + step_taken[:, count:].to(start)
         amplitudes[:, :2] = amplitudes[:, :2].clamp_min(LEAST_AMPLITUDE)
-        trial = _point(
-            model, data, prior, fitted.values + step_taken[:, :count].to(start), amplitudes
-        )
+        values = fitted.values + step_taken[:, :count].to(start)
+        possible = (values.abs() <= model.farthest.to(start)).all(dim=1)
+        values = torch.where(possible[:, None], values, fitted.values)
+        trial = _point(model, data, prior, values, amplitudes)
         energy = _energy_at(model, data, prior, trial.solution, current.solution.line.sigma)
-        accepted = energy < fitted.energy + SLACK
+        accepted = possible & (energy < fitted.energy + SLACK)
         learned = _learned_curvature(
             current.curvature, step_taken, current.gradient - trial.gradient
         )

@@ -131,6 +131,15 @@ class SmoothModel:
         """Positions of the free parameters in a full vector."""
         return [INDEX[name] for name in self.free]
 
+    @cached_property
+    def farthest(self) -> Tensor:
+        """Largest magnitude that each free parameter may take in a fit, shape (k,).
+
+        Beyond it lies no lens, and single precision overflows.
+        """
+        logarithms = [name.startswith("log_") for name in self.free]
+        return torch.where(torch.tensor(logarithms, device="cpu"), 10.0, 1000.0)
+
     def expand(self, values: Tensor) -> Tensor:
         """Free parameters (n, k) to full vectors (n, COUNT)."""
         full = self.shared.to(values).repeat(len(values), 1)
