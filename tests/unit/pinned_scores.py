@@ -25,7 +25,13 @@ SCORED_BY = {
     "slc-pixel": {"model": "slc-pixel"},
     "euclid-physics": {"model": "euclid-physics", "preset": "euclid"},
 }
-IMAGES = ("simulated", "real")
+PINS = [
+    (scored_by, images)
+    for scored_by in SCORED_BY
+    for images in ("simulated", "real")
+    # Whether the fit of a real lens of Euclid converges is decided by the last digits.
+    if (scored_by, images) != ("euclid-physics", "real")
+]
 REAL = {
     "no_sub": (
         "image_100108096845777232664144315147734473464.jpg",
@@ -50,14 +56,8 @@ def simulated_images(scored_by: str) -> LensImages:
     return simulate(preset, 3, seed=71) + simulate(preset, 3, seed=72, substructure="points")
 
 
-def real_images(scored_by: str, data: Path) -> LensImages:
-    """Three smooth lenses and three with substructure of the challenge's, or one of Euclid's."""
-    if SCORED_BY[scored_by].get("preset") == "euclid":
-        cut = LensImages.open(data / "euclid", band="VIS")[0].framed((64, 64))
-        return LensImages.from_arrays(
-            [cut.image], noise=[cut.noise], psf=cut.psf, pixel_scale_arcsec=cut.pixel_scale_arcsec,
-            ids=["euclid"],
-        )  # fmt: skip
+def real_images(data: Path) -> LensImages:
+    """Three smooth lenses and three with substructure of the challenge's."""
     lenses = data / "slc" / "lenses"
     paths = [lenses / name / image for name, images in REAL.items() for image in images]
     return functools.reduce(LensImages.__add__, map(LensImages.open, paths))
@@ -80,13 +80,10 @@ def numbers_of(scored_by: str, images: LensImages) -> Numbers:
 
 def pin(data: Path) -> None:
     """Write the numbers that the models give now."""
-    numbers = {
-        scored_by: {
-            "simulated": numbers_of(scored_by, simulated_images(scored_by)),
-            "real": numbers_of(scored_by, real_images(scored_by, data)),
-        }
-        for scored_by in SCORED_BY
-    }
+    numbers: dict[str, dict[str, Numbers]] = {scored_by: {} for scored_by in SCORED_BY}
+    for scored_by, images in PINS:
+        given = simulated_images(scored_by) if images == "simulated" else real_images(data)
+        numbers[scored_by][images] = numbers_of(scored_by, given)
     PINNED.write_text(json.dumps(numbers, indent=1) + "\n")
 
 

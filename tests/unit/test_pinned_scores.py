@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pinned_scores import IMAGES, PINNED, SCORED_BY, numbers_of, real_images, simulated_images
+from pinned_scores import PINNED, PINS, numbers_of, real_images, simulated_images
 
 TOLERANCE = {
     "slc-physics": 1e-4,
@@ -21,8 +21,7 @@ tolerance is decided by the last digits, which differ between processors. With f
 processor's instructions `perturbation` of one lens moves by 6e-3, `anomaly_score` by 3e-4."""
 
 
-@pytest.mark.parametrize("images", IMAGES)
-@pytest.mark.parametrize("scored_by", SCORED_BY)
+@pytest.mark.parametrize(("scored_by", "images"), PINS)
 def test_scores_and_components_are_those_pinned(
     scored_by: str, images: str, request: pytest.FixtureRequest
 ) -> None:
@@ -30,7 +29,7 @@ def test_scores_and_components_are_those_pinned(
         numbers = numbers_of(scored_by, simulated_images(scored_by))
     else:
         data: Path = request.getfixturevalue("real_data")
-        numbers = numbers_of(scored_by, real_images(scored_by, data))
+        numbers = numbers_of(scored_by, real_images(data))
     pinned = json.loads(PINNED.read_text())[scored_by][images]
     assert {name: list(row) for name, row in numbers.items()} == {
         name: list(row) for name, row in pinned.items()
