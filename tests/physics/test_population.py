@@ -56,6 +56,16 @@ def test_a_number_that_all_share_gets_the_floor():
     assert (spread >= floor - 1e-9).all()
 
 
+@pytest.mark.parametrize("failed", ["value", "error"])
+def test_a_failed_fit_does_not_spoil_it(failed):
+    values, errors = estimates(500)
+    without = population.learn_population(values[1:], errors[1:], torch.full((3,), 1e-3))
+    (values if failed == "value" else errors)[0] = math.nan
+    found = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    torch.testing.assert_close(found.mean, without.mean)
+    torch.testing.assert_close(found.covariance, without.covariance)
+
+
 def test_outliers_do_not_widen_it():
     values, errors = estimates(1000)
     clean = population.learn_population(values, errors, torch.full((3,), 1e-3))

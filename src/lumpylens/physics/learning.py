@@ -258,6 +258,6 @@ def learn_spread(model: SmoothModel, values: Tensor, information: Tensor) -> Gau
     information : Tensor, shape (n, k, k)
     """
     errors = torch.linalg.inv(information)
-    typical = errors.diagonal(dim1=1, dim2=2).median(dim=0).values.sqrt()
+    typical = errors.diagonal(dim1=1, dim2=2).nanmedian(dim=0).values.sqrt()
     # Errors of the model make fits scatter by about as much as noise does, so no spread is smaller.
     return learn_population(values, errors, typical)

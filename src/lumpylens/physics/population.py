@@ -241,10 +241,11 @@ class GaussianPopulation:
 def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:
     """Find the rows (n,) of values (n, k) within 6 robust standard deviations in every column.
 
-    Outliers would widen the population that they are compared with.
+    Outliers would widen the population that they are compared with. A row that is not finite, of a
+    fit that failed, is one.
     """
-    departure = (values - values.median(dim=0).values).abs()
-    width = 1.4826 * departure.median(dim=0).values + floor
+    departure = (values - values.nanmedian(dim=0).values).abs()
+    width = 1.4826 * departure.nanmedian(dim=0).values + floor
     return (departure <= 6 * width).all(dim=1)
 
 
@@ -272,7 +273,7 @@ def learn_population(
         Smallest intrinsic standard deviation of each parameter.
     """
     values, errors = values.double(), errors.double()
-    keep = central(values, floor.double())
+    keep = central(values, floor.double()) & torch.isfinite(errors).all(dim=(1, 2))
     values, errors = values[keep], errors[keep]
     mean, covariance = values.mean(dim=0), torch.cov(values.T)
     least = torch.diag(floor.double().square())
