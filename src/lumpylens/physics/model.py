@@ -36,6 +36,11 @@ PSF_NAME = "log_psf_sigma_px"
 PSF_COLUMN = INDEX[PSF_NAME]
 
 
+FARTHEST = (("_index", 2.5), ("_eta_", 4.0), ("log_", 10.0))
+"""Largest magnitudes of parameters whose names contain a word: Sersic indices from 0.08 to 12, axis
+ratios from 0.02, lengths of up to 20,000 px."""
+
+
 @dataclass(frozen=True)
 class NoiseLevel:
     """Variance of the noise before compression, in squared image units.
@@ -137,8 +142,10 @@ class SmoothModel:
 
         Beyond it lies no lens, and single precision overflows.
         """
-        logarithms = [name.startswith("log_") for name in self.free]
-        return torch.where(torch.tensor(logarithms, device="cpu"), 10.0, 1000.0)
+        limits = [
+            next((limit for word, limit in FARTHEST if word in name), 1000.0) for name in self.free
+        ]
+        return torch.tensor(limits, device="cpu")
 
     def expand(self, values: Tensor) -> Tensor:
         """Free parameters (n, k) to full vectors (n, COUNT)."""
