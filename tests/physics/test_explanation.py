@@ -116,7 +116,7 @@ def test_one_explanation_is_one_fit(
         return fit(*given)
 
     def counted_responses(*given):
-        positions.append(len(given[4].x))
+        positions.append(len(given[3].x))
         return respond(*given)
 
     monkeypatch.setattr(physics_examination, "staged_fit", counted_fit)

@@ -62,7 +62,7 @@ def test_the_surprise_of_a_number_is_in_its_own_standard_deviations():
 def line_of(predicted, sigma, light):
     """Without derivatives, which no deviance needs."""
     none = torch.zeros(0)
-    return Linearisation(predicted, sigma, light, none, none)
+    return Linearisation(predicted, sigma, light, none)
 
 
 def test_the_deviance_is_that_of_the_lit_coefficients_above_the_background():

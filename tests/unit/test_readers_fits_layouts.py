@@ -371,7 +371,7 @@ def test_cases_as_reported(real_data):
     assert (item.pixel_scale_arcsec, item.psf.shape, item.error) == (0.1, (21, 21), "")
 
 
-def in_filter(path, image, name, ra=150.0, target="", **keywords):
+def in_filter(path, image, name, ra=150.0, target=""):
     """A cutout whose header names its filter, and whose middle is at a right ascension."""
     height, width = image.shape
     header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": 2.0,
@@ -379,7 +379,7 @@ def in_filter(path, image, name, ra=150.0, target="", **keywords):
               "CDELT1": -1e-5, "CDELT2": 1e-5}  # fmt: skip
     if target:
         header = {"OBJECT": target}
-    primary = fits.PrimaryHDU(image, fits.Header(header | {"FILTER": name} | keywords))
+    primary = fits.PrimaryHDU(image, fits.Header(header | {"FILTER": name}))
     primary.writeto(path)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,15 +88,12 @@ class Linearisation:
         Brightness around each coefficient, above the background.
     tangents : Tensor, shape (n, k + 3, a)
         Derivatives with respect to the free parameters, then to the amplitudes.
-    source_gradient : Tensor, shape (n, 2, h, w)
-        Gradient along x and y of the unblurred source of unit amplitude, where each ray ends.
     """
 
     predicted: Tensor
     sigma: Tensor
     light: Tensor
     tangents: Tensor
-    source_gradient: Tensor
 
 
 @dataclass(frozen=True)
@@ -318,7 +314,7 @@ class SmoothModel:
         flat = self.constant(values).expand(len(values), -1, -1)
         tangents = full.new_zeros(len(full), count + len(AMPLITUDES), len(pick(flat[0])))
         add = self._compiled_tangents if is_compiled(full) else self._reference_tangents
-        lens, source, gradient = add(tangents, full, names, amplitudes, psf)
+        lens, source = add(tangents, full, names, amplitudes, self.responses(full, psf))
         if PSF_NAME in names:
             tangents[:, names.index(PSF_NAME)] = pick(self._psf_tangent(full, amplitudes))
         for place, column in enumerate((lens, source, flat), start=count):
@@ -331,7 +327,6 @@ class SmoothModel:
             sigma=self.sigma(predicted, amplitudes, noise),
             light=pick(light),
             tangents=tangents,
-            source_gradient=gradient,
         )
 
     def _compiled_tangents(
@@ -340,40 +335,38 @@ class SmoothModel:
         full: Tensor,
         names: Sequence[str],
         amplitudes: Tensor,
-        psf: Tensor | Response | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        responses: tuple[Response, Response],
+    ) -> tuple[Tensor, Tensor]:
         """Add the derivatives of lens and source light to `tangents`.
 
         Returns
         -------
         lens, source : Tensor, shape (n, c, c)
             All coefficients of the light of unit amplitude.
-        gradient : Tensor, shape (n, 2, h, w)
-            Of the source, see `Linearisation`.
         """
-        to_lens, to_source = self.responses(full, psf)
         pixels, numbers = self.scene.pixels, full.double().numpy()
         of_lens = [name for name in names if name in LENS_COLUMNS]
         of_source = [name for name in names if name in SOURCE_COLUMNS]
-        gradient = np.empty((len(full), 2, pixels.height, pixels.width), np.float32)
-        columns = []
-        for column, (known, response, lights) in enumerate(
-            (
-                (of_lens, to_lens, lens_tangents(pixels, numbers, of_lens)),
-                (of_source, to_source, source_tangents(pixels, numbers, of_source, gradient)),
-            )
-        ):
-            light = project_tangents(
+        sources = source_tangents(pixels, numbers, of_source)
+        lights = (
+            (of_lens, lens_tangents(pixels, numbers, of_lens)),
+            (of_source, (light for light, _ in sources)),
+        )
+        lens, source = (
+            project_tangents(
                 tangents.numpy(),
-                lights,
+                light,
                 response.bands,
                 self.measurement.lines,
                 self.measurement.all_lines,
-                amplitudes[:, column].numpy(),
+                amplitude.numpy(),
                 [names.index(name) for name in known],
             )
-            columns.append(torch.from_numpy(light))
-        return columns[0], columns[1], torch.from_numpy(gradient)
+            for (known, light), response, amplitude in zip(
+                lights, responses, amplitudes[:, :2].unbind(dim=1), strict=True
+            )
+        )
+        return torch.from_numpy(lens), torch.from_numpy(source)
 
     def _reference_tangents(
         self,
@@ -381,10 +374,10 @@ class SmoothModel:
         full: Tensor,
         names: Sequence[str],
         amplitudes: Tensor,
-        psf: Tensor | Response | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        responses: tuple[Response, Response],
+    ) -> tuple[Tensor, Tensor]:
         """Do what `_compiled_tangents` does, on any device and in any precision."""
-        to_lens, to_source = self.responses(full, psf)
+        to_lens, to_source = responses
         light = self.scene.tangents(full, names)
         lens, source = to_lens(light.lens), to_source(light.source)
         for known, coefficients, amplitude in (
@@ -394,7 +387,7 @@ class SmoothModel:
             for k, name in enumerate(known, start=1):
                 slope = self.measurement.select(coefficients[:, k])
                 tangents[:, names.index(name)] += amplitude * slope
-        return lens[:, 0], source[:, 0], light.source_gradient
+        return lens[:, 0], source[:, 0]
 
     def _psf_tangent(self, full: Tensor, amplitudes: Tensor) -> Tensor:
         """Derivative with respect to the logarithm of a Gaussian blur's width."""

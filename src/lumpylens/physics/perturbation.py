@@ -21,7 +21,7 @@ from lumpylens.physics.compiled.projection import project_bent
 from lumpylens.physics.deflection import softened_point
 from lumpylens.physics.fit_data import Data, Fit, Solution
 from lumpylens.physics.inference import along
-from lumpylens.physics.model import Linearisation, SmoothModel
+from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response
 
@@ -306,7 +306,7 @@ class Filter:
     def signals(self, perturbers: Perturbers) -> Signals:
         """Compute the change of each image by each perturber."""
         responses = perturber_responses(
-            self.model, self.solved.fitted, self.data, self.solved.line, perturbers, self.binning
+            self.model, self.solved.fitted, self.data, perturbers, self.binning
         )
         power = (responses.square() * self.weight).sum(dim=2).double()
         cross = torch.matmul(self.weighted, responses.mT).double()
@@ -353,7 +353,6 @@ def perturber_responses(
     model: SmoothModel,
     fitted: Fit,
     data: Data,
-    line: Linearisation,
     perturbers: Perturbers,
     binning: int,
 ) -> Tensor:
@@ -365,8 +364,10 @@ def perturber_responses(
 
     x, y = model.scene.grid(fitted.values)
     bend = perturbers.deflections(binned(x), binned(y))
-    gradient = binned(fitted.amplitudes[:, 1, None, None, None] * line.source_gradient)
-    _, response = model.responses(model.expand(fitted.values), data.psf)
+    full = model.expand(fitted.values)
+    light = model.scene.tangents(full, ())
+    gradient = binned(fitted.amplitudes[:, 1, None, None, None] * light.source_gradient)
+    _, response = model.responses(full, data.psf)
     coarse = Response(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
@@ -378,6 +379,6 @@ def perturber_responses(
     responses = []
     for part in torch.arange(len(gradient), device=gradient.device).split(IMAGES_PER_CHUNK):
         gx, gy = gradient[part, :, None].unbind(dim=1)
-        light = (gx * -bend[0]).addcmul_(gy, -bend[1])
-        responses.append(model.measurement.select(coarse.select(part)(light)))
+        moved_light = (gx * -bend[0]).addcmul_(gy, -bend[1])
+        responses.append(model.measurement.select(coarse.select(part)(moved_light)))
     return torch.cat(responses)

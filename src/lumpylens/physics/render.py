@@ -190,10 +190,10 @@ class Scene:
         source_names = tuple(name for name in names if name in SOURCE)
         if is_compiled(parameters):
             numbers = parameters.double().numpy()
-            gradient = np.empty((len(numbers), 2, self.height, self.width), np.float32)
-            lens = _copied(lens_tangents(self.pixels, numbers, lens_names))
-            source = _copied(source_tangents(self.pixels, numbers, source_names, gradient))
-            slopes = torch.from_numpy(gradient)
+            lights = lens_tangents(self.pixels, numbers, lens_names)
+            sources = source_tangents(self.pixels, numbers, source_names)
+            (lens,) = _copied((light,) for light in lights)
+            source, slopes = _copied(sources)
         else:
             lens = self._lens_tangents(parameters, lens_names)
             source, slopes = self._source_tangents(parameters, source_names)
@@ -313,9 +313,10 @@ class Scene:
         return blocks.mean(dim=(-3, -1))
 
 
-def _copied(lights: Iterable[Image]) -> Tensor:
-    """Put the light of several lenses into one tensor."""
-    return torch.from_numpy(np.stack([light.copy() for light in lights]))
+def _copied(of_lenses: Iterable[tuple[Image, ...]]) -> list[Tensor]:
+    """Put what is computed in the same memory for each lens into one tensor of all lenses."""
+    copies = ([image.copy() for image in images] for images in of_lenses)
+    return [torch.from_numpy(np.stack(images)) for images in zip(*copies, strict=True)]
 
 
 def columns(parameters: Tensor) -> dict[str, Tensor]:

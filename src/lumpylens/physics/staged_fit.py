@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -98,12 +99,11 @@ def _from_the_population(stages: Sequence[Stage], data: Data, population: Prior)
         start = population.mean.expand(len(data), -1)
         return _run(patient, data, start, population).fitted
     brief = [replace(stage, steps=FIRST_STEPS) for stage in stages]
-    best = None
-    for place in _places(model, population):
-        fitted = _run(brief, data, place.expand(len(data), -1), population).fitted
-        best = fitted if best is None else keep(fitted.energy < best.energy, fitted, best)
-    assert best is not None
-    return best
+    fits = (
+        _run(brief, data, place.expand(len(data), -1), population).fitted
+        for place in _places(model, population)
+    )
+    return reduce(lambda best, fitted: keep(fitted.energy < best.energy, fitted, best), fits)
 
 
 def _places(model: SmoothModel, population: Prior) -> Iterator[Float[Tensor, " k"]]:

@@ -13,7 +13,7 @@ from lumpylens.data.readers.companions import stem_of
 from lumpylens.data.readers.fits_planes import EUCLID
 from lumpylens.errors import DataError
 
-__all__ = ["OneBand", "one_band_of"]
+__all__ = ["OneBand", "matching", "one_band_of"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from lumpylens.data.checks import size_defect
 from lumpylens.data.kinds import NOISE_KINDS, Kind, split_title
 from lumpylens.data.readers.fits_file import stored_values
-from lumpylens.data.readers.header_filters import filter_in
 from lumpylens.errors import DataError
 
 __all__ = ["BandError", "Plane", "PlaneSet", "choose_planes", "planes_in"]
@@ -31,6 +30,10 @@ EUCLID = "VIS"
 
 MOST_BANDS = 32
 """Images of one cube that may be bands; cubes with more are spectra or series."""
+
+
+WHEELS = ("FILTER", "FILTER1", "FILTER2")
+"""Keywords of filters: one, or one for each of the two wheels of Hubble's ACS."""
 
 
 class BandError(DataError):
@@ -132,7 +135,7 @@ def planes_in(hdus: Sequence[Any]) -> list[Plane]:
             continue
         title = _title(hdu)
         band, kind = split_title(title)
-        filter_name = filter_in((hdu.header, hdus[0].header))
+        filter_name = _filter_in((hdu.header, hdus[0].header))
         plane = Plane(hdu, number, title or _place(number), band, kind, filter=filter_name)
         count = math.prod(hdu.shape[:-2])
         if count == 1:
@@ -278,3 +281,13 @@ def _labels(sets: Sequence[Mapping[Kind, list[Plane]]]) -> list[str]:
 
 def _size(plane: Plane) -> str:
     return "x".join(str(length) for length in plane.hdu.shape)
+
+
+def _filter_in(headers: Iterable[Any]) -> str:
+    """The filter that the first of some headers states; empty if none does."""
+    for header in headers:
+        for keyword in WHEELS:
+            name = str(header.get(keyword) or "").strip()
+            if name and not name.upper().startswith("CLEAR"):
+                return name
+    return ""

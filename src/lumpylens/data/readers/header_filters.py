@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from lumpylens.data.readers.band_files import matching
 from lumpylens.data.readers.companions import Cutout
 from lumpylens.data.readers.fits_file import read_file, reading
+from lumpylens.data.readers.fits_planes import planes_in
 from lumpylens.data.sky import sky_of
 from lumpylens.errors import DataError
 
-__all__ = ["filter_in", "of_one_filter"]
+__all__ = ["of_one_filter"]
 
 FIRST, ANYWHERE = 50, 50
 """Files whose headers are read when a folder is opened: the first, among which those of one lens
@@ -25,19 +27,6 @@ follow each other, and as many from anywhere. Not tuned."""
 
 SAME_LENS_DEG = 1 / 3600
 """Middles of cutouts of one lens in two filters are as near as this; two lenses never are."""
-
-WHEELS = ("FILTER", "FILTER1", "FILTER2")
-"""Keywords of filters: one, or one for each of the two wheels of Hubble's ACS."""
-
-
-def filter_in(headers: Iterable[Any]) -> str:
-    """The filter that the first of some headers states; empty if none does."""
-    for header in headers:
-        for keyword in WHEELS:
-            name = str(header.get(keyword) or "").strip()
-            if name and not name.upper().startswith("CLEAR"):
-                return name
-    return ""
 
 
 @dataclass(frozen=True)
@@ -65,13 +54,12 @@ class Headers:
         try:
             with reading():
                 hdus = read_file(path).hdus
-                images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2]
-                primary = hdus[0].header
-                filters = {filter_in((hdu.header, primary)) for hdu in images} - {""}
+                planes, primary = planes_in(hdus), hdus[0].header
+                filters = {plane.filter for plane in planes} - {""}
                 target = str(primary.get("TARGNAME") or primary.get("OBJECT") or "").strip()
         except DataError:
             return cls(path)
-        return cls(path, frozenset(filters), target, next(iter(images), None))
+        return cls(path, frozenset(filters), target, planes[0].hdu if planes else None)
 
     @cached_property
     def position(self) -> tuple[float, float] | None:
@@ -85,7 +73,7 @@ class Headers:
 
     def may_be_in(self, band: str) -> bool:
         """Whether an image is in a band, or does not say in which."""
-        return not self.filters or band.casefold() in map(str.casefold, self.filters)
+        return not self.filters or bool(matching(self.filters, band))
 
     def shows_lens_of(self, other: Headers) -> bool:
         """Whether both files show the same place, or, where one has no place, the same target."""
@@ -118,6 +106,8 @@ def of_one_filter(
     DataError
         If two files show one lens in two filters, and none is asked for.
     """
+    if len(cutouts) < 2:
+        return cutouts, []
     later = list(cutouts[FIRST:])
     some = [*cutouts[:FIRST], *random.Random(0).sample(later, min(ANYWHERE, len(later)))]
     sample = [Headers.of(cutout.path) for cutout in some]
@@ -127,7 +117,12 @@ def of_one_filter(
         return cutouts, []
     names = ", ".join(sorted(counts))
     if band is not None:
-        chosen = [cutout for cutout in cutouts if Headers.of(cutout.path).may_be_in(band)]
+        read = {headers.path: headers for headers in sample}
+        chosen = [
+            cutout
+            for cutout in cutouts
+            if (read.get(cutout.path) or Headers.of(cutout.path)).may_be_in(band)
+        ]
         if not chosen:
             raise DataError(f"{location} has no bands to choose {band!r} from: it holds {names}")
         left_out = len(cutouts) - len(chosen)

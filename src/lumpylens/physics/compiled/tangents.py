@@ -71,8 +71,8 @@ class Grid(NamedTuple):
 
 
 def source_tangents(
-    grid: Grid, parameters: NDArray[np.float64], names: Sequence[str], gradient: Image
-) -> Iterator[Image]:
+    grid: Grid, parameters: NDArray[np.float64], names: Sequence[str]
+) -> Iterator[tuple[Image, Image]]:
     """Light of sources of unit amplitude, with its derivatives.
 
     Parameters
@@ -82,22 +82,23 @@ def source_tangents(
         In the order of `lumpylens.physics.parameters.NAMES`.
     names : sequence of str
         Some of `SOURCE_COLUMNS`.
-    gradient : ndarray of float32, shape (n, 2, h, w)
-        Is filled with that of the source's brightness, where each ray ends.
 
     Yields
     ------
-    ndarray of float32, shape (1 + len(names), h, w)
+    light : ndarray of float32, shape (1 + len(names), h, w)
         Of one lens after the other, in the same memory: first the light, then its derivatives.
+    gradient : ndarray of float32, shape (2, h, w)
+        Of the source's brightness, where each ray ends; in the same memory, too.
     """
     light = np.empty((1 + len(names), grid.height, grid.width), np.float32)
+    gradient = np.empty((2, grid.height, grid.width), np.float32)
     columns = _columns(SOURCE_COLUMNS, names)
     shapes, bends = _profile_numbers(parameters, SOURCE_SHAPE)
     corners, haloes = _corners(grid, parameters), halo_numbers(parameters)
     for k in range(len(parameters)):
         numbers = (*corners[k], F(grid.step), haloes[k], shapes[k], bends[k], columns)
-        _source(light, gradient[k], *numbers)
-        yield light
+        _source(light, gradient, *numbers)
+        yield light, gradient
 
 
 def lens_tangents(
@@ -115,7 +116,7 @@ def lens_tangents(
     Yields
     ------
     ndarray of float32, shape (1 + len(names), h, w)
-        As `source_tangents` does.
+        As the light of `source_tangents`.
     """
     light = np.empty((1 + len(names), grid.height, grid.width), np.float32)
     columns = _columns(LENS_COLUMNS, names)
