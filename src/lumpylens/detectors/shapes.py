@@ -83,10 +83,10 @@ class Shapes:
 
     def limits(self, count: int) -> NDArray[np.float64]:
         """Largest `distances` of the mean of `count` normal images."""
-        from scipy.stats import chi2
+        from scipy.special import chdtri  # chi2.isf, which takes a second to import
 
         # Squared distances of means, in one or two dimensions, divided by their variance.
-        errors = np.sqrt(chi2.isf(CHANCE, [2, 1]) * (1 / self.count + 1 / count))
+        errors = np.sqrt(chdtri([2, 1], CHANCE) * (1 / self.count + 1 / count))
         limits: NDArray[np.float64] = self.slack + errors
         return limits
 

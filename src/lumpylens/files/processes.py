@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import pickle
 import signal
+import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, suppress
-from multiprocessing import connection, resource_tracker
+from functools import partial
+from multiprocessing import connection
 from typing import Any, TypeVar
 
 from lumpylens.errors import DataError
@@ -18,21 +20,33 @@ __all__ = ["in_processes", "one_thread"]
 GRACE_S = 10.0
 """Time for a worker that is ended to remove what it has half written."""
 
+WORKER = """
+import sys
+from multiprocessing.connection import Connection
+pipe = Connection(int(sys.argv[1]))
+sys.path[:] = pipe.recv()
+pipe.recv()(pipe)
+"""
+"""Program of a worker: a fresh interpreter that is told where modules are, and what to do. Unlike
+those of `multiprocessing`, it does not run the user's script again, which may have no guard."""
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 @contextmanager
 def in_processes(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
 ) -> Iterator[Iterator[tuple[int, Result]]]:
     """Apply a function to every task; leaving the block ends what is still at work.
 
     Parameters
     ----------
     function : callable
-        Of a module, so that other processes find it. What it raises is raised here.
-    tasks : sequence
+        Of a module, so that other processes find it, or an object that can be pickled. What it
+        raises is raised here.
+    tasks : iterable
+        Each is taken when it is given out, and not kept.
     workers : int
         Processes, each with one thread. One worker, or one task, is this process.
 
@@ -46,15 +60,16 @@ def in_processes(
     DataError
         If a process was ended by something else.
     """
-    if workers == 1 or len(tasks) < 2:
+    count = min(workers, len(tasks)) if isinstance(tasks, Sized) else workers
+    if count < 2:
         yield enumerate(map(function, tasks))
         return
-    with _started(min(workers, len(tasks)), function) as pipes:
+    with _started(count, function) as pipes:
         yield _results(pipes, tasks)
 
 
 def _results(
-    pipes: Sequence[connection.Connection], tasks: Sequence[Task]
+    pipes: Iterable[connection.Connection], tasks: Iterable[Task]
 ) -> Iterator[tuple[int, Any]]:
     tasks_left = iter(enumerate(tasks))
     positions: dict[connection.Connection, int] = {}
@@ -64,7 +79,7 @@ def _results(
             positions[pipe] = position
             # That of a worker which is gone shows when its result is read.
             with suppress(ConnectionError):
-                pipe.send(task)
+                _send(pipe, task)
             break
 
     for pipe in pipes:
@@ -77,8 +92,8 @@ def _results(
                 result, problem = pipe.recv()
             except (EOFError, ConnectionError):
                 raise DataError(
-                    "a worker ended before its work was done: there was too little memory (use "
-                    "fewer workers), or the script has no if __name__ == '__main__'"
+                    "a worker ended before its work was done, perhaps for lack of memory; fewer "
+                    "workers need less"
                 ) from None
             if problem is not None:
                 raise problem
@@ -89,22 +104,25 @@ def _results(
 @contextmanager
 def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connection.Connection]]:
     """Pipes to so many processes."""
-    # A forked child of a process that has used threads can hang.
-    context = multiprocessing.get_context("spawn")
     processes, pipes = [], []
-    # It would lift the block below.
-    resource_tracker.ensure_running()
     # A terminal sends Ctrl-C to children too; these are born deaf to it, and ended from here.
     mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         try:
             for _ in range(count):
-                pipe, worker_end = context.Pipe()
-                process = context.Process(target=_work, args=(worker_end, function), daemon=True)
-                process.start()
+                pipe, worker_end = connection.Pipe()
+                descriptor = worker_end.fileno()
+                process = subprocess.Popen(
+                    [sys.executable, "-c", WORKER, str(descriptor)],
+                    pass_fds=[descriptor],
+                    stdin=subprocess.DEVNULL,
+                )
                 processes.append(process)
                 pipes.append(pipe)
                 worker_end.close()
+                with suppress(ConnectionError):
+                    _send(pipe, sys.path)
+                    _send(pipe, partial(_work, function=function))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask_before)
         yield pipes
@@ -114,11 +132,18 @@ def _started(count: int, function: Callable[[Any], Any]) -> Iterator[list[connec
             pipe.close()
             process.terminate()
         for process in processes:
-            process.join(GRACE_S)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S)
             process.kill()
+            process.wait()
 
 
-def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
+def _send(pipe: connection.Connection, content: Any) -> None:
+    # `pipe.send` would put tensors into shared memory, which stays behind if a process is killed.
+    pipe.send_bytes(pickle.dumps(content))
+
+
+def _work(pipe: connection.Connection, function: Callable[[Any], Any]) -> None:
     """Do tasks until the process is ended, or nobody is left who gives it any."""
     with one_thread():
         # Unlike the default this leaves no half-written files behind. Not earlier: what is raised
@@ -137,7 +162,7 @@ def _work(pipe: Any, function: Callable[[Any], Any]) -> None:
             except Exception as raised:  # noqa: BLE001 - raised again where the results go
                 raised.add_note(traceback.format_exc())
                 problem = raised
-            pipe.send((result, problem))
+            _send(pipe, (result, problem))
 
 
 @contextmanager
