@@ -144,11 +144,13 @@ def project_bent(gradient: Image, bend: Image, bands: tuple[Bands, Bands], lines
     bands : pair of Bands
     lines : Lines
     """
-    out = np.zeros((len(gradient), bend.shape[1], lines.count), np.float32)
-    places = np.arange(bend.shape[1])
+    # Positions come last, so that loops over them are long and those over pixels need no turning.
+    bend_last = np.ascontiguousarray(np.moveaxis(bend, 1, -1))
+    out = np.zeros((len(gradient), lines.count, bend.shape[1]), np.float32)
+    at = lines.rows[lines.row_place], lines.columns[lines.column_place]
     for k, of_image in enumerate(gradient):
-        _project_bent(out[k], of_image, bend, *_taps(bands, k), *lines.arrays, places)
-    return out
+        _project_bent(out[k], of_image, bend_last, *_taps(bands, k), *at)
+    return out.swapaxes(1, 2)
 
 
 def _taps(bands: tuple[Bands, Bands], image: int) -> tuple[NDArray[Any], ...]:
@@ -185,34 +187,46 @@ def _project(  # type: ignore[no-untyped-def]
 
 @compiled
 def _add_rows(out, table, first, taps):  # type: ignore[no-untyped-def]
-    """Add rows of a table from `first` on, each times its tap, four at a time."""
-    in_fours = taps.shape[0] // 4 * 4
-    for k in range(0, in_fours, 4):
+    """Add rows of a table from `first` on, each times its tap, eight at a time."""
+    in_eights = taps.shape[0] // 8 * 8
+    for k in range(0, in_eights, 8):
+        row = first + k
         a, b, c, d = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
-        row_a, row_b = table[first + k], table[first + k + 1]
-        row_c, row_d = table[first + k + 2], table[first + k + 3]
+        e, f, g, h = taps[k + 4], taps[k + 5], taps[k + 6], taps[k + 7]
+        row_a, row_b, row_c, row_d = table[row], table[row + 1], table[row + 2], table[row + 3]
+        row_e, row_f, row_g, row_h = table[row + 4], table[row + 5], table[row + 6], table[row + 7]
         for j in range(out.shape[0]):
-            out[j] += (a * row_a[j] + b * row_b[j]) + (c * row_c[j] + d * row_d[j])
-    for k in range(in_fours, taps.shape[0]):
-        tap, row = taps[k], table[first + k]
+            upper = (a * row_a[j] + b * row_b[j]) + (c * row_c[j] + d * row_d[j])
+            lower = (e * row_e[j] + f * row_f[j]) + (g * row_g[j] + h * row_h[j])
+            out[j] += upper + lower
+    for k in range(in_eights, taps.shape[0]):
+        tap, single = taps[k], table[first + k]
         for j in range(out.shape[0]):
-            out[j] += tap * row[j]
+            out[j] += tap * single[j]
 
 
 @compiled
 def _project_bent(  # type: ignore[no-untyped-def]
-    out, gradient, bend, row_taps, row_first, column_taps, column_first, rows, columns, row_place,
-    column_place, places,
-):  # fmt: skip
-    height, width = gradient.shape[1:]
-    light = np.empty((1, height, width), np.float32)
-    for m in range(bend.shape[1]):
-        for i in range(height):
-            row, bend_x, bend_y = light[0, i], bend[0, m, i], bend[1, m, i]
-            slope_x, slope_y = gradient[0, i], gradient[1, i]
-            for j in range(width):
-                row[j] = -(slope_x[j] * bend_x[j] + slope_y[j] * bend_y[j])
-        _project(
-            out, light, row_taps, row_first, column_taps, column_first, rows, columns, row_place,
-            column_place, places[m : m + 1], F(1),
-        )  # fmt: skip
+    out, gradient, bend, row_taps, row_first, column_taps, column_first, rows, columns
+):
+    """Add coefficients (a, m) in `rows` and `columns` of the light that deflections move."""
+    height, width, count = bend.shape[1:]
+    light = np.empty((height, width * count), np.float32)
+    for i in range(height):
+        for j in range(width):
+            slope_x, slope_y = gradient[0, i, j], gradient[1, i, j]
+            bend_x, bend_y = bend[0, i, j], bend[1, i, j]
+            part = light[i, j * count : (j + 1) * count]
+            for m in range(count):
+                part[m] = -(slope_x * bend_x[m] + slope_y * bend_y[m])
+    blurred = np.empty(width * count, np.float32)
+    by_column = blurred.reshape(width, count)
+    for term in range(row_taps.shape[0]):
+        row = -1
+        for a in range(out.shape[0]):
+            if rows[a] != row:
+                row = rows[a]
+                blurred[:] = 0
+                _add_rows(blurred, light, row_first[row], row_taps[term, row])
+            column = columns[a]
+            _add_rows(out[a], by_column, column_first[column], column_taps[term, column])
