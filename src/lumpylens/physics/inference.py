@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from lumpylens.physics.batches import is_compiled
+from lumpylens.physics.compiled.normal import normal_equations
 from lumpylens.physics.fit_data import Data, Fit, Prior, Solution
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, compare, deviance_of
@@ -298,10 +300,14 @@ def _energy_at(
 def _slopes(solution: Solution, prior: Prior) -> tuple[Tensor, Tensor]:
     """Gradient (n, k + 3) and information (n, k + 3, k + 3) at a point, prior included."""
     count = solution.fitted.values.shape[1]
-    gradient = along(solution.line.tangents, solution.evidence.score)
-    hessian = normal_matrix(
-        solution.line, torch.maximum(solution.evidence.information, solution.evidence.curvature)
-    )
+    tangents, evidence = solution.line.tangents, solution.evidence
+    information = torch.maximum(evidence.information, evidence.curvature)
+    if is_compiled(tangents):
+        numbers = (part.numpy() for part in (tangents, evidence.score, information))
+        gradient, hessian = map(torch.from_numpy, normal_equations(*numbers))
+    else:
+        gradient = along(tangents, evidence.score)
+        hessian = normal_matrix(solution.line, information)
     gradient[:, :count] -= (prior.precision * (solution.fitted.values - prior.mean)[:, None]).sum(
         dim=2
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import derivative_along, is_compiled, per_lens
+from lumpylens.physics.compiled.prediction import predict_coefficients
 from lumpylens.physics.compiled.projection import project_tangents
 from lumpylens.physics.compiled.tangents import (
     LENS_COLUMNS,
@@ -23,7 +24,7 @@ from lumpylens.physics.compiled.tangents import (
     lens_tangents,
     source_tangents,
 )
-from lumpylens.physics.noise import Measurement
+from lumpylens.physics.noise import BLOCK, KEPT, Measurement
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
 from lumpylens.physics.render import Scene
@@ -319,15 +320,36 @@ class SmoothModel:
             tangents[:, names.index(PSF_NAME)] = pick(self._psf_tangent(full, amplitudes))
         for place, column in enumerate((lens, source, flat), start=count):
             tangents[:, place] = pick(column)
-        a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
-        predicted = a_lens * lens + a_source * source + background * flat
-        light = self.measurement.local_mean(predicted) - background
-        return Linearisation(
-            predicted=pick(predicted),
-            sigma=self.sigma(predicted, amplitudes, noise),
-            light=pick(light),
-            tangents=tangents,
+        predict = self._compiled_prediction if is_compiled(full) else self._reference_prediction
+        predicted, sigma, light = predict(lens, source, amplitudes, noise)
+        return Linearisation(predicted, sigma, light, tangents)
+
+    def _compiled_prediction(
+        self, lens: Tensor, source: Tensor, amplitudes: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compared coefficients, their noise, and the brightness around them, (n, a) each."""
+        measurement, level = self.measurement, self.noise
+        given = None if noise is None else measurement.crop(noise).contiguous().numpy()
+        numbers = predict_coefficients(
+            (lens.numpy(), source.numpy(), self.constant(lens)[0].numpy()),
+            amplitudes.numpy(),
+            measurement.lines.flat(len(measurement.basis)),
+            (1, 1) if measurement.steps is None else (BLOCK, KEPT),
+            (level.floor, level.gain, level.offset, level.roughness),
+            given,
         )
+        predicted, sigma, light = torch.from_numpy(numbers)
+        return predicted, sigma, light
+
+    def _reference_prediction(
+        self, lens: Tensor, source: Tensor, amplitudes: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what `_compiled_prediction` does, on any device and in any precision."""
+        a_lens, a_source, background = (amplitudes[:, i, None, None] for i in range(3))
+        predicted = a_lens * lens + a_source * source + background * self.constant(lens)
+        light = self.measurement.local_mean(predicted) - background
+        pick = self.measurement.select
+        return pick(predicted), self.sigma(predicted, amplitudes, noise), pick(light)
 
     def _compiled_tangents(
         self,

@@ -82,6 +82,13 @@ class Lines:
         """All of them, as compiled code takes them."""
         return self.rows, self.columns, self.row_place, self.column_place
 
+    def flat(self, side: int) -> NDArray[np.int64]:
+        """Places of the compared coefficients among all, flattened, shape (a,)."""
+        places: NDArray[np.int64] = (
+            self.rows[self.row_place] * side + self.columns[self.column_place]
+        )
+        return places
+
     @classmethod
     def of(cls, side: int, active: NDArray[np.int64] | None) -> Lines:
         """Lines of flattened coefficients `active` of (side, side), or of all."""
