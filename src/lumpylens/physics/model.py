@@ -232,11 +232,19 @@ class SmoothModel:
             Deflection of perturbers.
         """
         full = self.expand(values)
-        light = self.scene.light(full, extra)
-        to_lens, to_source = self.responses(full, psf)
-        lens, source = to_lens(light.lens[:, None]), to_source(light.source[:, None])
-        flat = self.constant(values).expand(len(values), -1, -1)[:, None]
-        return torch.cat([lens, source, flat], dim=1)
+        responses = self.responses(full, psf)
+        if extra is None and is_compiled(full):
+            nothing = full.new_zeros(len(full), 0, self.measurement.lines.count)
+            unit = full.new_ones(len(full), 2)
+            lens, source = self._compiled_tangents(nothing, full, (), unit, responses)
+        else:
+            light = self.scene.light(full, extra)
+            lens, source = (
+                response(image[:, None])[:, 0]
+                for response, image in zip(responses, (light.lens, light.source), strict=True)
+            )
+        flat = self.constant(values).expand(len(values), -1, -1)
+        return torch.stack([lens, source, flat], dim=1)
 
     def predict(
         self,

@@ -160,7 +160,9 @@ def _profile_numbers(parameters: NDArray[np.float64], names: Sequence[str]) -> t
 
 
 @compiled
-def _profile(terms, u, v, shape, bend, exponent, other):  # type: ignore[no-untyped-def]
+def _profile(  # type: ignore[no-untyped-def]
+    terms, u, v, shape, bend, exponent, other, index_too, gradient_too
+):
     """Profile and its derivatives along a row; see `physics.light.sersic_with_derivatives`."""
     value, d_log_r, d_index = terms[VALUE], terms[D_LOG_R], terms[D_INDEX]
     gradient_x, gradient_y = terms[GRADIENT_X], terms[GRADIENT_Y]
@@ -176,8 +178,9 @@ def _profile(terms, u, v, shape, bend, exponent, other):  # type: ignore[no-unty
     scale, shift = half * inverse, shape[3] * LOG2E * inverse
     for j in range(width):
         value[j] = value[j] * scale - shift
-    for j in range(width):
-        d_index[j] = value[j] / LOG2E  # ln(r / R) / n
+    if index_too:
+        for j in range(width):
+            d_index[j] = value[j] / LOG2E  # ln(r / R) / n
     exp2_row(value, exponent, other)
     steep = steepness * LOG2E
     for j in range(width):
@@ -185,17 +188,19 @@ def _profile(terms, u, v, shape, bend, exponent, other):  # type: ignore[no-unty
     for j in range(width):
         value[j] = steep * (F(1) - value[j])
     exp2_row(value, exponent, other)
-    for j in range(width):
-        power = d_log_r[j]
-        d_index[j] = value[j] * (slope * (F(1) - power) + steepness * power * d_index[j])
+    if index_too:
+        for j in range(width):
+            power = d_log_r[j]
+            d_index[j] = value[j] * (slope * (F(1) - power) + steepness * power * d_index[j])
     for j in range(width):
         d_log_r[j] *= -steepness * inverse * value[j]
     for j in range(width):
         other[j] = d_log_r[j] * gradient_x[j]
-    for j in range(width):
-        gradient_x[j] = other[j] * (a * u[j] + half_c * v[j])
-    for j in range(width):
-        gradient_y[j] = other[j] * (b * v[j] + half_c * u[j])
+    if gradient_too:
+        for j in range(width):
+            gradient_x[j] = other[j] * (a * u[j] + half_c * v[j])
+        for j in range(width):
+            gradient_y[j] = other[j] * (b * v[j] + half_c * u[j])
     for j in range(width):
         x, y = u[j], v[j]
         minus, cross = x * x - y * y, F(2) * x * y
@@ -227,7 +232,7 @@ def _source(  # type: ignore[no-untyped-def]
             u[j] = x[j] - ax[j] - (g1 * x[j] + g2 * y) - sx
         for j in range(width):
             v[j] = y - ay[j] - (g2 * x[j] - g1 * y) - sy
-        _profile(terms, u, v, shape, bend, exponent, other)
+        _profile(terms, u, v, shape, bend, exponent, other, columns[8] > 0, True)
         dx, dy = terms[GRADIENT_X], terms[GRADIENT_Y]
         out[0, i] = terms[VALUE]
         gradient[0, i], gradient[1, i] = dx, dy
@@ -333,6 +338,7 @@ def _through_halo(  # type: ignore[no-untyped-def]
 @compiled
 def _lens(out, first_x, first_y, step, shape, bend, columns):  # type: ignore[no-untyped-def]
     height, width = out.shape[1:]
+    too = columns[3] > 0, columns[4] + columns[5] > 0
     x, y = np.empty(width, np.float32), np.empty(width, np.float32)
     terms = np.empty((7, width), np.float32)
     exponent, other = np.empty(width, np.int32), np.empty(width, np.float32)
@@ -340,7 +346,7 @@ def _lens(out, first_x, first_y, step, shape, bend, columns):  # type: ignore[no
         x[j] = first_x + F(j) * step
     for i in range(height):
         y[:] = first_y + F(i) * step
-        _profile(terms, x, y, shape, bend, exponent, other)
+        _profile(terms, x, y, shape, bend, exponent, other, *too)
         out[0, i] = terms[VALUE]
         for k in range(columns.shape[0]):
             if columns[k]:
@@ -355,6 +361,7 @@ def _patch(  # type: ignore[no-untyped-def]
     top, bottom = patch[0], min(patch[1], out.shape[1])
     left, right = patch[2], min(patch[3], out.shape[2])
     fine = max(right - left, 0) * samples
+    too = columns[3] > 0, columns[4] + columns[5] > 0
     x, y = np.empty(fine, np.float32), np.empty(fine, np.float32)
     terms = np.empty((7, fine), np.float32)
     exponent, other = np.empty(fine, np.int32), np.empty(fine, np.float32)
@@ -366,7 +373,7 @@ def _patch(  # type: ignore[no-untyped-def]
         out[:, i, left:right] = F(0)
         for a in range(samples):
             y[:] = first_y + (F(i) + (F(a) - middle) * pitch) * step
-            _profile(terms, x, y, shape, bend, exponent, other)
+            _profile(terms, x, y, shape, bend, exponent, other, *too)
             for k in range(fine):
                 out[0, i, left + k // samples] += share * terms[VALUE, k]
             for column in range(columns.shape[0]):
