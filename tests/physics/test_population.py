@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_lenses import PRIOR, SIGMA, SIZE, TRUE, lenses
@@ -88,6 +89,19 @@ def test_a_failed_fit_does_not_spoil_it(failed):
     found = population.learn_population(values, information, floor)
     torch.testing.assert_close(found.mean, without.mean)
     torch.testing.assert_close(found.covariance, without.covariance)
+
+
+def test_what_few_lenses_taught_holds_for_others():
+    """For one of a Gaussian population the mean distance is the number of parameters."""
+    distances = []
+    for seed in range(200):
+        values, errors = estimates(16, seed=seed)
+        learned = population.learn_population(
+            values[:15], torch.linalg.inv(1e-4 * errors[:15]), torch.full((3,), 1e-6)
+        )
+        departure = values[15] - learned.mean
+        distances.append(float(departure @ torch.linalg.solve(learned.covariance, departure)))
+    assert np.mean(distances) == pytest.approx(3, rel=0.2)
 
 
 def test_outliers_do_not_widen_it():

@@ -305,6 +305,15 @@ def learn_population(
         departure = expected - mean
         covariance = (uncertain + departure[:, :, None] * departure[:, None]).mean(dim=0)
         covariance = (covariance + covariance.mT) / 2 + 1e-12 * least
-    raised = covariance.diagonal().clamp_min(0)
-    shortfall = (floor.double().square() - raised).clamp_min(0)
+    covariance = covariance * _widening(*values.shape)
+    shortfall = (floor.double().square() - covariance.diagonal()).clamp_min(0)
     return GaussianPopulation(mean, covariance + torch.diag(shortfall))
+
+
+def _widening(count: int, numbers: int) -> float:
+    """Factor on the covariance of `numbers` parameters of `count` lenses, to judge other lenses.
+
+    A mean and a covariance from few lenses fit these better than others. The variance of the
+    prediction for another one is that of a Student distribution (Gelman et al. 2013, section 3.6).
+    """
+    return (1 + 1 / count) * (count - 1) / max(count - numbers - 2, 1)
