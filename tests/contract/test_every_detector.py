@@ -118,7 +118,7 @@ CASES = {
     "physics": Case(
         {"sample": 20, "near_epochs": 0},
         images=lenses,
-        count=28,
+        count=40,
         short_count=12,
         few=8,
         many=24,
@@ -510,8 +510,8 @@ def test_a_clone_is_untrained_and_has_its_settings(case, fitted):
 
 def test_fit_sets_the_threshold(case, fitted, tmp_path):
     """So that few normal images are called anomalous, and of the planted ones more."""
-    normal = fitted.predict(case.images(case.few, 1))
-    planted = fitted.predict(case.images(case.few, 2, planted=True))
+    normal = fitted.predict(case.images(case.many, 1))
+    planted = fitted.predict(case.images(case.many, 2, planted=True))
     assert set(normal) | set(planted) == {-1, 1}
     # Every tenth training image was held out for it.
     rate = max(FALSE_ALARM_RATE, 1 / (case.count // 10 + 1))
