@@ -163,7 +163,7 @@ def test_the_light_is_that_of_its_numbers(observation, light):
     at_x, at_y, *eta = light.values[[INDEX[name] for name in LIGHT]]
     gaussians = MultiGaussian.at(
         observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2),
-        torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64),
+        torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64), torch.float32,
     )  # fmt: skip
     assert torch.equal(light.columns, observation.blur(gaussians.columns()))
     assert math.hypot(at_x, at_y) < 0.02
