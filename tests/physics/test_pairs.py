@@ -21,3 +21,8 @@ def test_pairs_are_neighbours_and_come_apart_again(count):
     out = np.empty((count, 3))
     unpaired(pairs, out, pixels, weights)
     np.testing.assert_array_equal(out, images.reshape(count, -1)[:, pixels] * weights)
+
+
+def test_numbers_that_processors_are_slow_with_are_none():
+    images = np.array([[[1e-19, -1e-19, 1e-21, -1e-39]]], np.float32)
+    np.testing.assert_array_equal(paired(images).real[0, 0], [*images[0, 0, :2], 0, 0])

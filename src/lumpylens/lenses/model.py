@@ -12,10 +12,9 @@ from torch import Tensor
 from lumpylens.lenses.observation import Observation
 from lumpylens.physics.compiled.rays import ray_tangents, trace
 from lumpylens.physics.compiled.shapelets import shapelet_columns, shapelet_light
-from lumpylens.physics.deflection import softened_point
 from lumpylens.physics.linear_light import LinearFit, solve
 from lumpylens.physics.multi_gaussian import MultiGaussian
-from lumpylens.physics.rays import RAYS, SOFTENING_ARCSEC
+from lumpylens.physics.rays import RAYS
 from lumpylens.physics.shapelets import orders
 
 __all__ = [
@@ -155,11 +154,6 @@ class RealLens:
         x, y = trace(grid.x.numpy(), grid.y.numpy(), values[MOVING].numpy())
         at_x, at_y = (float(values[INDEX[name]]) for name in ("source_x", "source_y"))
         return torch.from_numpy(x).sub_(at_x), torch.from_numpy(y).sub_(at_y)
-
-    def perturber(self, at_x: Tensor, at_y: Tensor) -> tuple[Tensor, Tensor]:
-        """Deflection of a perturber with an Einstein radius of 1 arcsec."""
-        grid = self.observation
-        return softened_point(grid.x - at_x, grid.y - at_y, SOFTENING_ARCSEC)
 
     def lens(self, values: Tensor, earlier: SolvedLens | None = None) -> SolvedLens:
         """Solve for the light of a lens with the given parameters.

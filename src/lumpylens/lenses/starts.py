@@ -236,8 +236,11 @@ class _Coarse:
         bx, by = (radius * (x - ax))[0], (radius * (y - ay))[0]
         half = math.ceil(SOURCE_REACH / BLOB_SPACING)
         line = torch.arange(-half, half + 1, dtype=torch.float64) * BLOB_SPACING
-        near_x = torch.exp((bx - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
-        near_y = torch.exp((by - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
+        near_x, near_y = (
+            # Processors are slow with numbers below 1e-308, which products would be.
+            torch.exp(((b - line[:, None]) / BLOB_WIDTH).square().clamp_max(300) / -2)
+            for b in (bx, by)
+        )
         blobs = (near_x[:, None] * near_y[None]).flatten(0, 1) * self.weight
         visible = blobs.square().sum(dim=1) > 1e-3 * self.weight.square().mean()
         lit = torch.nonzero(visible)[:, 0]

@@ -83,7 +83,8 @@ class LinearFit:
     @property
     def basis(self) -> Tensor:
         """Columns in use, shape (m, n)."""
-        return self.columns[self.used]
+        columns: Tensor = self.columns[self.used]
+        return columns
 
     def with_precision(self, precision: Tensor) -> LinearFit:
         """Solve again with another prior (f,) of the free columns."""

@@ -11,9 +11,8 @@ from lumpylens.physics.light import EllipseSlopes, ellipse_slopes
 
 __all__ = ["MultiGaussian"]
 
-FAINTEST = -46.0
-"""Logarithm of the smallest value over the peak, 1e-20: far below the rounding errors of a blur, in
-which smaller values lead to numbers that processors are slow with (below 1e-38)."""
+LEAST_EXPONENT = -80.0
+"""Of a Gaussian, so that single precision has all digits of its values."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class MultiGaussian:
         ellipses = ellipse_slopes(x[None], y[None], eta[:, :1, None], eta[:, 1:, None])
         variance = widths.square()[:, None, None].to(dtype)
         exponent = ellipses.square[:, None].to(dtype) / (-2 * variance)
-        values = exponent.clamp_min_(FAINTEST).exp_().div_(2 * torch.pi * variance)
+        values = exponent.clamp_min_(LEAST_EXPONENT).exp_().div_(2 * torch.pi * variance)
         return cls(values, ellipses, widths)
 
     def columns(self) -> Tensor:

@@ -17,12 +17,8 @@ __all__ = ["shapelet_columns", "shapelet_light"]
 
 Positions = NDArray[np.float64]
 
-FAINTEST = 1e-20
-"""Columns are 0 where they are smaller: the transforms of a blur would be slow (see
-`lumpylens.physics.multi_gaussian.FAINTEST`)."""
-
-LEAST_EXPONENT = -300.0
-"""Of the Gaussian in all shapelets: double precision ends at -700."""
+LEAST_EXPONENT = -80.0
+"""Of the Gaussian in all shapelets, so that single precision has all digits of every column."""
 
 
 def shapelet_columns(x: Positions, y: Positions, scale: float, largest: int) -> NDArray[np.float32]:
@@ -107,8 +103,7 @@ def _columns(out, x, y, scale, largest):  # type: ignore[no-untyped-def]
             for n in range(total + 1):
                 row, of_x, of_y = out[k, i], along_x[n], along_y[total - n]
                 for j in range(width):
-                    value = of_x[j] * of_y[j]
-                    row[j] = value if abs(value) > FAINTEST else 0.0
+                    row[j] = of_x[j] * of_y[j]
                 k += 1
 
 
