@@ -78,7 +78,8 @@ class LinearFit:
         diagonal = information.diagonal()
         diagonal[: len(self.precision)] += self.precision
         diagonal.mul_(1 + RIDGE)
-        return torch.linalg.cholesky(information)
+        factor: Tensor = torch.linalg.cholesky(information)
+        return factor
 
     @property
     def basis(self) -> Tensor:
