@@ -334,3 +334,15 @@ def test_noise_maxima_are_the_largest_of_each_draw():
     assert float(maxima.mean()) == pytest.approx(2.746, abs=0.03)
     blind = replace(grid, responses=torch.zeros(0, 9))
     assert (blind.noise_maxima(5, torch.Generator()) == 0).all()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.013, -0.37, 1e-8])
+def test_rounding_does_not_decide_which_positions_are_peaks(shift):
+    """The second highest is 0.3 from the highest on a grid, wherever the lens galaxy lies."""
+    x = torch.tensor([-0.3, -0.6, -0.7, 0.5], dtype=torch.float64) + shift
+    y = torch.full_like(x, 0.8)
+    snr = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    information, visible = torch.ones_like(x), torch.ones(4, dtype=torch.bool)
+    grid = PerturbationMap(x, y, snr, information, visible, torch.zeros(0, 1), 2, 1.0)
+    assert grid.peaks(3, 0.3) == [0, 2, 3]
+    assert grid.peaks(3, 0.29) == [0, 1, 3]

@@ -27,14 +27,14 @@ def scene():
 
 def test_light_moves_by_gradient_times_deflection():
     grid, places, gradient, deflection = scene()
-    made = light_moved(grid, places, gradient, SOFTENING)
+    light = light_moved(grid, places, gradient, SOFTENING)
     expected = -(gradient[0] * deflection[0] + gradient[1] * deflection[1])
-    np.testing.assert_allclose(made, expected, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(light, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_rays_are_bent_by_the_deflection():
     grid, places, rays, deflection = scene()
-    made = bent_rays(grid, places, rays, 0.09, SOFTENING)
+    ends = bent_rays(grid, places, rays, 0.09, SOFTENING)
     for part in (0, 1):
         expected = rays[part] - 0.09 * deflection[part]
-        np.testing.assert_allclose(made[..., part], expected, atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(ends[..., part], expected, atol=1e-6, rtol=1e-6)

@@ -54,6 +54,9 @@ TABLE = 384
 """Pixels per side of the image of the source from which its deflected light is interpolated.
 Not tuned: a finer one needs more memory."""
 
+ROUNDING = 1e-6
+"""Error of distances between positions, arcsec, that must not decide which are peaks."""
+
 RESPONSES_PER_CHUNK = 128
 """Positions, or draws of noise, computed at once; more need more memory."""
 
@@ -106,13 +109,16 @@ class PerturbationMap:
         return float(information.median()) ** -0.5 if len(information) else math.nan
 
     def peaks(self, count: int, apart: float = 0.3) -> list[int]:
-        """Positions of the highest signal-to-noise ratios, further than `apart` from each other."""
+        """Positions of the highest signal-to-noise ratios, further than `apart` from each other.
+
+        Positions of the grid that are `apart` within rounding are not further.
+        """
         positions: list[int] = []
         for at in self.snr.argsort(descending=True).tolist():
             if len(positions) == count or self.snr[at] <= 0:
                 break
             away = all(
-                math.hypot(self.x[at] - self.x[k], self.y[at] - self.y[k]) > apart
+                math.hypot(self.x[at] - self.x[k], self.y[at] - self.y[k]) > apart + ROUNDING
                 for k in positions
             )
             if away:

@@ -38,7 +38,7 @@ def trace(x: Tensor, y: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
 
     Notes
     -----
-    Fits use `lumpylens.physics.compiled.rays.trace`, which agrees with this to 1e-9.
+    Fits use `lumpylens.physics.compiled.rays.trace`, which agrees with this to 1e-8 arcsec.
     """
     p = dict(zip(RAYS, numbers.unbind(), strict=True))
     u, v = x - p["centre_x"], y - p["centre_y"]

@@ -81,14 +81,14 @@ def _functions(functions, first, u, largest):  # type: ignore[no-untyped-def]
 @compiled
 def _prepare(along_x, along_y, u, v, x, y, scale, largest):  # type: ignore[no-untyped-def]
     """Functions along x and y of a row; those along x carry the Gaussian of both and the norm."""
-    envelope, one = np.empty(x.shape[0]), np.ones(x.shape[0])
+    envelope, ones = np.empty(x.shape[0]), np.ones(x.shape[0])
     norm = 1 / (math.sqrt(math.pi) * scale)
     for j in range(x.shape[0]):
         u[j], v[j] = x[j] / scale, y[j] / scale
         exponent = -0.5 * (u[j] * u[j] + v[j] * v[j])
         envelope[j] = norm * math.exp(max(exponent, LEAST_EXPONENT))
     _functions(along_x, envelope, u, largest)
-    _functions(along_y, one, v, largest)
+    _functions(along_y, ones, v, largest)
 
 
 @compiled
