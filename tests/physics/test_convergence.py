@@ -16,7 +16,7 @@ from lumpylens.errors import DataError
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.fit_data import Fit, Solution
 from lumpylens.physics.inference import CONVERGED, descend, fit, normal_matrix
-from lumpylens.physics.learning import broad_prior, stages_of
+from lumpylens.physics.learning import stages_of
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import load_model
 
@@ -52,7 +52,7 @@ def _as_detectors_do() -> Iterator[None]:
 
 def sigmas(detector: PhysicsDetector, solved: Solution) -> torch.Tensor:
     """Standard deviation of every parameter of every lens."""
-    prior = broad_prior(detector.examiner.model)
+    prior = detector.examiner.prior
     count = len(prior.mean)
     hessian = normal_matrix(solved.line, solved.evidence.information).double()
     hessian[:, :count, :count] += prior.precision
@@ -64,7 +64,7 @@ def again(
 ) -> Fit:
     model = detector.examiner.model
     data = detector.examiner.unit.observe(model, lenses)
-    return fit(model, data, start, broad_prior(model), **settings)
+    return fit(model, data, start, detector.examiner.prior, **settings)
 
 
 def test_every_fit_converges(solved: Solution) -> None:
@@ -85,7 +85,7 @@ def test_it_ends_at_the_same_place_from_elsewhere(
 
 def test_the_gradient_is_zero_at_the_end(detector: PhysicsDetector, solved: Solution) -> None:
     """Of the likelihood at the noise predicted there, for every parameter and amplitude."""
-    prior = broad_prior(detector.examiner.model)
+    prior = detector.examiner.prior
     count = len(prior.mean)
     slope = torch.einsum("nka,na->nk", solved.line.tangents, solved.evidence.score)
     slope[:, :count] -= (solved.fitted.values - prior.mean) @ prior.precision
@@ -133,7 +133,7 @@ def test_images_that_are_done_are_left_alone(
     start = solved.fitted.values.clone()
     start[0] += 5 * sigmas(detector, solved)[0].float()
     other = descend(
-        model, data, start, broad_prior(model), amplitudes=solved.fitted.amplitudes
+        model, data, start, detector.examiner.prior, amplitudes=solved.fitted.amplitudes
     ).fitted
     assert torch.equal(other.values[1:], solved.fitted.values[1:])
     assert not torch.equal(other.values[0], start[0])
@@ -169,12 +169,11 @@ def test_fits_converge_from_the_middle_of_the_population(
 ) -> None:
     """As far away as a fit can begin: the second start of poor fits, made for all here."""
     examiner = detector.examiner
-    assert examiner.retry is not None
     tolerant, exact = stages_of(examiner.model, examiner.shape)
     data = examiner.unit.observe(examiner.model, lenses)
-    middle = examiner.retry.mean.expand(FEW, -1)
-    near = fit(tolerant.model, data, middle, examiner.retry)
-    other = fit(exact.model, data, near.values, broad_prior(exact.model))
+    middle = examiner.prior.mean.expand(FEW, -1)
+    near = fit(tolerant.model, data, middle, examiner.prior)
+    other = fit(exact.model, data, near.values, examiner.prior)
     # Of a lens that ends elsewhere, the last digits decide whether it gets there in time.
     assert int(other.converged.sum()) >= FEW - 1
     higher = other.energy - solved.fitted.energy

@@ -181,16 +181,16 @@ def test_the_energy_never_rises(linear):
 def test_a_hopeless_start_is_rescued_from_the_middle_of_the_population(linear):
     _, model, data, truth, _ = linear
     some = torch.arange(6)
-    data, truth, prior = data.select(some), truth[:6], around(SMALL)
+    data, truth = data.select(some), truth[:6]
     start = perturbed(truth)
     # Half as large, with the source on the other side: alone, the last ends in another valley.
     lost = torch.tensor([1, 4])
     start[lost, 0] -= 0.7
     start[lost, 3:5] *= -1
     stages = [Stage(replace(model, noise=NoiseLevel(1e-3)), 6), Stage(model)]
-    middle = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
+    prior = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
     alone, rescued = (
-        staged_fit(stages, data, start, prior, retry).fitted for retry in (None, middle)
+        staged_fit(stages, data, start, prior, again=again).fitted for again in (False, True)
     )
     error = errors_of(model, data, rescued, prior)
     off = ((rescued.values - truth) / error).abs().amax(dim=1)
@@ -210,8 +210,8 @@ def test_a_source_is_looked_for_in_several_places(linear):
     start[:, 0] -= 1.2
     start[:, 3:5] *= -3
     stages = [Stage(replace(model, noise=NoiseLevel(1e-3)), 6), Stage(model)]
-    middle = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
-    found = staged_fit(stages, data, start, around(SMALL), middle)
+    prior = Prior(truth.mean(dim=0), torch.diag(torch.full((9,), 4.0)))
+    found = staged_fit(stages, data, start, prior, again=True)
     expected = data.observed[0].numel()
     assert (found.evidence.deviance.sum(dim=1) < POOR_LINEAR * expected).all()
 

@@ -163,7 +163,7 @@ def test_the_light_is_that_of_its_numbers(observation, light):
     at_x, at_y, *eta = light.values[[INDEX[name] for name in LIGHT]]
     gaussians = MultiGaussian.at(
         observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2),
-        torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64),
+        torch.logspace(math.log10(0.04), math.log10(3.2), 14, dtype=torch.float64), torch.float32,
     )  # fmt: skip
     assert torch.equal(light.columns, observation.blur(gaussians.columns()))
     assert math.hypot(at_x, at_y) < 0.02
@@ -334,3 +334,15 @@ def test_noise_maxima_are_the_largest_of_each_draw():
     assert float(maxima.mean()) == pytest.approx(2.746, abs=0.03)
     blind = replace(grid, responses=torch.zeros(0, 9))
     assert (blind.noise_maxima(5, torch.Generator()) == 0).all()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.013, -0.37, 1e-8])
+def test_rounding_does_not_decide_which_positions_are_peaks(shift):
+    """The second highest is 0.3 from the highest on a grid, wherever the lens galaxy lies."""
+    x = torch.tensor([-0.3, -0.6, -0.7, 0.5], dtype=torch.float64) + shift
+    y = torch.full_like(x, 0.8)
+    snr = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    information, visible = torch.ones_like(x), torch.ones(4, dtype=torch.bool)
+    grid = PerturbationMap(x, y, snr, information, visible, torch.zeros(0, 1), 2, 1.0)
+    assert grid.peaks(3, 0.3) == [0, 2, 3]
+    assert grid.peaks(3, 0.29) == [0, 1, 3]

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from lumpylens.physics.compiled.shapelets import shapelet_columns, shapelet_light
 from lumpylens.physics.linear_light import solve
 from lumpylens.physics.multi_gaussian import MultiGaussian
 from lumpylens.physics.shapelets import Shapelets, orders
@@ -56,6 +57,35 @@ def test_gradient_of_shapelets():
     )
 
 
+@pytest.mark.parametrize("largest", [0, 1, 5, 23])
+def test_compiled_shapelets_are_the_plain_ones(largest):
+    x, y, _ = plane(12, 3.0)
+    coefficients = random(len(orders(largest)))
+    plain, scale = Shapelets.at(x, y, 0.2, largest), 0.2
+    columns = torch.from_numpy(shapelet_columns(x.numpy(), y.numpy(), scale, largest))
+    torch.testing.assert_close(columns, plain.columns().float(), atol=1e-6, rtol=1e-6)
+    light, *gradient = shapelet_light(x.numpy(), y.numpy(), scale, coefficients.numpy(), largest)
+    torch.testing.assert_close(torch.from_numpy(light), plain.sum(coefficients))
+    for ours, theirs in zip(gradient, plain.gradient(coefficients), strict=True):
+        torch.testing.assert_close(torch.from_numpy(ours), theirs)
+
+
+def test_gaussians_of_single_precision_are_those_of_double():
+    x, y, _ = plane(31, 3.0)
+    widths = torch.tensor([0.04, 0.5], dtype=torch.float64)
+    eta = torch.tensor([[0.3, -0.2], [0.0, 0.1]], dtype=torch.float64)
+    amplitudes = random(4).abs()
+    single, double = (
+        MultiGaussian.at(x, y, eta, widths, dtype) for dtype in (torch.float32, torch.float64)
+    )
+    assert single.columns().dtype == torch.float32
+    torch.testing.assert_close(single.columns().double(), double.columns(), atol=1e-5, rtol=1e-5)
+    assert float(single.columns().min()) > 1e-36
+    torch.testing.assert_close(
+        single.tangents(amplitudes), double.tangents(amplitudes), atol=1e-3, rtol=1e-5
+    )
+
+
 def test_gaussians_have_unit_integral_and_right_tangents():
     x, y, area = plane(201, 3.0)
     widths = torch.tensor([0.2, 0.5], dtype=torch.float64)
@@ -84,7 +114,7 @@ def test_gaussians_have_unit_integral_and_right_tangents():
 def test_solution_is_the_constrained_minimum(seed):
     free, positive, data = random(3, 60, seed=seed), random(5, 60, seed=seed + 50), random(60)
     precision = torch.tensor([2.0, 0.5, 0.0], dtype=torch.float64)
-    found = solve(free, precision, positive, data)
+    found = solve(torch.cat([free, positive]), precision, data)
     assert float(found.positive.min()) >= 0
     torch.testing.assert_close(
         found.residual, data - found.free @ free - found.positive @ positive, atol=1e-9, rtol=0
@@ -100,7 +130,7 @@ def test_solution_is_the_constrained_minimum(seed):
 def test_log_evidence_is_that_of_the_marginal_gaussian():
     free, data = random(4, 30), random(30, seed=3)
     precision = torch.full((4,), 1.7, dtype=torch.float64)
-    found = solve(free, precision, torch.zeros(0, 30, dtype=torch.float64), data)
+    found = solve(free, precision, data)
     covariance = torch.eye(30, dtype=torch.float64) + free.mT @ free / 1.7
     expected = torch.distributions.MultivariateNormal(
         torch.zeros(30, dtype=torch.float64), covariance
@@ -112,6 +142,32 @@ def test_log_evidence_is_that_of_the_marginal_gaussian():
     )
 
 
+def test_another_prior_is_another_solution():
+    free, positive, data = random(3, 60), random(5, 60, seed=50), random(60, seed=2)
+    columns = torch.cat([free, positive])
+    weak, strong = (torch.tensor([p, p, 0.0], dtype=torch.float64) for p in (0.1, 9.0))
+    again, expected = (
+        solve(columns, weak, data).with_precision(strong),
+        solve(columns, strong, data),
+    )
+    torch.testing.assert_close(again.free, expected.free)
+    torch.testing.assert_close(again.positive, expected.positive)
+    assert again.log_evidence == pytest.approx(expected.log_evidence)
+
+
+def test_information_is_what_the_columns_leave_of_products():
+    columns, rows, data = random(8, 60), random(4, 60, seed=50), random(60, seed=2)
+    found = solve(columns, torch.tensor([2.0, 0.5, 0.0], dtype=torch.float64), data)
+    assert 0 < int((found.positive > 0).sum()) < 5
+    torch.testing.assert_close(found.information(rows), found.without(rows) @ rows.mT)
+    basis = columns[: 3 + 5][torch.cat([torch.ones(3, dtype=torch.bool), found.positive > 0])]
+    torch.testing.assert_close(found.basis, basis)
+    precision = torch.diag(torch.nn.functional.pad(found.precision, (0, len(basis) - 3)))
+    inverse = torch.linalg.inv(basis @ basis.mT + precision)
+    projected = rows - (rows @ basis.mT) @ inverse @ basis
+    torch.testing.assert_close(found.without(rows), projected, atol=1e-6, rtol=1e-6)
+
+
 def test_evidence_finds_the_variance_of_the_amplitudes():
     generator = torch.Generator().manual_seed(1)
     truth = 0.3 * torch.randn(400, generator=generator, dtype=torch.float64)
@@ -120,6 +176,6 @@ def test_evidence_finds_the_variance_of_the_amplitudes():
     found_precision = 1.0
     for _ in range(20):
         precision = torch.full((400,), found_precision, dtype=torch.float64)
-        found = solve(free, precision, torch.zeros(0, 1200, dtype=torch.float64), data)
+        found = solve(free, precision, data)
         found_precision *= found.evidence_factor(slice(0, 400))
     assert found_precision**-0.5 == pytest.approx(0.3, rel=0.1)

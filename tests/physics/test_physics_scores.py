@@ -1,23 +1,27 @@
 """From fits to scores, each against a known answer."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 from scipy.special import ndtr
+from scipy.stats import norm
 
+from lumpylens.physics.fit_data import Prior
 from lumpylens.physics.model import Linearisation, NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, compare
 from lumpylens.physics.parameters import GEOMETRY, pack
-from lumpylens.physics.perturbation import Spectrum, learn_error
+from lumpylens.physics.perturbation import SCALES, Spectrum, learn_error
 from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import (
     ResidualLaw,
     Tail,
     lit_deviance,
+    log_mean,
     parameter_distance,
     parameter_surprise,
 )
@@ -37,23 +41,38 @@ VALUES = torch.tensor([[3.5, 0.2, 0.1], [2.0, -0.9, 1.4]], dtype=torch.float64)
 # -- numbers of the lens ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("without", [None, 0, 2])
-def test_the_distance_is_mahalanobis_under_spread_and_error(without):
-    found = parameter_distance(POPULATION, VALUES, torch.linalg.inv(ERRORS), without)
-    keep = [k for k in range(3) if k != without]
+FLAT = Prior(torch.zeros(3), torch.zeros(3, 3))
+
+
+def test_the_distance_is_mahalanobis_under_spread_and_error():
+    found = parameter_distance(POPULATION, VALUES, torch.linalg.inv(ERRORS), FLAT)
     expected = [
-        mahalanobis(value[keep], MEAN[keep], np.linalg.inv((COVARIANCE + error)[keep][:, keep]))
-        ** 2
+        mahalanobis(value, MEAN, np.linalg.inv(COVARIANCE + error)) ** 2
         for value, error in zip(VALUES, ERRORS, strict=True)
     ]
-    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_the_surprise_of_a_number_is_in_its_own_standard_deviations():
-    found = parameter_surprise(POPULATION, VALUES, torch.linalg.inv(ERRORS))
+    found = parameter_surprise(POPULATION, VALUES, torch.linalg.inv(ERRORS), FLAT)
     variance = np.diagonal((COVARIANCE + ERRORS).numpy(), axis1=1, axis2=2)
-    np.testing.assert_allclose(found, (VALUES - MEAN).numpy() / np.sqrt(variance), rtol=1e-7)
-    assert found[0, 0] == pytest.approx(0.5 / math.sqrt(0.06))
+    np.testing.assert_allclose(found, (VALUES - MEAN).numpy() / np.sqrt(variance), rtol=1e-5)
+    assert found[0, 0] == pytest.approx(0.5 / math.sqrt(0.06), rel=1e-5)
+
+
+def test_the_distance_does_not_depend_on_the_prior_of_the_estimates():
+    information = torch.linalg.inv(ERRORS)
+    prior = POPULATION.prior(4.0)
+    precision = prior.precision.double()
+    pulled = torch.linalg.solve(
+        information + precision, torch.einsum("nij,nj->ni", information, VALUES) + precision @ MEAN
+    )
+    assert float((pulled - VALUES).abs().max()) > 0.5
+    np.testing.assert_allclose(
+        parameter_distance(POPULATION, pulled, information, prior),
+        parameter_distance(POPULATION, VALUES, information, FLAT),
+        rtol=1e-3,
+    )
 
 
 # -- residual -----------------------------------------------------------------------------------
@@ -167,26 +186,62 @@ def spectra(error, scale=0.02, count=400, seed=0):
     return Spectrum(information, along, torch.full((count,), scale, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("error", [0.003, 0.05, 1.0])
+@pytest.mark.parametrize("error", [0.01, 0.05, 1.0])
 def test_deflections_that_errors_of_the_model_mimic_are_measured(error):
-    parts = [spectra(error, seed=seed) for seed in (1, 2)]
-    # The grid of the search is 21 % wide.
-    assert learn_error(parts) == pytest.approx(error, rel=0.15)
+    # The grid of the search is 21 % wide, and what lies highest does not count.
+    assert learn_error(spectra(error, count=800, seed=1)) == pytest.approx(error, rel=0.25)
 
 
-def test_the_score_of_deflections_is_a_unit_normal_for_normal_images():
-    for error in (0.0, 0.05):
-        score = spectra(error, seed=3).score(error)
-        assert float(score.mean()) == pytest.approx(0, abs=0.2)
-        assert float(score.std()) == pytest.approx(1, abs=0.15)
+def test_fits_that_failed_do_not_teach_how_the_model_errs():
+    normal = spectra(0.05, seed=1)
+    failed = replace(normal, along=torch.cat([1e3 * normal.along[:20], normal.along[20:]]))
+    assert learn_error(failed) <= 1.3 * learn_error(normal)
 
 
-def test_the_score_of_deflections_is_the_weighted_excess_of_their_power():
+def test_deflections_are_judged_by_the_ratio_of_two_likelihoods():
     information = torch.tensor([[4.0, 100.0]], dtype=torch.float64)
     along = torch.tensor([[6.0, 15.0]], dtype=torch.float64)
-    found = Spectrum(information, along, torch.tensor([0.5], dtype=torch.float64)).score(0.1)
-    # s^2 l = 1 and 25; 1 + e^2 l = 1.04 and 2; weights 1/2.04 and 25/27.
-    weights = np.array([1 / 2.04, 25 / 27])
-    excess = np.array([36 / (4 * 1.04) - 1, 225 / (100 * 2) - 1])
-    expected = (weights * excess).sum() / np.sqrt(2 * (weights**2).sum())
-    assert float(found) == pytest.approx(expected, rel=1e-9)
+    found = Spectrum(information, along, torch.tensor([500.0], dtype=torch.float64)).log_ratio(0.1)
+    assert found.shape == (1, len(SCALES))
+    for ratio, scale in zip(found[0], SCALES, strict=True):
+        # 1 + e^2 l is 1.04 and 2; s is 0.05, 0.15 and 0.5.
+        smooth = np.array([4 * 1.04, 100 * 2.0])
+        lumpy = smooth + (500 * scale) ** 2 * np.array([4.0, 100.0]) ** 2
+        expected = (
+            norm.logpdf(along[0], scale=np.sqrt(lumpy)).sum()
+            - norm.logpdf(along[0], scale=np.sqrt(smooth)).sum()
+        )
+        assert float(ratio) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.05])
+def test_the_mean_likelihood_ratio_of_smooth_lenses_is_one(error):
+    # Of a field that is not far above noise, or the mean is that of very few lenses.
+    few = spectra(error, scale=5.0, count=20_000, seed=3)
+    few = replace(few, information=few.information[:, :20], along=few.along[:, :20])
+    assert float(few.log_ratio(error)[:, 0].exp().mean()) == pytest.approx(1, abs=0.02)
+
+
+def test_a_lens_in_which_nothing_can_be_seen_is_no_evidence():
+    nothing = replace(spectra(0.0), information=torch.full((400, 40), 1e-9, dtype=torch.float64))
+    nothing = replace(nothing, along=1e-4 * torch.ones(400, 40, dtype=torch.float64))
+    assert float(nothing.log_ratio(0.0).abs().max()) < 1e-6
+
+
+def test_the_residual_is_judged_by_the_ratio_of_two_likelihoods():
+    law = ResidualLaw(offset=0.3, slope=-0.05, scatter=0.02)
+    observed, expected = np.array([130.0, 150.0]), np.array([100.0, 110.0])
+    rise = np.array([[0.0, 5.0], [1.0, 20.0]])
+    found = law.log_ratio(observed, expected, rise)
+    departure = np.log(observed / expected) - 0.3 + 0.05 * np.log(expected)
+    shift = np.log1p(rise / expected[:, None])
+    lumpy = norm.logpdf(departure[:, None], shift, np.hypot(0.02, shift))
+    np.testing.assert_allclose(
+        found, lumpy - norm.logpdf(departure, scale=0.02)[:, None], rtol=1e-9, atol=1e-12
+    )
+    assert found[0, 0] == 0
+
+
+def test_alternatives_are_equally_probable():
+    np.testing.assert_allclose(log_mean(np.log([[1.0, 3.0], [8.0, 2.0]])), np.log([2.0, 5.0]))
+    assert np.isfinite(log_mean(np.array([[1e5, -1e5]]))).all()

@@ -3,11 +3,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_lenses import PRIOR, SIGMA, SIZE, TRUE, lenses
 
 from lumpylens.physics import population
+from lumpylens.physics.fit_data import Prior
 from lumpylens.physics.inference import fit
 from lumpylens.physics.learning import learn_instrument
 from lumpylens.physics.model import NoiseLevel
@@ -41,36 +43,72 @@ def estimates(count, covariance=COVARIANCE, scale=0.15, seed=0):
 
 def test_mean_and_intrinsic_covariance_are_recovered():
     values, errors = estimates(4000)
-    found = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    found = population.learn_population(values, torch.linalg.inv(errors), torch.full((3,), 1e-3))
     torch.testing.assert_close(found.mean, MEAN, rtol=0, atol=0.02)
     # The errors alone would add up to 0.02 to each variance.
     torch.testing.assert_close(found.covariance, COVARIANCE, rtol=0.1, atol=0.003)
 
 
+def test_the_prior_of_the_fits_is_taken_out_again():
+    """And an image without information about a number tells nothing of it."""
+    values, errors = estimates(4000)
+    information = torch.linalg.inv(errors)
+    information[::4, 2] = information[::4, :, 2] = 0
+    prior = Prior(MEAN.float() + 0.2, 20 * torch.eye(3))
+    precision = prior.precision.double()
+    right = torch.einsum("nij,nj->ni", information, values) + precision @ prior.mean.double()
+    pulled = torch.linalg.solve(information + precision, right)
+    found = population.learn_population(pulled, information, torch.full((3,), 1e-3), prior)
+    torch.testing.assert_close(found.mean, MEAN, rtol=0, atol=0.02)
+    torch.testing.assert_close(found.covariance, COVARIANCE, rtol=0.15, atol=0.004)
+
+
+def test_about_a_free_number_the_prior_says_almost_nothing():
+    found = population.GaussianPopulation(MEAN, COVARIANCE)
+    covariance = torch.linalg.inv(found.prior(2.0, free=1).precision.double())
+    expected = 2 * COVARIANCE + torch.diag(torch.tensor([0.0, 1.0, 0.0]).double())
+    torch.testing.assert_close(covariance, expected, rtol=1e-4, atol=1e-6)
+    assert found.covariance is COVARIANCE
+
+
 def test_a_number_that_all_share_gets_the_floor():
     values, errors = estimates(1000, 1e-8 * torch.eye(3, dtype=torch.float64))
     floor = torch.tensor([0.1, 0.01, 0.2])
-    found = population.learn_population(values, errors, floor)
+    found = population.learn_population(values, torch.linalg.inv(errors), floor)
     spread = found.covariance.diagonal().sqrt()
     torch.testing.assert_close(spread, floor.double(), rtol=0.05, atol=0.03)
     assert (spread >= floor - 1e-9).all()
 
 
-@pytest.mark.parametrize("failed", ["value", "error"])
+@pytest.mark.parametrize("failed", ["value", "information"])
 def test_a_failed_fit_does_not_spoil_it(failed):
     values, errors = estimates(500)
-    without = population.learn_population(values[1:], errors[1:], torch.full((3,), 1e-3))
-    (values if failed == "value" else errors)[0] = math.nan
-    found = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    information, floor = torch.linalg.inv(errors), torch.full((3,), 1e-3)
+    without = population.learn_population(values[1:], information[1:], floor)
+    (values if failed == "value" else information)[0] = math.nan
+    found = population.learn_population(values, information, floor)
     torch.testing.assert_close(found.mean, without.mean)
     torch.testing.assert_close(found.covariance, without.covariance)
 
 
+def test_what_few_lenses_taught_holds_for_others():
+    """For one of a Gaussian population the mean distance is the number of parameters."""
+    distances = []
+    for seed in range(200):
+        values, errors = estimates(16, seed=seed)
+        learned = population.learn_population(
+            values[:15], torch.linalg.inv(1e-4 * errors[:15]), torch.full((3,), 1e-6)
+        )
+        departure = values[15] - learned.mean
+        distances.append(float(departure @ torch.linalg.solve(learned.covariance, departure)))
+    assert np.mean(distances) == pytest.approx(3, rel=0.2)
+
+
 def test_outliers_do_not_widen_it():
     values, errors = estimates(1000)
-    clean = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    clean = population.learn_population(values, torch.linalg.inv(errors), torch.full((3,), 1e-3))
     values[:20] += 30.0
-    dirty = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    dirty = population.learn_population(values, torch.linalg.inv(errors), torch.full((3,), 1e-3))
     torch.testing.assert_close(dirty.covariance, clean.covariance, rtol=0.1, atol=0.002)
 
 
@@ -88,7 +126,7 @@ def test_what_lies_six_robust_standard_deviations_out_is_an_outlier(floor, limit
 
 def test_as_a_prior_it_judges_by_its_own_spread():
     values, errors = estimates(1000)
-    found = population.learn_population(values, errors, torch.full((3,), 1e-3))
+    found = population.learn_population(values, torch.linalg.inv(errors), torch.full((3,), 1e-3))
     draws = MEAN + normals(COVARIANCE.expand(2000, 3, 3), torch.Generator().manual_seed(1))
     for inflation in (1.0, 4.0):
         energy = found.prior(inflation).energy(draws.float())

@@ -46,8 +46,9 @@ def test_tangents_are_the_derivatives_of_the_picture(observation):
 
     def picture(values):
         other = model.lens(values)
-        light = torch.einsum("k,khw->hw", lens.linear.positive, other.gaussians.columns())
-        source = torch.einsum("k,khw->hw", lens.linear.free[:-1], other.source.columns())
+        gaussians = other.gaussians.columns().double()
+        light = torch.einsum("k,khw->hw", lens.linear.positive, gaussians)
+        source = replace(other, linear=lens.linear).source_light
         return observation.see((light + source)[None])[0]
 
     for name, tangent in zip(names, tangents, strict=True):

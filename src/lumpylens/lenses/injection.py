@@ -81,7 +81,7 @@ def _change(analysis: LensAnalysis, x: float, y: float, einstein_radius: float) 
     values[INDEX["perturber_strength"]] = einstein_radius**2
     with torch.no_grad():
         unperturbed, perturbed = (
-            model.source_seen_by(numbers, lens) for numbers in (lens.values, values)
+            lens.source_seen_by(model.rays(numbers))[0] for numbers in (lens.values, values)
         )
         return analysis.observation.blur((perturbed - unperturbed)[None])[0]
 

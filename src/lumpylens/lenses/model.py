@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from lumpylens.lenses.observation import Observation
-from lumpylens.physics.deflection import external_shear, softened_point
+from lumpylens.physics.compiled.rays import ray_tangents, trace
+from lumpylens.physics.compiled.shapelets import shapelet_columns, shapelet_light
 from lumpylens.physics.linear_light import LinearFit, solve
 from lumpylens.physics.multi_gaussian import MultiGaussian
-from lumpylens.physics.power_law import multipole, power_law
-from lumpylens.physics.shapelets import Shapelets, orders
+from lumpylens.physics.rays import RAYS
+from lumpylens.physics.shapelets import orders
 
 __all__ = [
     "ALL",
@@ -43,9 +44,7 @@ ALL = MASS + SOURCE + LIGHT
 
 NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER
 INDEX = {name: position for position, name in enumerate(NAMES)}
-
-SOFTENING_ARCSEC = 0.05
-"""Core of a perturber in arcsec: one pixel of the Hubble camera."""
+MOVING = [INDEX[name] for name in RAYS]
 
 STEEPNESS = 2.0
 """Power of the order with which the prior variance of a shapelet falls: a larger one makes sources
@@ -86,18 +85,19 @@ class SolvedLens:
     ----------
     values : Tensor, shape (len(NAMES),)
     linear : LinearFit
-        Free columns are the source and the sky.
-    light_columns : Tensor, shape (p, n)
-        Whitened columns of the lens galaxy.
+        Free columns are the source and the sky; the others are the lens galaxy.
     gaussians : MultiGaussian
-    source : Shapelets
+    rays : (Tensor, Tensor)
+        Positions relative to the source at which the rays end, shape (h, w).
+    largest_order : int
+        Of the source's shapelets.
     """
 
     values: Tensor
     linear: LinearFit
-    light_columns: Tensor
     gaussians: MultiGaussian
-    source: Shapelets
+    rays: tuple[Tensor, Tensor]
+    largest_order: int
 
     def __getitem__(self, name: str) -> float:
         return float(self.values[INDEX[name]])
@@ -105,12 +105,21 @@ class SolvedLens:
     @property
     def source_light(self) -> Tensor:
         """Unblurred source light (h, w)."""
-        return self.source.sum(self.linear.free[:-1])
+        return self.source_seen_by(self.rays)[0]
 
     @property
     def source_gradient(self) -> tuple[Tensor, Tensor]:
         """Gradient (h, w) of the unblurred source where each ray ends."""
-        return self.source.gradient(self.linear.free[:-1])
+        return self.source_seen_by(self.rays)[1:]
+
+    def source_seen_by(self, rays: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Unblurred light (h, w) of the source where rays end, and its gradient along x and y."""
+        x, y = rays
+        scale = math.exp(self["log_source_scale"])
+        amplitudes = self.linear.free[:-1].numpy()
+        images = shapelet_light(x.numpy(), y.numpy(), scale, amplitudes, self.largest_order)
+        light, gx, gy = (torch.from_numpy(image) for image in images)
+        return light, gx, gy
 
 
 @dataclass(frozen=True)
@@ -135,33 +144,16 @@ class RealLens:
         return replace(self, largest_order=largest_order)
 
     def rays(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions relative to the source at which the rays end, shape (..., h, w).
+        """Positions relative to the source at which the rays end, shape (h, w).
 
         Parameters
         ----------
-        values : Tensor, shape (..., len(NAMES))
+        values : Tensor, shape (len(NAMES),)
         """
-        p = {name: values[..., i, None, None] for name, i in INDEX.items()}
-        x, y = self.observation.x - p["centre_x"], self.observation.y - p["centre_y"]
-        radius = torch.exp(p["log_einstein_radius"])
-        ax, ay = power_law(x / radius, y / radius, p["eta_1"], p["eta_2"], p["slope"])
-        for order in (3, 4):
-            cosine, sine = p[f"m{order}_cosine"], p[f"m{order}_sine"]
-            if cosine.any() or sine.any():
-                mx, my = multipole(x, y, cosine, sine, order)
-                ax, ay = ax + mx, ay + my
-        gx, gy = external_shear(x, y, p["shear_1"], p["shear_2"])
-        bx, by = x - radius * ax - gx, y - radius * ay - gy
-        if p["perturber_strength"].any():
-            px, py = self.perturber(p["perturber_x"], p["perturber_y"])
-            bx = bx - p["perturber_strength"] * px
-            by = by - p["perturber_strength"] * py
-        return (bx + p["centre_x"] - p["source_x"], by + p["centre_y"] - p["source_y"])
-
-    def perturber(self, at_x: Tensor, at_y: Tensor) -> tuple[Tensor, Tensor]:
-        """Deflection of a perturber with an Einstein radius of 1 arcsec."""
         grid = self.observation
-        return softened_point(grid.x - at_x, grid.y - at_y, SOFTENING_ARCSEC)
+        x, y = trace(grid.x.numpy(), grid.y.numpy(), values[MOVING].numpy())
+        at_x, at_y = (float(values[INDEX[name]]) for name in ("source_x", "source_y"))
+        return torch.from_numpy(x).sub_(at_x), torch.from_numpy(y).sub_(at_y)
 
     def lens(self, values: Tensor, earlier: SolvedLens | None = None) -> SolvedLens:
         """Solve for the light of a lens with the given parameters.
@@ -170,75 +162,44 @@ class RealLens:
         ----------
         values : Tensor, shape (len(NAMES),)
         earlier : SolvedLens, optional
-            Its columns of lens light are used again if that light has the same shape.
+            Of the same observation. Its columns of lens light are used again if that light has
+            the same shape.
         """
         observation = self.observation
+        x, y = self.rays(values)
+        scale = math.exp(float(values[INDEX["log_source_scale"]]))
+        shapelets = shapelet_columns(x.numpy(), y.numpy(), scale, self.largest_order)
         light = [INDEX[name] for name in LIGHT]
         if earlier is not None and torch.equal(earlier.values[light], values[light]):
-            gaussians, light_columns = earlier.gaussians, earlier.light_columns
+            gaussians = earlier.gaussians
+            light_columns = earlier.linear.columns[len(earlier.linear.free) :]
         else:
             at_x, at_y, *eta = values[light]
             ellipses = torch.stack(eta).reshape(-1, 2)
             gaussians = MultiGaussian.at(
-                observation.x - at_x, observation.y - at_y, ellipses, WIDTHS
+                observation.x - at_x, observation.y - at_y, ellipses, WIDTHS, torch.float32
             )
             light_columns = observation.see(gaussians.columns())
-        x, y = self.rays(values)
-        scale = math.exp(float(values[INDEX["log_source_scale"]]))
-        source = Shapelets.at(x, y, scale, self.largest_order)
-        free = torch.cat([observation.see(source.columns()), observation.weights[None]])
-        precision = torch.zeros(len(free), dtype=torch.float64)
-        precision[:-1] = self.source_precision * roughness(self.largest_order)
-        linear = solve(free, precision, light_columns, observation.data)
-        return SolvedLens(values, linear, light_columns, gaussians, source)
-
-    def source_seen_by(self, values: Tensor, lens: SolvedLens) -> Tensor:
-        """Unblurred light (h, w) of a lens's source, with rays traced for other parameters."""
-        scale = math.exp(lens["log_source_scale"])
-        source = Shapelets.at(*self.rays(values), scale, self.largest_order)
-        return source.sum(lens.linear.free[:-1])
+        count = len(shapelets)
+        columns = torch.empty(count + 1 + len(light_columns), len(observation), dtype=torch.float64)
+        observation.see_into(columns[:count], torch.from_numpy(shapelets))
+        columns[count] = observation.weights
+        columns[count + 1 :] = light_columns
+        precision = torch.zeros(count + 1, dtype=torch.float64)
+        precision[:count] = self.source_precision * roughness(self.largest_order)
+        linear = solve(columns, precision, observation.data)
+        return SolvedLens(values, linear, gaussians, (x, y), self.largest_order)
 
     def tangents(self, lens: SolvedLens, names: Sequence[str]) -> Tensor:
         """Whitened derivatives (k, n) of the model with respect to the named parameters."""
-        tangents = dict.fromkeys(names, torch.empty(0))
-        gx, gy = lens.source_gradient
-        moved = [name for name in names if name in MASS + PERTURBER[:2]]
-        if moved:
-            # The deflection alone is differenced, in double precision: exact to 1e-7.
-            step = 1e-6
-            changed = lens.values.repeat(len(moved) + 1, 1)
-            for row, name in enumerate(moved):
-                changed[row, INDEX[name]] += step
-            x, y = self.rays(changed)
-            for row, name in enumerate(moved):
-                tangents[name] = (gx * (x[row] - x[-1]) + gy * (y[row] - y[-1])) / step
-        self._linear_tangents(lens, tangents, gx, gy)
+        light, gx, gy = lens.source_seen_by(lens.rays)
+        grid, values = self.observation, lens.values[MOVING].numpy()
+        moved = ray_tangents(grid.x.numpy(), grid.y.numpy(), values, (gx.numpy(), gy.numpy()))
+        tangents = dict(zip(RAYS, torch.from_numpy(moved), strict=True))
+        tangents["source_x"], tangents["source_y"] = -gx, -gy
+        x, y = lens.rays
+        tangents["log_source_scale"] = -(gx * x + gy * y) - light
         if any(name in LIGHT for name in names):
             rows = lens.gaussians.tangents(lens.linear.positive)
-            for name, row in zip(LIGHT, rows, strict=True):
-                if name in tangents:
-                    tangents[name] = row
-        return self.observation.see(torch.stack([tangents[name] for name in names]))
-
-    def _linear_tangents(
-        self, lens: SolvedLens, tangents: dict[str, Tensor], gx: Tensor, gy: Tensor
-    ) -> None:
-        """Fill in the derivatives with respect to parameters that the rays depend on linearly."""
-        grid = self.observation
-        x, y = grid.x - lens["centre_x"], grid.y - lens["centre_y"]
-        radius = math.exp(lens["log_einstein_radius"])
-        unit, zero = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for name in MULTIPOLES:
-            if name in tangents:
-                parts = (unit, zero) if name.endswith("cosine") else (zero, unit)
-                ax, ay = multipole(x, y, *parts, int(name[1]))
-                tangents[name] = -radius * (gx * ax + gy * ay)
-        if "source_x" in tangents:
-            tangents["source_x"], tangents["source_y"] = -gx, -gy
-        if "log_source_scale" in tangents:
-            bx, by = self.rays(lens.values)
-            tangents["log_source_scale"] = -(gx * bx + gy * by) - lens.source_light
-        if "perturber_strength" in tangents:
-            values = [torch.tensor(lens[name], dtype=torch.float64) for name in PERTURBER[:2]]
-            ax, ay = self.perturber(*values)
-            tangents["perturber_strength"] = -(gx * ax + gy * ay)
+            tangents |= zip(LIGHT, rows, strict=True)
+        return grid.see(torch.stack([tangents[name].float() for name in names]))

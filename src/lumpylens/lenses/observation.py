@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lumpylens.lenses.cutout import Cutout
+from lumpylens.physics.compiled.pairs import paired, unpaired
 
 __all__ = ["Observation", "cut_disc", "overlap"]
 
@@ -25,7 +26,7 @@ class Observation:
         In units of the cutout's `unit`; 0 and 1 where the cutout has no usable pixel.
     usable : Tensor of bool, shape (h, w)
         Pixels that are compared: the usable ones of the disc.
-    kernel : Tensor of complex64, shape (h, w // 2 + 1)
+    kernel : Tensor of complex64, shape (h, w)
         Fourier transform of the point-spread function, centred on pixel (0, 0).
     pixel_scale : float
         Arcsec.
@@ -94,14 +95,25 @@ class Observation:
 
     def blur(self, light: Tensor) -> Tensor:
         """Blur images (k, h, w) with the PSF; the margins are wide enough for its periodic wrap."""
-        # Single precision is 1e-7 of the brightest pixel and costs a third.
-        transform = torch.fft.rfft2(light.float()) * self.kernel
-        blurred: Tensor = torch.fft.irfft2(transform, s=light.shape[-2:]).double()
-        return blurred
+        blurred = torch.view_as_real(self._blurred_pairs(light)).double().permute(0, 3, 1, 2)
+        return blurred.flatten(0, 1)[: len(light)]
 
     def see(self, light: Tensor) -> Tensor:
         """Blur light (k, h, w), and select and whiten the compared pixels (k, n)."""
-        return self.blur(light).flatten(-2)[..., self.compared] * self.weights
+        seen = torch.empty(len(light), len(self), dtype=torch.float64)
+        self.see_into(seen, light)
+        return seen
+
+    def see_into(self, seen: Tensor, light: Tensor) -> None:
+        """Fill `seen` (k, n) with blurred and whitened light (k, h, w)."""
+        pairs = self._blurred_pairs(light).numpy()
+        unpaired(pairs, seen.numpy(), self.compared.numpy(), self.weights.numpy())
+
+    def _blurred_pairs(self, light: Tensor) -> Tensor:
+        # Single precision is 1e-7 of the brightest pixel and costs a third.
+        pairs = torch.from_numpy(paired(light.float().contiguous().numpy()))
+        blurred: Tensor = torch.fft.ifft2(torch.fft.fft2(pairs).mul_(self.kernel))
+        return blurred
 
     def picture(self, whitened: Tensor) -> Tensor:
         """Lay out compared pixels (n,) as an image (h, w), NaN elsewhere."""
@@ -168,7 +180,7 @@ def cut_disc(
         pixels=torch.from_numpy(pixels),
         sigma=torch.from_numpy(sigma),
         usable=torch.from_numpy(usable),
-        kernel=torch.fft.rfft2(torch.from_numpy(kernel)).to(torch.complex64),
+        kernel=torch.fft.fft2(torch.from_numpy(kernel)).to(torch.complex64),
         pixel_scale=pixel_scale,
         first_row=row,
         first_column=column,

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, PERTURBER, RealLens
 from lumpylens.lenses.refine import Belief, Refined, refine
-from lumpylens.physics.shapelets import Shapelets
+from lumpylens.physics.compiled.perturbers import bent_rays, light_moved
+from lumpylens.physics.rays import SOFTENING_ARCSEC
 
 __all__ = ["FittedPerturber", "PerturbationMap", "filter_lens", "fit_perturber"]
 
@@ -52,6 +53,9 @@ tuned."""
 TABLE = 384
 """Pixels per side of the image of the source from which its deflected light is interpolated.
 Not tuned: a finer one needs more memory."""
+
+ROUNDING = 1e-6
+"""Error of distances between positions, arcsec, that must not decide which are peaks."""
 
 RESPONSES_PER_CHUNK = 128
 """Positions, or draws of noise, computed at once; more need more memory."""
@@ -105,13 +109,16 @@ class PerturbationMap:
         return float(information.median()) ** -0.5 if len(information) else math.nan
 
     def peaks(self, count: int, apart: float = 0.3) -> list[int]:
-        """Positions of the highest signal-to-noise ratios, further than `apart` from each other."""
+        """Positions of the highest signal-to-noise ratios, further than `apart` from each other.
+
+        Positions of the grid that are `apart` within rounding are not further.
+        """
         positions: list[int] = []
         for at in self.snr.argsort(descending=True).tolist():
             if len(positions) == count or self.snr[at] <= 0:
                 break
             away = all(
-                math.hypot(self.x[at] - self.x[k], self.y[at] - self.y[k]) > apart
+                math.hypot(self.x[at] - self.x[k], self.y[at] - self.y[k]) > apart + ROUNDING
                 for k in positions
             )
             if away:
@@ -186,8 +193,7 @@ def filter_lens(
     visible = torch.zeros_like(inside)
     normalised = []
     for part in torch.nonzero(inside)[:, 0].split(RESPONSES_PER_CHUNK):
-        deflection = model.perturber(x[part, None, None], y[part, None, None])
-        response = model.observation.see(change(*deflection)).float()
+        response = model.observation.see(change(x[part], y[part])).float()
         by_basis, by_rows = response @ basis.mT, response @ rows.mT
         total = response.square().sum(dim=1).double()
         absorbed = by_basis.double().square().sum(dim=1) + by_rows.double().square().sum(dim=1)
@@ -205,20 +211,28 @@ def filter_lens(
 
 
 def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Function from the deflection of a unit perturber to the image's change per unit strength."""
-    model, lens = fitted.model, fitted.lens
+    """Function from places of a perturber to the image's change per unit strength, float32."""
+    model, lens, grid = fitted.model, fitted.lens, fitted.model.observation
+    light, *gradient = lens.source_seen_by(lens.rays)
+    pixels = grid.x.numpy(), grid.y.numpy()
     if not strength:
-        gx, gy = lens.source_gradient
-        return lambda ax, ay: -(gx * ax + gy * ay)
-    scale = math.exp(lens["log_source_scale"])
-    reach = scale * (math.sqrt(2 * model.largest_order + 2) + 2)
+        slopes = gradient[0].numpy(), gradient[1].numpy()
+
+        def linear_change(x: Tensor, y: Tensor) -> Tensor:
+            places = x.numpy(), y.numpy()
+            return torch.from_numpy(light_moved(pixels, places, slopes, SOFTENING_ARCSEC))
+
+        return linear_change
+    reach = math.exp(lens["log_source_scale"]) * (math.sqrt(2 * model.largest_order + 2) + 2)
     line = torch.linspace(-reach, reach, TABLE, dtype=torch.float64)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    source = Shapelets.at(x, y, scale, model.largest_order).sum(lens.linear.free[:-1])
-    table, (bx, by), unperturbed = source[None, None], model.rays(lens.values), lens.source_light
+    table = lens.source_seen_by((x, y))[0].float()[None, None]
+    rays = (lens.rays[0] / reach).numpy(), (lens.rays[1] / reach).numpy()
+    unperturbed = light.float()
 
-    def change(ax: Tensor, ay: Tensor) -> Tensor:
-        ends = torch.stack([bx - strength * ax, by - strength * ay], dim=-1) / reach
+    def change(x: Tensor, y: Tensor) -> Tensor:
+        places = x.numpy(), y.numpy()
+        ends = torch.from_numpy(bent_rays(pixels, places, rays, strength / reach, SOFTENING_ARCSEC))
         # All images are stacked into one tall image, so that the table is not copied for each.
         tall = ends.reshape(1, -1, *ends.shape[2:])
         perturbed = torch.nn.functional.grid_sample(table, tall, align_corners=True)

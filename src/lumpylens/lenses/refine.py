@@ -89,6 +89,7 @@ def refine(
     ----------
     model : RealLens
     start : Tensor, shape (len(NAMES),), or SolvedLens
+        Parameters, or a lens that this model has solved for.
     names : sequence of str
         Parameters that are free.
     belief : Belief
@@ -98,7 +99,7 @@ def refine(
     """
     names = tuple(names)
     index = [INDEX[name] for name in names]
-    lens = model.lens(start) if isinstance(start, Tensor) else model.lens(start.values, start)
+    lens = model.lens(start) if isinstance(start, Tensor) else start
     if learn_source:
         model, lens = _learn_source(model, lens)
     energy = _energy(lens, belief)
@@ -109,7 +110,7 @@ def refine(
             tangents = model.tangents(lens, names)
             precision, pull = belief.precision_and_pull(lens.values, names)
             gradient = tangents @ lens.linear.residual + pull
-            information = lens.linear.without(tangents) @ tangents.mT + torch.diag(precision)
+            information = lens.linear.information(tangents) + torch.diag(precision)
         scale = information.diagonal().clamp_min(1e-12).rsqrt()
         scaled = information * scale * scale[:, None]
         scaled.diagonal().add_(damping)
@@ -163,5 +164,6 @@ def _learn_source(model: RealLens, lens: SolvedLens) -> tuple[RealLens, SolvedLe
     factor = lens.linear.evidence_factor(source)
     if 0.7 < factor < 1.4:
         return model, lens
+    linear = lens.linear.with_precision(lens.linear.precision * factor)
     model = replace(model, source_precision=model.source_precision * factor)
-    return model, model.lens(lens.values, lens)
+    return model, replace(lens, linear=linear)

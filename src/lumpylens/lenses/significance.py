@@ -54,7 +54,7 @@ def measure_inflation(fitted: Refined, perturbation_map: PerturbationMap) -> Inf
 
 def _blurred_power(kernel: Tensor, mask: Tensor) -> Tensor:
     """Variance of blurred white noise of variance 1 where `mask` is 1."""
-    psf = torch.fft.irfft2(kernel, s=mask.shape).double()
+    psf = torch.fft.ifft2(kernel).real.double()
     transfer = torch.fft.rfft2(psf.square())
     power: Tensor = torch.fft.irfft2(torch.fft.rfft2(mask) * transfer, s=mask.shape)
     return power

@@ -83,7 +83,8 @@ def fit_lens_light(observation: Observation, steps: int = 20) -> LensLight:
         else:
             damping *= 10
     eta = _mean_eta(best.values, best.linear)
-    return LensLight(best.values, best.blurred, best.residual, eta)
+    columns = observation.blur(best.gaussians.columns())
+    return LensLight(best.values, columns, best.residual, eta)
 
 
 def _tolerance(residual: Tensor) -> Tensor:
@@ -98,7 +99,6 @@ class _Ellipses:
     values: Tensor
     tolerance: Tensor
     gaussians: MultiGaussian
-    blurred: Tensor
     linear: LinearFit
     residual: Tensor
 
@@ -106,15 +106,15 @@ class _Ellipses:
     def solved(cls, observation: Observation, values: Tensor, tolerance: Tensor) -> _Ellipses:
         at_x, at_y, *eta = values[[INDEX[name] for name in LIGHT]]
         gaussians = MultiGaussian.at(
-            observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2), WIDTHS
-        )
-        blurred = observation.blur(gaussians.columns())
-        columns = blurred.flatten(1)[:, observation.compared] * observation.weights
+            observation.x - at_x, observation.y - at_y, torch.stack(eta).reshape(-1, 2), WIDTHS,
+            torch.float32,
+        )  # fmt: skip
+        columns = observation.see(gaussians.columns())
         sky, data = observation.weights[None], observation.data
         no_prior = torch.zeros(1, dtype=torch.float64)
-        linear = solve(sky * tolerance, no_prior, columns * tolerance, data * tolerance)
+        linear = solve(torch.cat([sky, columns]) * tolerance, no_prior, data * tolerance)
         residual = data - linear.positive @ columns - linear.free @ sky
-        return cls(values, tolerance, gaussians, blurred, linear, residual)
+        return cls(values, tolerance, gaussians, linear, residual)
 
     @property
     def misfit(self) -> float:
@@ -128,7 +128,7 @@ class _Ellipses:
         """Change of the parameters of `LIGHT` by a step of damped least squares."""
         tangents = observation.see(self.gaussians.tangents(self.linear.positive)) * self.tolerance
         gradient = tangents @ self.linear.residual
-        information = self.linear.without(tangents) @ tangents.mT
+        information = self.linear.information(tangents)
         # Two sets of ellipses with the same shape have no separate derivatives.
         information += torch.diag(information.diagonal() * damping + ROUNDNESS)
         gradient[2:] -= ROUNDNESS * self.values[[INDEX[name] for name in LIGHT[2:]]]
@@ -236,15 +236,17 @@ class _Coarse:
         bx, by = (radius * (x - ax))[0], (radius * (y - ay))[0]
         half = math.ceil(SOURCE_REACH / BLOB_SPACING)
         line = torch.arange(-half, half + 1, dtype=torch.float64) * BLOB_SPACING
-        near_x = torch.exp((bx - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
-        near_y = torch.exp((by - line[:, None]).square() / (-2 * BLOB_WIDTH**2))
+        near_x, near_y = (
+            # Processors are slow with numbers below 1e-308, which products would be.
+            torch.exp(((b - line[:, None]) / BLOB_WIDTH).square().clamp_max(300) / -2)
+            for b in (bx, by)
+        )
         blobs = (near_x[:, None] * near_y[None]).flatten(0, 1) * self.weight
         visible = blobs.square().sum(dim=1) > 1e-3 * self.weight.square().mean()
         lit = torch.nonzero(visible)[:, 0]
         blobs = blobs[lit]
-        linear = solve(
-            self.sky, torch.zeros(1, dtype=torch.float64), torch.cat([self.light, blobs]), self.data
-        )
+        no_prior = torch.zeros(1, dtype=torch.float64)
+        linear = solve(torch.cat([self.sky, self.light, blobs]), no_prior, self.data)
         amplitudes = linear.positive[len(self.light) :]
         grid_x = line[:, None].expand(-1, len(line)).flatten()[lit]
         grid_y = line[None].expand(len(line), -1).flatten()[lit]

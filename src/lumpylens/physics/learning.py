@@ -100,18 +100,13 @@ def fit_all(
     shape: tuple[int, int],
     data: Data,
     start: Tensor,
-    retry: Prior | None,
-    step: Callable[[int], None] | None = None,
 ) -> Fit:
     """Fit every image of a collection from starting points (n, COUNT)."""
     stages, prior = stages_of(model, shape), broad_prior(model)
 
     def fit_chunk(part: Tensor) -> Fit:
         begin = model.reduce(start[part])
-        fitted = staged_fit(stages, data.select(part), begin, prior, retry).fitted
-        if step is not None:
-            step(len(part))
-        return fitted
+        return staged_fit(stages, data.select(part), begin, prior).fitted
 
     return join(map_chunks(fit_chunk, len(data)))
 
@@ -152,14 +147,14 @@ def learn_instrument(
     rounds: list[dict[str, float]] = []
     data = observe(model)
     given_psf = data.psf is not None
-    fitted = fit_all(model, shape, data, estimates, None)
+    fitted = fit_all(model, shape, data, estimates)
     never = {"log_psf_sigma_px"} if given_psf else set()
     if lens_light_significance(model, data, fitted, broad_prior(model)).median() < LEAST_LENS_LIGHT:
         # Its amplitude stays free, for light that the source cannot describe; its shape is
         # not constrained by such images.
         never |= set(LENS_LIGHT)
         model = replace(model, free=tuple(n for n in model.free if n not in never))
-        fitted = fit_all(model, shape, data, estimates, None)
+        fitted = fit_all(model, shape, data, estimates)
     lit = never.isdisjoint(LENS_LIGHT)
     report(f"first fits: the lens galaxy is {'seen' if lit else 'not seen'}")
     for turn in range(ROUNDS):
@@ -249,15 +244,18 @@ def informative(model: SmoothModel, data: Data, fitted: Fit) -> SmoothModel:
     return replace(model, measurement=replace(model.measurement, active=active))
 
 
-def learn_spread(model: SmoothModel, values: Tensor, information: Tensor) -> GaussianPopulation:
+def learn_spread(values: Tensor, information: Tensor, prior: Prior) -> GaussianPopulation:
     """Learn the population of the free parameters, corrected for the errors of the fits.
 
     Parameters
     ----------
     values : Tensor, shape (n, k)
     information : Tensor, shape (n, k, k)
+    prior : Prior
+        Of the fits.
     """
-    errors = torch.linalg.inv(information)
-    typical = errors.diagonal(dim1=1, dim2=2).nanmedian(dim=0).values.sqrt()
-    # Errors of the model make fits scatter by about as much as noise does, so no spread is smaller.
-    return learn_population(values, errors, typical)
+    errors = information.diagonal(dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
+    # Errors of the model make good fits scatter by about as much as noise does. A spread that bad
+    # fits cannot show may be smaller than their errors.
+    typical = errors.nanmedian(dim=0).values.clamp_max(VARIES)
+    return learn_population(values, information, typical, prior)

@@ -8,12 +8,19 @@ whitened, that is, divided by the noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = ["LinearFit", "solve"]
+
+RIDGE = 1e-9
+"""Part of each column's square that is added to it, so that coinciding Gaussians have amplitudes.
+"""
+
+GRAM_ROWS = 96
+"""Rows of a Gram matrix that are computed at once, without the half that mirrors them."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,12 @@ class LinearFit:
         free' Lambda free.
     log_determinant : float
         log |G + Lambda| - log |Lambda| of the free columns with a prior.
-    basis : Tensor, shape (m, n)
-        Columns in use: the free ones, then those with an amplitude above zero.
-    factor : Tensor, shape (m, m)
-        Cholesky factor of their information, prior included.
     precision : Tensor, shape (f,)
+    columns : Tensor, shape (f + p, n)
+        The free ones first.
+    data : Tensor, shape (n,)
+    gram : Tensor, shape (f + p, f + p)
+        Products of the columns.
     """
 
     free: Tensor
@@ -46,23 +54,60 @@ class LinearFit:
     chi2: float
     penalty: float
     log_determinant: float
-    basis: Tensor
-    factor: Tensor
     precision: Tensor
+    columns: Tensor
+    data: Tensor
+    gram: Tensor
 
     @property
     def log_evidence(self) -> float:
         """Log likelihood with the free columns marginalised, up to a constant of the data."""
         return -0.5 * (self.chi2 + self.penalty + self.log_determinant)
 
+    @cached_property
+    def used(self) -> Tensor:
+        """Columns in use (m,): the free ones, then those with an amplitude above zero."""
+        count = len(self.free)
+        lit = torch.nonzero(self.positive > 0)[:, 0]
+        return torch.cat([torch.arange(count), count + lit])
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """Cholesky factor (m, m) of the information of the columns in use, prior included."""
+        information = self.gram[self.used][:, self.used]
+        diagonal = information.diagonal()
+        diagonal[: len(self.precision)] += self.precision
+        diagonal.mul_(1 + RIDGE)
+        factor: Tensor = torch.linalg.cholesky(information)
+        return factor
+
+    @property
+    def basis(self) -> Tensor:
+        """Columns in use, shape (m, n)."""
+        columns: Tensor = self.columns[self.used]
+        return columns
+
+    def with_precision(self, precision: Tensor) -> LinearFit:
+        """Solve again with another prior (f,) of the free columns."""
+        return _solved(self.columns, precision, self.data, self.gram)
+
+    def information(self, rows: Tensor) -> Tensor:
+        """Products R P R' of whitened images (k, n), see `without`; shape (k, k)."""
+        along = (self.columns @ rows.mT)[self.used]
+        products: Tensor = rows @ rows.mT - along.mT @ torch.cholesky_solve(along, self.factor)
+        return products
+
     def without(self, rows: Tensor) -> Tensor:
-        """Part of whitened images (..., n) that the columns in use, with their prior, leave over.
+        """Part of whitened images (k, n) that the columns in use, with their prior, leave over.
 
         This is P = I - B (B'B + Lambda)^-1 B', the inverse covariance of the data when the
         amplitudes are marginalised.
         """
-        along = torch.cholesky_solve(self.basis @ rows.mT, self.factor)
-        return rows - along.mT @ self.basis
+        along = self.columns @ rows.mT
+        amplitudes = torch.zeros_like(along)
+        amplitudes[self.used] = torch.cholesky_solve(along[self.used], self.factor)
+        remainder: Tensor = rows - amplitudes.mT @ self.columns
+        return remainder
 
     def evidence_factor(self, source: slice) -> float:
         """Factor by which a new prior precision of some columns maximises the evidence.
@@ -77,17 +122,16 @@ class LinearFit:
         return max(measured, 1e-3) / max(energy, 1e-30)
 
 
-def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> LinearFit:
+def solve(columns: Tensor, precision: Tensor, data: Tensor) -> LinearFit:
     """Solve regularised least squares in which some amplitudes are not negative.
 
     Parameters
     ----------
-    free : Tensor, shape (f, n)
-        Whitened columns of any sign.
+    columns : Tensor, shape (f + p, n)
+        Whitened. The amplitudes of the first f have any sign, those of the others are not
+        negative.
     precision : Tensor, shape (f,)
-        Prior precision of each; 0 for none.
-    positive : Tensor, shape (p, n)
-        Whitened columns whose amplitudes are not negative.
+        Prior precision of each of the first; 0 for none.
     data : Tensor, shape (n,)
 
     Notes
@@ -95,40 +139,48 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
     The free columns are eliminated by a Cholesky decomposition, which leaves a small
     non-negative least-squares problem (Lawson & Hanson 1974, chapter 23) on the Schur complement.
     """
+    return _solved(columns, precision, data, _gram(columns))
+
+
+def _gram(columns: Tensor) -> Tensor:
+    """Products of all columns with each other."""
+    gram = columns.new_empty(len(columns), len(columns))
+    for first in range(0, len(columns), GRAM_ROWS):
+        rows = slice(first, first + GRAM_ROWS)
+        products = columns[rows] @ columns[first:].mT
+        gram[rows, first:] = products
+        gram[first:, rows] = products.mT
+    return gram
+
+
+def _solved(columns: Tensor, precision: Tensor, data: Tensor, gram: Tensor) -> LinearFit:
     from scipy.optimize import nnls
 
-    count = len(free)
-    columns = torch.cat([free, positive])
-    # Scaled to a unit diagonal, so that the ridge, which is for coinciding Gaussians, does not
-    # change the other amplitudes.
-    gram, right = columns @ columns.mT, columns @ data
+    count = len(precision)
+    right = columns @ data
+    # Scaled to a unit diagonal, so that the ridge does not change other amplitudes.
     scale = gram.diagonal().clamp_min(1e-30).rsqrt()
-    prior = torch.zeros_like(right)
-    prior[:count] = precision
-    information = gram + torch.diag(prior)
-    scaled = information * scale * scale[:, None]
-    scaled.diagonal().add_(1e-9)
+    scaled = gram * scale * scale[:, None]
+    scaled.diagonal()[:count] += precision * scale[:count].square()
+    scaled.diagonal().add_(RIDGE)
     target = right * scale
     free_factor = torch.linalg.cholesky(scaled[:count, :count])
     amplitudes = torch.zeros_like(right)
-    active = np.zeros(0, dtype=int)
-    if len(positive):
-        mixed = torch.linalg.solve_triangular(free_factor, scaled[:count, count:], upper=False)
-        reduced = torch.linalg.solve_triangular(free_factor, target[:count, None], upper=False)
-        schur = scaled[count:, count:] - mixed.mT @ mixed
-        reduced_target = target[count:] - (mixed.mT @ reduced)[:, 0]
-        schur.diagonal().add_(1e-9)
+    if len(columns) > count:
+        joined = torch.cat([scaled[:count, count:], target[:count, None]], dim=1)
+        mixed = torch.linalg.solve_triangular(free_factor, joined, upper=False)
+        schur_and_target = torch.cat([scaled[count:, count:], target[count:, None]], dim=1)
+        schur_and_target -= mixed[:, :-1].mT @ mixed
+        schur, reduced_target = schur_and_target[:, :-1], schur_and_target[:, -1:]
+        schur.diagonal().add_(RIDGE)
         root = torch.linalg.cholesky(schur)
-        aim = torch.linalg.solve_triangular(root, reduced_target[:, None], upper=False)[:, 0]
-        positive_amplitudes, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=50 * len(positive))
+        aim = torch.linalg.solve_triangular(root, reduced_target, upper=False)[:, 0]
+        limit = 50 * (len(columns) - count)
+        positive_amplitudes, _ = nnls(root.mT.numpy(), aim.numpy(), maxiter=limit)
         amplitudes[count:] = torch.from_numpy(positive_amplitudes)
-        active = np.flatnonzero(positive_amplitudes > 0)
     remainder = target[:count] - scaled[:count, count:] @ amplitudes[count:]
     amplitudes[:count] = torch.cholesky_solve(remainder[:, None], free_factor)[:, 0]
     amplitudes = amplitudes * scale
-    solved_rows = torch.cat([torch.arange(count), count + torch.from_numpy(active)])
-    unscaled = information[solved_rows][:, solved_rows]
-    unscaled.diagonal().mul_(1 + 1e-9)
     residual = data - amplitudes @ columns
     penalised = precision > 0
     logs = 2 * (free_factor.diagonal().log() - scale[:count].log())[penalised].sum()
@@ -139,7 +191,8 @@ def solve(free: Tensor, precision: Tensor, positive: Tensor, data: Tensor) -> Li
         chi2=float(residual.square().sum()),
         penalty=float((precision * amplitudes[:count].square()).sum()),
         log_determinant=float(logs - precision[penalised].log().sum()),
-        basis=columns[solved_rows],
-        factor=torch.linalg.cholesky(unscaled),
         precision=precision,
+        columns=columns,
+        data=data,
+        gram=gram,
     )

@@ -11,6 +11,9 @@ from lumpylens.physics.light import EllipseSlopes, ellipse_slopes
 
 __all__ = ["MultiGaussian"]
 
+LEAST_EXPONENT = -80.0
+"""Of a Gaussian, so that single precision has all digits of its values."""
+
 
 @dataclass(frozen=True)
 class MultiGaussian:
@@ -34,7 +37,14 @@ class MultiGaussian:
     widths: Tensor
 
     @classmethod
-    def at(cls, x: Tensor, y: Tensor, eta: Tensor, widths: Tensor) -> MultiGaussian:
+    def at(
+        cls,
+        x: Tensor,
+        y: Tensor,
+        eta: Tensor,
+        widths: Tensor,
+        dtype: torch.dtype = torch.float64,
+    ) -> MultiGaussian:
         """Evaluate at positions relative to the centre.
 
         Parameters
@@ -44,10 +54,13 @@ class MultiGaussian:
             ``-ln(q) (cos 2 phi, sin 2 phi)`` of each set.
         widths : Tensor, shape (widths,)
             Standard deviation where the ellipse is a circle of the same area.
+        dtype : torch.dtype
+            Of the values. Single precision, as that of the blur, is three times faster.
         """
         ellipses = ellipse_slopes(x[None], y[None], eta[:, :1, None], eta[:, 1:, None])
-        variance = widths.square()[:, None, None]
-        values = torch.exp(ellipses.square[:, None] / (-2 * variance)) / (2 * torch.pi * variance)
+        variance = widths.square()[:, None, None].to(dtype)
+        exponent = ellipses.square[:, None].to(dtype) / (-2 * variance)
+        values = exponent.clamp_min_(LEAST_EXPONENT).exp_().div_(2 * torch.pi * variance)
         return cls(values, ellipses, widths)
 
     def columns(self) -> Tensor:
@@ -63,7 +76,7 @@ class MultiGaussian:
             With respect to the centre's x and y, then to the two numbers of each set's ellipse.
         """
         per_square = amplitudes.reshape(len(self.values), -1) / (-2 * self.widths.square())
-        slope = torch.einsum("sk,skhw->shw", per_square, self.values)
+        slope = torch.einsum("sk,skhw->shw", per_square.to(self.values), self.values)
         ellipses = self.ellipses
         shapes = torch.stack([slope * ellipses.d_eta_1, slope * ellipses.d_eta_2], dim=1).flatten(
             0, 1

@@ -232,10 +232,20 @@ class GaussianPopulation:
     mean: Tensor
     covariance: Tensor
 
-    def prior(self, inflation: float = 1.0) -> Prior:
-        """Make a prior for fits, with the covariance times `inflation`."""
-        precision = torch.linalg.inv(self.covariance * inflation)
-        return Prior(self.mean.float(), precision.float())
+    def prior(self, inflation: float = 1.0, *, free: int | None = None) -> Prior:
+        """Make a prior, with the covariance times `inflation`.
+
+        Parameters
+        ----------
+        inflation : float
+        free : int, optional
+            Position of a logarithm about which nothing is known: a standard deviation of 1 is
+            added.
+        """
+        covariance = self.covariance * inflation
+        if free is not None:
+            covariance[free, free] += 1
+        return Prior(self.mean.float(), torch.linalg.inv(covariance).float())
 
 
 def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:
@@ -256,36 +266,54 @@ def robust_gaussian(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def learn_population(
-    values: Tensor, errors: Tensor, floor: Tensor, iterations: int = 200
+    values: Tensor,
+    information: Tensor,
+    floor: Tensor,
+    prior: Prior | None = None,
+    iterations: int = 200,
 ) -> GaussianPopulation:
     """Learn mean and intrinsic covariance of parameters that are known with errors.
 
-    Expectation-maximisation for ``values_i ~ N(mean, covariance + errors_i)`` (Bovy, Hogg &
-    Roweis 2011, equations 17 to 21, with one component).
+    Expectation-maximisation for estimates ``x_i ~ N(mean, covariance + information_i^-1)`` (Bovy,
+    Hogg & Roweis 2011, equations 17 to 21, with one component), in a form in which an image need
+    not hold information about every parameter.
 
     Parameters
     ----------
     values : Tensor, shape (n, k)
-        Estimates under a flat prior.
-    errors : Tensor, shape (n, k, k)
-        Their covariances.
+        Estimates.
+    information : Tensor, shape (n, k, k)
+        About them, without the prior.
     floor : Tensor, shape (k,)
         Smallest intrinsic standard deviation of each parameter.
+    prior : Prior, optional
+        Under which the values were estimated, and which is taken out again. Default: none.
     """
-    values, errors = values.double(), errors.double()
-    keep = central(values, floor.double()) & torch.isfinite(errors).all(dim=(1, 2))
-    values, errors = values[keep], errors[keep]
+    values, information = values.double(), information.double()
+    keep = central(values, floor.double()) & torch.isfinite(information).all(dim=(1, 2))
+    values, information = values[keep], information[keep]
     mean, covariance = values.mean(dim=0), torch.cov(values.T)
+    weighted = torch.einsum("nij,nj->ni", information, values)
+    if prior is not None:
+        weighted += (values - prior.mean.double()) @ prior.precision.double()
     least = torch.diag(floor.double().square())
+    eye = torch.eye(len(mean), dtype=mean.dtype)
     for _ in range(iterations):
-        gain = covariance @ torch.linalg.inv(covariance + errors)
-        expected = mean + torch.einsum("nij,nj->ni", gain, values - mean)
-        unexplained = covariance - gain @ covariance
+        uncertain = covariance @ torch.linalg.inv(information @ covariance + eye)
+        expected = mean + torch.einsum("nij,nj->ni", uncertain, weighted - information @ mean)
         mean = expected.mean(dim=0)
         departure = expected - mean
-        covariance = (unexplained + departure[:, :, None] * departure[:, None, :]).mean(
-            dim=0
-        ) + 1e-12 * least
-    raised = covariance.diagonal().clamp_min(0)
-    shortfall = (floor.double().square() - raised).clamp_min(0)
+        covariance = (uncertain + departure[:, :, None] * departure[:, None]).mean(dim=0)
+        covariance = (covariance + covariance.mT) / 2 + 1e-12 * least
+    covariance = covariance * _widening(*values.shape)
+    shortfall = (floor.double().square() - covariance.diagonal()).clamp_min(0)
     return GaussianPopulation(mean, covariance + torch.diag(shortfall))
+
+
+def _widening(count: int, numbers: int) -> float:
+    """Factor on the covariance of `numbers` parameters of `count` lenses, to judge other lenses.
+
+    A mean and a covariance from few lenses fit these better than others. The variance of the
+    prediction for another one is that of a Student distribution (Gelman et al. 2013, section 3.6).
+    """
+    return (1 + 1 / count) * (count - 1) / max(count - numbers - 2, 1)

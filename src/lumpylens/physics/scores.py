@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 
+from lumpylens.physics.fit_data import Prior
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence, expected_deviance
 from lumpylens.physics.population import GaussianPopulation
@@ -18,6 +20,7 @@ __all__ = [
     "ResidualLaw",
     "Tail",
     "lit_deviance",
+    "log_mean",
     "parameter_distance",
     "parameter_surprise",
     "squared_distance",
@@ -36,34 +39,51 @@ tuned."""
 
 
 def parameter_surprise(
-    population: GaussianPopulation, values: Tensor, information: Tensor
+    population: GaussianPopulation, values: Tensor, information: Tensor, prior: Prior
 ) -> NDArray[np.float64]:
     """Departure of each parameter from the population in standard deviations, shape (n, k).
 
     Parameters
     ----------
+    population : GaussianPopulation
     values : Tensor, shape (n, k)
-        Estimates under a weak prior.
+        Estimates.
     information : Tensor, shape (n, k, k)
         Of each image about them.
+    prior : Prior
+        Of the estimates.
     """
-    total = _total(population, information)
+    spread = _spread_of_estimates(population, information, prior)
     departure = values.double() - population.mean
-    return (departure / torch.diagonal(total, dim1=1, dim2=2).sqrt()).numpy()
+    return (departure / torch.diagonal(spread, dim1=1, dim2=2).sqrt()).numpy()
 
 
 def parameter_distance(
-    population: GaussianPopulation, values: Tensor, information: Tensor, without: int | None = None
+    population: GaussianPopulation, values: Tensor, information: Tensor, prior: Prior
 ) -> NDArray[np.float64]:
     """Squared Mahalanobis distance of each lens from the population, shape (n,).
 
-    Parameters
-    ----------
-    without : int, optional
-        Parameter that is marginalised: its row and column are left out.
+    Of the same as `parameter_surprise`.
     """
     departure = values.double() - population.mean
-    return squared_distance(departure, _total(population, information), without).numpy()
+    spread = _spread_of_estimates(population, information, prior)
+    return squared_distance(departure, spread).numpy()
+
+
+def _spread_of_estimates(
+    population: GaussianPopulation, information: Tensor, prior: Prior
+) -> Tensor:
+    """Covariance (n, k, k) of estimates, over lenses of the population and noise.
+
+    With information I and the precision P of the prior, estimates lie at (I + P)^-1 I of what an
+    estimate without a prior departs by, whose covariance is C + I^-1.
+    """
+    seen, covariance = information.double(), population.covariance
+    pull = torch.linalg.inv(seen + prior.precision.double())
+    # An image without information on a number leaves it exactly at the mean.
+    ridge = 1e-6 * torch.diag(covariance.diagonal())
+    spread: Tensor = pull @ (seen + seen @ covariance @ seen) @ pull + ridge
+    return spread
 
 
 def squared_distance(departure: Tensor, covariance: Tensor, without: int | None = None) -> Tensor:
@@ -84,12 +104,6 @@ def squared_distance(departure: Tensor, covariance: Tensor, without: int | None 
     ]
     distance: Tensor = (departure * solved).sum(dim=1)
     return distance
-
-
-def _total(population: GaussianPopulation, information: Tensor) -> Tensor:
-    weak = 1e-9 * torch.diag_embed(torch.diagonal(information, dim1=1, dim2=2))
-    errors: Tensor = torch.linalg.inv(information.double() + weak)
-    return population.covariance + errors
 
 
 def lit_deviance(
@@ -116,6 +130,15 @@ def lit_deviance(
         (evidence.deviance * lit).sum(dim=1, dtype=torch.float64),
         (expected * lit).sum(dim=1, dtype=torch.float64),
     )
+
+
+def log_mean(log_ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the mean of likelihood ratios whose logarithms are (n, s); shape (n,).
+
+    The ratio against alternatives that are equally probable (Jaynes 2003, chapter 4).
+    """
+    mean: NDArray[np.float64] = logsumexp(log_ratios, axis=1) - math.log(log_ratios.shape[1])
+    return mean
 
 
 @dataclass(frozen=True)
@@ -153,6 +176,34 @@ class ResidualLaw:
         x = np.log(np.maximum(expected, 1e-9))
         y = np.log(np.maximum(observed, 1e-9)) - x
         return (y - self.offset - self.slope * x) / self.scatter
+
+    def log_ratio(
+        self,
+        observed: NDArray[np.float64],
+        expected: NDArray[np.float64],
+        rise: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Log likelihood ratio of residuals that are larger than those of normal images.
+
+        A rise of the deviance by `rise` shifts the normal distribution by h, the logarithm of what
+        it adds, and widens its variance by h^2, since it differs as much from lens to lens.
+
+        Parameters
+        ----------
+        observed, expected : ndarray, shape (n,)
+        rise : ndarray, shape (n, s)
+
+        Returns
+        -------
+        ndarray of float64, shape (n, s)
+        """
+        departure = (self(observed, expected) * self.scatter)[:, None]
+        shift = np.log1p(rise / expected[:, None])
+        normal, wider = self.scatter**2, self.scatter**2 + shift**2
+        ratio: NDArray[np.float64] = 0.5 * (
+            departure**2 / normal - (departure - shift) ** 2 / wider + np.log(normal / wider)
+        )
+        return ratio
 
     def deviance(self, expected: NDArray[np.float64], excess: float) -> NDArray[np.float64]:
         """Deviance at which the residual is `excess` standard deviations above normal."""

@@ -29,7 +29,7 @@ POOR_LINEAR = 1.2
 
 PLACES, AWAY = 8, 0.75
 """Places around the middle where sources are looked for, and how far away, in standard deviations
-of the population. Not tuned."""
+of the prior. Not tuned."""
 
 FIRST_STEPS = 12
 """Steps from each place, before the best is chosen. Not tuned."""
@@ -48,7 +48,8 @@ def staged_fit(
     data: Data,
     start: Float[Tensor, "n k"],
     prior: Prior,
-    retry: Prior | None = None,
+    *,
+    again: bool = False,
 ) -> Solution:
     """Fit in stages, from a tolerant model to the exact one, and once more where that was poor.
 
@@ -59,20 +60,18 @@ def staged_fit(
     data : Data
     start : Tensor, shape (n, k)
     prior : Prior
-        Of the fit.
-    retry : Prior, optional
-        Where images of the population lie. Images whose deviance is far above what noise
-        explains, or whose source has vanished, are fitted again from its mean and under it, then
-        under `prior`; the better answer stays.
+    again : bool
+        Whether images whose deviance is far above what noise explains, or whose source has
+        vanished, are fitted again from the places of the prior; the better answer stays.
     """
     first = _run(stages, data, start, prior)
-    if retry is None:
+    if not again:
         return first
     poor = torch.nonzero(_is_poor(stages[-1].model, first))[:, 0]
     if len(poor) == 0:
         return first
     poor_data = data.select(poor)
-    tolerant = _from_the_population(stages[:-1], poor_data, retry)
+    tolerant = _from_the_prior(stages[:-1], poor_data, prior)
     second = descend(
         stages[-1].model, poor_data, tolerant.values, prior, amplitudes=tolerant.amplitudes
     )
@@ -91,27 +90,27 @@ def _is_poor(model: SmoothModel, solution: Solution) -> Tensor:
     return lost | (observed > limit * expected.sum(dim=1))
 
 
-def _from_the_population(stages: Sequence[Stage], data: Data, population: Prior) -> Fit:
-    """Fit with the tolerant models, from places where lenses of the population are."""
+def _from_the_prior(stages: Sequence[Stage], data: Data, prior: Prior) -> Fit:
+    """Fit with the tolerant models, from places where lenses of the prior are."""
     model = stages[0].model
     if model.measurement.steps is not None:
         patient = [replace(stage, steps=MOST_STEPS) for stage in stages]
-        start = population.mean.expand(len(data), -1)
-        return _run(patient, data, start, population).fitted
+        start = prior.mean.expand(len(data), -1)
+        return _run(patient, data, start, prior).fitted
     brief = [replace(stage, steps=FIRST_STEPS) for stage in stages]
     fits = (
-        _run(brief, data, place.expand(len(data), -1), population).fitted
-        for place in _places(model, population)
+        _run(brief, data, place.expand(len(data), -1), prior).fitted
+        for place in _places(model, prior)
     )
     return reduce(lambda best, fitted: keep(fitted.energy < best.energy, fitted, best), fits)
 
 
-def _places(model: SmoothModel, population: Prior) -> Iterator[Float[Tensor, " k"]]:
+def _places(model: SmoothModel, prior: Prior) -> Iterator[Float[Tensor, " k"]]:
     """The mean lens, with its source in the middle of its places and around it."""
-    covariance = torch.linalg.inv(population.precision.double())
-    yield population.mean
+    covariance = torch.linalg.inv(prior.precision.double())
+    yield prior.mean
     for k in range(PLACES):
-        start = population.mean.clone()
+        start = prior.mean.clone()
         angle = 2 * math.pi * k / PLACES
         for name, part in (("source_x", math.cos(angle)), ("source_y", math.sin(angle))):
             place = model.free.index(name)

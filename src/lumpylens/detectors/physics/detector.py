@@ -36,6 +36,7 @@ from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.files.progress import Stages, counted
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece, NearPrior
+from lumpylens.physics.fit_data import Fit
 from lumpylens.physics.inference import MOST_STEPS
 from lumpylens.physics.learning import GREY, learn_instrument, learn_spread, start_model
 from lumpylens.physics.model import NoiseLevel, SmoothModel
@@ -117,23 +118,29 @@ class PhysicsDetector(Detector):
         with unsplit():
             model = self._learn_model(normal, unit, table, quick.encoder, stages)
         examiner = Examiner(self.image_shape, unit, quick.encoder, model)
+        examiner, fitted = self._learn_population(examiner, normal, stages)
+        # Once more, under what was learned: far more faint lenses converge.
+        examiner, fitted = self._learn_population(examiner, normal, stages)
         if self.config.near_epochs:
-            examiner = self._specialise(examiner, normal, run, stages)
+            examiner = self._specialise(examiner, normal, fitted, run)
             quick.encoder = examiner.encoder
             stages.done("encoder: trained further on lenses like these")
         quick.learn(normal.pixels)
-        exam = self._examine(examiner, normal, stages)
-        population = learn_spread(model, exam.fitted.values, exam.information)
-        radius = math.exp(float(population.mean[model.free.index(GEOMETRY[0])]))
-        stages.done(f"population of {len(normal)} lenses: mean Einstein radius {radius:.2f} px")
-        self.learned, self.quick = Learned.of(examiner, exam, population), quick
-
-    def _examine(self, examiner: Examiner, normal: ImageBatch, stages: Stages) -> Examination:
-        """Fit and filter all normal images."""
-        with unsplit(), counted("fitting normal lenses", len(normal), show=stages.show) as step:
+        with unsplit(), counted("filtering normal lenses", len(normal), show=run.progress) as step:
             exam = examiner.examine(normal, on_image=step)
-        stages.begin()
-        return exam
+        stages.done("scores of normal lenses")
+        self.learned, self.quick = Learned.of(examiner, exam), quick
+
+    def _learn_population(
+        self, examiner: Examiner, normal: ImageBatch, stages: Stages
+    ) -> tuple[Examiner, Fit]:
+        """Fit all normal images, and learn their population."""
+        with unsplit(), counted("fitting normal lenses", len(normal), show=stages.show) as step:
+            fitted, information = examiner.fit(normal, on_image=step)
+        population = learn_spread(fitted.values, information, examiner.prior)
+        radius = math.exp(float(population.mean[examiner.model.free.index(GEOMETRY[0])]))
+        stages.done(f"population of {len(normal)} lenses: mean Einstein radius {radius:.2f} px")
+        return replace(examiner, population=population), fitted
 
     def _learn_model(
         self,
@@ -161,22 +168,20 @@ class PhysicsDetector(Detector):
         return model
 
     def _specialise(
-        self, examiner: Examiner, normal: ImageBatch, run: Run, stages: Stages
+        self, examiner: Examiner, normal: ImageBatch, fitted: Fit, run: Run
     ) -> Examiner:
         """Train the encoder further, on lenses like these and on these."""
         from lumpylens.detectors.encoder.training import specialise_encoder
 
-        model, shape = examiner.model, examiner.shape
-        exam = self._examine(examiner, normal, stages)
-        fitted = exam.fitted.values
-        near = learn_spread(model, fitted, exam.information)
+        model, shape, near = examiner.model, examiner.shape, examiner.population
+        assert near is not None
         eyepiece = Eyepiece.for_shape(shape)
         grey = examiner.unit.grey(normal.pixels)
         normals = (
             torch.cat([eyepiece(part) for part in grey.split(256)]),
-            model.expand(fitted)[:, [INDEX[name] for name in ESTIMATED]],
+            model.expand(fitted.values)[:, [INDEX[name] for name in ESTIMATED]],
         )
-        inliers = central(fitted)
+        inliers = central(fitted.values)
         encoder, rounds = specialise_encoder(
             examiner.encoder,
             shape,
@@ -237,17 +242,10 @@ class PhysicsDetector(Detector):
     def scores_of(self, batch: ImageBatch, exam: Examination) -> BatchScores:
         """Scores of examined images."""
         assert self.learned is not None
-        raw = self.learned.raw_scores(exam)
-        tail = {name: self.learned.tails[name](score) for name, score in raw.items()}
-        local = tail["residual"] + tail["perturbation"]
+        scores = self.learned.scores(exam)
         return BatchScores(
-            anomaly_score=tail["parameters"] + local,
-            components={
-                "parameters": raw["parameters"],
-                "residual": raw["residual"],
-                "perturbation": raw["perturbation"],
-                "free_mass": tail["other_parameters"] + local,
-            },
+            anomaly_score=scores["anomaly_score"],
+            components={name: scores[name] for name in self.components},
             reconstruction=self._restore_scale(batch, exam.picture),
             warning=self._doubts(batch, exam),
         )

@@ -17,8 +17,9 @@ from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.fit_data import Data, Fit, Prior, observe
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
-from lumpylens.physics.parameters import INDEX
+from lumpylens.physics.parameters import GEOMETRY, INDEX
 from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
+from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.records import join, moved
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
@@ -26,9 +27,13 @@ from lumpylens.physics.staged_fit import Stage, staged_fit
 
 CPU = torch.device("cpu")
 
-__all__ = ["Examination", "Examiner", "Unit", "read", "take"]
+__all__ = ["Examination", "Examiner", "Unit", "prior_of_fits", "read", "take"]
 
 MASS = INDEX["log_einstein_radius_px"]
+WIDENED = 4.0
+"""Factor on the population's covariance in the prior of fits: twice its standard deviations, since
+substructure changes what a smooth lens can look like. Not tuned."""
+
 REACH, SPACING = 1.5, 0.25
 """Radius of the disc of perturber positions and their distance, in Einstein radii."""
 
@@ -113,7 +118,9 @@ class Examination:
     ----------
     fitted : Fit
     spectrum : Spectrum
-        Of the perturbation filter.
+        Of deflections that no lens of the population imitates.
+    free_spectrum : Spectrum
+        Of those that no such lens imitates, whatever its mass.
     information : Tensor, shape (n, k, k)
         Of the free parameters.
     observed, expected : Tensor of float64, shape (n,)
@@ -124,6 +131,7 @@ class Examination:
 
     fitted: Fit
     spectrum: Spectrum
+    free_spectrum: Spectrum
     information: Tensor
     observed: Tensor
     expected: Tensor
@@ -141,8 +149,8 @@ class Examiner:
     unit : Unit
     encoder : Encoder
     model : SmoothModel
-    retry : Prior or None
-        Where images of the population lie, once that is known: see `staged_fit`.
+    population : GaussianPopulation or None
+        Of normal images, once it is known.
     device : torch.device
         Where images are fitted and filtered.
     """
@@ -151,7 +159,7 @@ class Examiner:
     unit: Unit
     encoder: Encoder
     model: SmoothModel
-    retry: Prior | None = None
+    population: GaussianPopulation | None = None
     device: torch.device = CPU
 
     @property
@@ -165,6 +173,11 @@ class Examiner:
         return moved(Perturbers.disc(REACH * self.radius, SPACING * self.radius), self.device)
 
     @cached_property
+    def prior(self) -> Prior:
+        """Prior of fits."""
+        return prior_of_fits(self.model, self.population)
+
+    @cached_property
     def stages(self) -> list[Stage]:
         """Stages of a fit."""
         return stages_of(self.model, self.shape)
@@ -175,10 +188,24 @@ class Examiner:
         grey = self.unit.grey(batch.pixels).to(self.device)
         encoder = self.encoder.to(self.device)
         start = read(encoder, self.shape, grey, self.model.shared.to(self.device))
-        prior = moved(broad_prior(self.model), self.device)
-        retry = None if self.retry is None else moved(self.retry, self.device)
-        solved = staged_fit(self.stages, data, self.model.reduce(start), prior, retry)
+        prior = moved(self.prior, self.device)
+        again = self.population is not None
+        solved = staged_fit(self.stages, data, self.model.reduce(start), prior, again=again)
         return Filter(self.model, data, solved)
+
+    @torch.no_grad()
+    def fit(
+        self, batch: ImageBatch, on_image: Callable[[], None] | None = None
+    ) -> tuple[Fit, Tensor]:
+        """Fit every image, and compute the information about its parameters, shape (n, k, k)."""
+
+        def chunk(part: Tensor) -> tuple[Fit, Tensor]:
+            filtered = self.look(take(batch, part.numpy()))
+            count(part, on_image)
+            return moved(filtered.solved.fitted, CPU), filtered.information.to(CPU)
+
+        fits, information = zip(*map_chunks(chunk, len(batch)), strict=True)
+        return join(fits), torch.cat(information)
 
     @torch.no_grad()
     def examine(self, batch: ImageBatch, on_image: Callable[[], None] | None = None) -> Examination:
@@ -187,23 +214,50 @@ class Examiner:
         def chunk(part: Tensor) -> Examination:
             filtered = self.look(take(batch, part.numpy()))
             judged = moved(self.judge(filtered, filtered.signals(self.positions)), CPU)
-            if on_image is not None:
-                for _ in part:
-                    on_image()
+            count(part, on_image)
             return judged
 
         return join(map_chunks(chunk, len(batch)))
 
     def judge(self, filtered: Filter, signals: Signals) -> Examination:
         """Numbers of fitted images, with the signals of perturbers at `positions`."""
-        field, fitted = filtered.field(signals), filtered.solved.fitted
+        fitted = filtered.solved.fitted
+        spectrum, free_spectrum = (
+            filtered.field(signals, prior).spectrum() for prior in self._priors()
+        )
         observed, expected = lit_deviance(
             self.model, filtered.solved.line, filtered.solved.evidence
         )
         picture = self.model.picture(
             Scene(*self.shape), fitted.values, fitted.amplitudes, filtered.data.psf
         )
-        return Examination(fitted, field.spectrum(), field.information, observed, expected, picture)
+        return Examination(
+            fitted, spectrum, free_spectrum, filtered.information, observed, expected, picture
+        )
+
+    def _priors(self) -> tuple[Prior, Prior]:
+        """The population, and the same with any mass."""
+        assert self.population is not None
+        mass = self.model.free.index(GEOMETRY[0])
+        known, free = self.population.prior(), self.population.prior(free=mass)
+        return moved(known, self.device), moved(free, self.device)
+
+
+def prior_of_fits(model: SmoothModel, population: GaussianPopulation | None) -> Prior:
+    """Make a prior that lets the data decide, but lets faint lenses converge.
+
+    The mass may be any: the mass of lumps adds to it.
+    """
+    if population is None:
+        return broad_prior(model)
+    return population.prior(WIDENED, free=model.free.index(GEOMETRY[0]))
+
+
+def count(part: Tensor, on_image: Callable[[], None] | None) -> None:
+    """Report every image of a part as done."""
+    if on_image is not None:
+        for _ in part:
+            on_image()
 
 
 def take(batch: ImageBatch, index: NDArray[np.int_]) -> ImageBatch:

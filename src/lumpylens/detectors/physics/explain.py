@@ -87,7 +87,7 @@ def explain_one(
     residual[rows, columns] = whitened_residual(model, filtered.solved.evidence)[0].numpy()
 
     surprises = surprises_in(learned, exam)
-    parts = score_parts(learned, exam, result)
+    parts = score_parts(learned, result)
     peak = peak_of(maps, radius, ((width - 1) / 2, (height - 1) / 2))
     assert result.reconstruction is not None
     where = ""
@@ -203,16 +203,15 @@ def surprises_in(learned: Learned, exam: Examination) -> tuple[Surprise, ...]:
     return surprises_of(zip(sigmas, values, typical, sigmas.values(), strict=True))
 
 
-def score_parts(learned: Learned, exam: Examination, result: BatchScores) -> tuple[ScorePart, ...]:
+def score_parts(learned: Learned, result: BatchScores) -> tuple[ScorePart, ...]:
     """The score and its components, with their tail probabilities among normal images."""
-    raw = learned.raw_scores(exam)
     # Beyond this the tails are extrapolated.
     smallest = 1 / (learned.normals + 1)
     parts = [ScorePart("anomaly_score", float(result.anomaly_score[0]))]
     for name, values in result.components.items():
         p_value = math.nan
         if name in learned.tails:
-            p_value = max(math.exp(-float(learned.tails[name](raw[name])[0])), smallest)
+            p_value = max(math.exp(-float(learned.tails[name](values)[0])), smallest)
         parts.append(ScorePart(name, float(values[0]), p_value, smallest))
     return tuple(parts)
 

@@ -9,24 +9,30 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lumpylens.detectors.physics.examination import Examination, Examiner, Unit
+from lumpylens.detectors.physics.examination import Examination, Examiner, Unit, prior_of_fits
+from lumpylens.errors import ModelError
 from lumpylens.physics.encoder import Encoder
+from lumpylens.physics.fit_data import Prior
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import NAMES
-from lumpylens.physics.perturbation import learn_error
+from lumpylens.physics.perturbation import Spectrum, learn_error
 from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.region import scene_of
-from lumpylens.physics.scores import ResidualLaw, Tail, parameter_distance, parameter_surprise
+from lumpylens.physics.scores import (
+    ResidualLaw,
+    Tail,
+    log_mean,
+    parameter_distance,
+    parameter_surprise,
+)
 
 __all__ = ["Learned"]
 
 NOISE = ("floor", "gain", "offset", "roughness")
 RESIDUAL = ("offset", "slope", "scatter")
-WIDENED = 4.0
-"""Factor on the population's covariance within which a poor fit is tried again: twice its standard
-deviations. Not tuned."""
 NORMAL_MISFIT = 5.0
 """Standard deviations above those of normal images at which a misfit begins to count as displaced
 light. Not tuned."""
@@ -59,29 +65,46 @@ class Learned:
     normals: int
 
     @classmethod
-    def of(cls, examiner: Examiner, exam: Examination, population: GaussianPopulation) -> Learned:
+    def of(cls, examiner: Examiner, exam: Examination) -> Learned:
         """Learn laws and tails from the examination of normal images."""
+        population = examiner.population
+        assert population is not None
         law = ResidualLaw.learn(exam.observed.numpy(), exam.expected.numpy())
-        error = learn_error([exam.spectrum])
+        error = learn_error(exam.free_spectrum)
         count = len(exam.observed)
         without_tails = cls(examiner.unit, examiner.model, population, law, error, {}, count)
-        tails = {name: Tail.learn(score) for name, score in without_tails.raw_scores(exam).items()}
+        tails = {
+            name: Tail.learn(score)
+            for name, score in without_tails.scores(exam).items()
+            if name != "anomaly_score"
+        }
         return cls(examiner.unit, examiner.model, population, law, error, tails, count)
 
     def examiner(self, encoder: Encoder, shape: tuple[int, int]) -> Examiner:
         """Examiner of images, with all that was learned."""
-        return Examiner(shape, self.unit, encoder, self.model, self.population.prior(WIDENED))
+        return Examiner(shape, self.unit, encoder, self.model, self.population)
 
-    def raw_scores(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
-        """Scores before they are combined, shape (n,) each."""
-        values, information = exam.fitted.values, exam.information
-        mass = self.model.free.index("log_einstein_radius_px")
+    def scores(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
+        """The anomaly score and its components, shape (n,) each."""
+        observed, expected = exam.observed.numpy(), exam.expected.numpy()
+
+        def with_residual(spectrum: Spectrum) -> NDArray[np.float64]:
+            rise = spectrum.unseen_rise().numpy()
+            return spectrum.log_ratio(self.error).numpy() + self.residual_law.log_ratio(
+                observed, expected, rise
+            )
+
         return {
-            "parameters": parameter_distance(self.population, values, information),
-            "other_parameters": parameter_distance(self.population, values, information, mass),
-            "residual": self.residual_law(exam.observed.numpy(), exam.expected.numpy()),
-            "perturbation": exam.spectrum.score(self.error).numpy(),
+            "anomaly_score": log_mean(with_residual(exam.spectrum)),
+            "parameters": parameter_distance(*self._estimates(exam)),
+            "residual": self.residual_law(observed, expected),
+            "perturbation": log_mean(exam.free_spectrum.log_ratio(self.error).numpy()),
+            "free_mass": log_mean(with_residual(exam.free_spectrum)),
         }
+
+    def _estimates(self, exam: Examination) -> tuple[GaussianPopulation, Tensor, Tensor, Prior]:
+        prior = prior_of_fits(self.model, self.population)
+        return self.population, exam.fitted.values, exam.information, prior
 
     def displacement(self, exam: Examination) -> NDArray[np.float64]:
         """Deflections that would explain each misfit, Einstein radii, shape (n,).
@@ -97,7 +120,7 @@ class Learned:
 
     def surprises(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
         """Departure of each free parameter from the population, standard deviations, (n,) each."""
-        table = parameter_surprise(self.population, exam.fitted.values, exam.information)
+        table = parameter_surprise(*self._estimates(exam))
         return dict(zip(self.model.free, table.T, strict=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -130,6 +153,11 @@ class Learned:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Learned:
         """Take back what `arrays` gave, for images of a shape."""
+        if "tail.free_mass" not in arrays:
+            raise ModelError(
+                "an earlier version trained this model, and its scores have another unit: train it "
+                "again with the command in its card.md"
+            )
         row, column, size = (int(v) for v in arrays["region"])
         measurement = Measurement(
             row,
