@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -107,6 +109,18 @@ def test_limits_are_the_slack_and_the_error_of_both_means():
     errors = np.sqrt(0.05 * np.array([chi2.isf(1e-4, 2), chi2.isf(1e-4, 1)]))
     expected = np.array([0.1, 0.5]) + errors
     np.testing.assert_allclose(known.limits(25), expected)
+
+
+def test_limits_import_no_statistics_which_take_a_second():
+    script = (
+        "import sys, numpy as np; from lumpylens.detectors.shapes import Shapes; "
+        "Shapes(np.zeros(3), np.eye(3), 100, np.zeros(2)).limits(60); "
+        "print('scipy.stats' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 def test_angles_without_a_preference_tell_nothing():
