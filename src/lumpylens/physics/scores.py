@@ -198,7 +198,7 @@ class ResidualLaw:
         ndarray of float64, shape (n, s)
         """
         departure = (self(observed, expected) * self.scatter)[:, None]
-        shift = np.log1p(rise / expected[:, None])
+        shift = np.log1p(rise / np.maximum(expected, 1e-9)[:, None])
         normal, wider = self.scatter**2, self.scatter**2 + shift**2
         ratio: NDArray[np.float64] = 0.5 * (
             departure**2 / normal - (departure - shift) ** 2 / wider + np.log(normal / wider)
