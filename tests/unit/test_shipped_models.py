@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lumpylens.data.images import LensImages
+from lumpylens.detectors.physics.detector import PhysicsDetector
+from lumpylens.errors import ModelError
 from lumpylens.results.metrics import auc
 from lumpylens.simulation import simulate
 from lumpylens.store.folder import load_model
@@ -115,3 +117,13 @@ def test_pixel_separates_the_challenge_images(pixel: TrainedModel, real_data: Pa
     normal = pixel.detector.anomaly_score(LensImages.open(root / "no_sub")[:100])
     lumpy = pixel.detector.anomaly_score(LensImages.open(root / "sub")[:100])
     assert auc(normal, lumpy).value > 0.9
+
+
+def test_one_that_an_earlier_version_trained_is_refused(physics: TrainedModel) -> None:
+    """Its scores have another unit."""
+    arrays = dict(physics.detector._arrays())
+    arrays["tail.other_parameters"] = arrays.pop("tail.free_mass")
+    again = PhysicsDetector()
+    again.image_shape = (150, 150)
+    with pytest.raises(ModelError, match="an earlier version trained this model.*train it again"):
+        again._restore(arrays)
