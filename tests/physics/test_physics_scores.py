@@ -245,3 +245,10 @@ def test_the_residual_is_judged_by_the_ratio_of_two_likelihoods():
 def test_alternatives_are_equally_probable():
     np.testing.assert_allclose(log_mean(np.log([[1.0, 3.0], [8.0, 2.0]])), np.log([2.0, 5.0]))
     assert np.isfinite(log_mean(np.array([[1e5, -1e5]]))).all()
+
+
+def test_what_the_positions_do_not_describe_is_a_twentieth_of_the_field():
+    normal = spectra(0.0, scale=500.0, count=2)
+    rise = normal.unseen_rise()
+    expected = [0.05 * (500 * scale) ** 2 * float(normal.information[0].sum()) for scale in SCALES]
+    np.testing.assert_allclose(rise, [expected] * 2, rtol=1e-9)
