@@ -29,11 +29,15 @@ def test_training_says_what_each_stage_learned(capsys, show):
     assert [text for text in words if text not in rounds] == [
         "encoder: the one that ships (# s)",
         "instrument and noise from # lenses, first fits: the lens galaxy is seen (# s)",
-        "fitting normal lenses: # of # in # s",
+        *2
+        * [
+            "fitting normal lenses: # of # in # s",
+            "population of # lenses: mean Einstein radius # px (# s)",
+        ],
         "simulating lenses for training: # of # in # s",
         words[-4],
         "encoder: trained further on lenses like these (# s)",
-        "fitting normal lenses: # of # in # s",
-        "population of # lenses: mean Einstein radius # px (# s)",
+        "filtering normal lenses: # of # in # s",
+        "scores of normal lenses (# s)",
     ]
     assert words[-4].startswith("epoch #/#  loss ")
