@@ -261,6 +261,8 @@ class Signals:
     ----------
     responses : Tensor, shape (n, m, a)
         D of every position.
+    data : Tensor of float64, shape (n, m)
+        D' W r of every position, before the smooth model is projected out.
     gram : Tensor of float64, shape (n, m, m)
         D' W D between all positions, before the smooth model is projected out.
     cross : Tensor of float64, shape (n, t, m)
@@ -270,6 +272,7 @@ class Signals:
     """
 
     responses: Tensor
+    data: Tensor
     gram: Tensor
     cross: Tensor
     absorbed: Tensor
@@ -289,7 +292,7 @@ class Filter:
     data : Data
         n images.
     solved : Solution
-        Fits of `model` under a weak prior: a strong one would bias the residual.
+        Fits of `model`. A prior that pulled them is no bias: the pull is part of the gradient.
     binning : int
         Pixels over which deflections are averaged along each axis; finer detail is blurred away.
     """
@@ -340,14 +343,16 @@ class Filter:
         responses = perturber_responses(
             self.model, self.solved.fitted, self.data, perturbers, self.binning
         )
+        data = along(responses, self.score).double()
         gram = torch.matmul(responses * self.weight, responses.mT).double()
         cross = torch.matmul(self.weighted, responses.mT).double()
-        return Signals(responses, gram, cross, self._absorb(cross, self.tangent_information))
+        absorbed = self._absorb(cross, self.tangent_information)
+        return Signals(responses, data, gram, cross, absorbed)
 
     def projected(self, signals: Signals) -> Tensor:
         """D' P r of every position, float64, shape (n, m)."""
-        along_responses = along(signals.responses, self.score).double()
-        return along_responses - (signals.absorbed.mT @ self.gradient)[..., 0]
+        projected: Tensor = signals.data - (signals.absorbed.mT @ self.gradient)[..., 0]
+        return projected
 
     def covariance(self, first: Signals, second: Signals) -> Tensor:
         """D' P D between the positions of two sets, float64, shape (n, m, k)."""
@@ -375,10 +380,9 @@ class Filter:
         """
         tangents, gradient = self._under(prior)
         absorbed = signals.absorbed if prior is None else self._absorb(signals.cross, tangents)
-        data_along = along(signals.responses, self.score).double()
         radius = self.model.expand(self.solved.fitted.values)[:, LOG_EINSTEIN_RADIUS]
         return Field(
-            projected=(data_along - (absorbed.mT @ gradient)[..., 0]).to(self.score),
+            projected=(signals.data - (absorbed.mT @ gradient)[..., 0]).to(self.score),
             covariance=(signals.gram - signals.cross.mT @ absorbed).to(self.score),
             visible=self.visible(signals),
             halo=per_lens(torch.exp, 2 * radius),
