@@ -98,6 +98,30 @@ def train(
     return 0
 
 
+@app.command()
+def adapt(
+    model: Model,
+    data: Annotated[str, typer.Argument(help="Images; some may have substructure.")],
+    band: Band = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the new model.")] = Path("adapted"),
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Bring a model to images with another blur, noise or population, without training."""
+    from lumpylens.verbs.adapt import adapt
+
+    adapted = adapt(model, data, band=band, out=out, device=device, progress=not quiet)
+    lines = [
+        f"{adapted.detector.name} adapted to {adapted.info['images']['train']} of "
+        f"{adapted.info['images']['found']} images in {adapted.info['seconds']:.1f} s: {out}",
+        *_learned_lines(adapted.info),
+    ]
+    say({"model": str(out), **adapted.info}, as_json, lines)
+    return 0
+
+
 def _learned_lines(info: Mapping[str, Any]) -> list[str]:
     """What else is to be said of a model that was just made."""
     lines, normal = [], info["normal"]

@@ -32,6 +32,7 @@ from lumpylens.store.folder import save_model
 from lumpylens.store.layout import check_place
 from lumpylens.store.trained import TrainedModel
 from lumpylens.training.device import check_device, torch_device
+from lumpylens.verbs.card import card_of
 from lumpylens.verbs.uncleaned import learn_without_anomalies
 
 __all__ = ["train"]
@@ -216,7 +217,7 @@ def described(
         "versions": installed_versions(),
     }
     model = replace(model, info=info)
-    return replace(model, card=_card(model))
+    return replace(model, card=card_of(model))
 
 
 def _remark_on_anomalies(*held_out: Scores) -> None:
@@ -343,65 +344,3 @@ def is_first_process(processes: int) -> bool:
         return True
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
     return int(next((rank for rank in ranks if rank), "0")) == 0
-
-
-def _on_contamination(info: Mapping[str, Any]) -> str:
-    """What the card says of images that stand apart; empty where all were taken for normal."""
-    if "contaminated" not in info:
-        return ""
-    apart = info["contaminated"]
-    return (
-        "Nobody has cleaned these images. The scores of "
-        f"{apart['share']:.1%} of them stand apart, and these were left out: {apart['train']} of "
-        f"training, {apart['validation']} of validation, {apart['calibration']} of calibration. "
-        "Anomalies whose scores do not stand apart were taken for normal; they make p-values "
-        "larger, never smaller."
-    )
-
-
-def _card(model: TrainedModel) -> str:
-    """Model card in Markdown."""
-    detector, info = model.detector, model.info
-    images, normal = info["images"], info["normal"]
-    notes = "\n".join(f"* {note}" for note in detector.card_notes())
-    settings = "\n".join(f"| `{key}` | {value} |" for key, value in detector.config)
-    versions = ", ".join(f"{name} {number}" for name, number in info["versions"].items())
-    height, width = detector.image_shape or (0, 0)
-    lines = [
-        f"# {detector.name}: a detector of substructure in strong lenses",
-        f"Learned from images without substructure of {height}x{width} pixels "
-        f"({info['data']}), without labels. Higher scores are more anomalous.",
-        notes,
-        "## Images",
-        f"{images['found']} found, {images['unreadable']} unreadable. By content, "
-        f"{images['train']} were for training, {images['validation']} for validation, "
-        f"{images['calibration']} for calibration, and {images['test']} for tests.",
-        _on_contamination(info),
-        "## On normal images",
-        f"{len(model.calibration)} calibration images: no p-value is below "
-        f"{model.calibration.smallest_p_value:.2g}.",
-    ]
-    if normal["false_alarm_rate"] is not None:
-        kind = (
-            "test images, lumpy ones among them,"
-            if "contaminated" in info
-            else "normal test images"
-        )
-        lines.append(
-            f"Of {normal['test_images']} {kind}test images {normal['false_alarm_rate']:.1%} lie "
-            f"above the threshold for {normal['nominal_false_alarm_rate']:.1%}."
-        )
-    if normal["median_reconstruction_mse"] is not None:
-        lines.append(
-            "Their median reconstruction loss, the mean squared error per pixel on [0, 1] "
-            f"images, is {normal['median_reconstruction_mse']:.3g}."
-        )
-    lines += [
-        "An image of another size, stretch or pixel scale gets an error or a warning and no "
-        "p-value.",
-        "## How it was made",
-        f"```\n{info['command']}\n```",
-        f"{info['seconds']:.1f} s; {versions}.",
-        "| setting | value |\n|---|---|\n" + settings,
-    ]
-    return "\n\n".join(line for line in lines if line) + "\n"
