@@ -227,8 +227,8 @@ def _remark_on_anomalies(*held_out: Scores) -> None:
     if begins is not None:
         share = np.mean(scores[np.isfinite(scores)] > begins)
         warnings.warn(
-            f"the scores of {share:.0%} of the images that were not learned from stand apart from "
-            "the others: if they may be lumpy lenses, train with --contaminated",
+            f"the scores of {share:.0%} of the images that were not learned from "
+            "stand apart from the others: if they may be lumpy lenses, train with --contaminated",
             DataWarning,
             stacklevel=3,
         )
