@@ -30,6 +30,10 @@ from lumpylens.errors import DataError, ModelError
 def train(
     data: Annotated[str, typer.Argument(help="Images without substructure.")],
     band: Band = None,
+    normal_only: Annotated[
+        bool,
+        typer.Option("--normal-only", help="Leave out all images that are not labelled normal."),
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     detector: Annotated[
         str,
@@ -68,6 +72,7 @@ def train(
             data,
             detector,
             band=band,
+            normal_only=normal_only,
             out=out,
             seed=seed,
             settings=settings_of(settings),

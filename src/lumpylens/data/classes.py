@@ -10,7 +10,7 @@ from lumpylens.data.image import ANOMALOUS, NORMAL
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 
-__all__ = ["class_folders", "refuse_anomalies"]
+__all__ = ["class_folders", "labelled_normal", "refuse_anomalies"]
 
 NAMES_OF_NORMAL = ("no_sub", "no", "good", "normal", "smooth")
 """What folders of normal images are called, for advice alone: only ``no_sub`` is a label."""
@@ -27,6 +27,23 @@ def class_folders(images: LensImages) -> dict[str, int]:
     """
     counts = Counter(name.split("/")[0] if "/" in name else "." for name in images.ids)
     return dict(counts.most_common()) if 1 < len(counts) <= len(images) / 2 else {}
+
+
+def labelled_normal(images: LensImages) -> LensImages:
+    """Those of `images` that are labelled normal.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    normal = images.labels == NORMAL
+    if not normal.any():
+        raise DataError(
+            f"none of {len(images)} images of {images.location} is labelled normal; if all of them "
+            "are, leave out normal_only"
+        )
+    return images[normal]
 
 
 def refuse_anomalies(images: LensImages) -> LensImages:
@@ -67,4 +84,6 @@ def _advice(images: LensImages, folders: dict[str, int]) -> str:
     places += [name for name in NAMES_OF_NORMAL if name in folders]
     if places and places[0]:
         return f"train on {images.location}/{places[0]} instead"
+    if places:
+        return "with normal_only (--normal-only) it learns from those that are labelled normal"
     return "name the folder or file of normal ones, or call a folder no_sub in which all are normal"
