@@ -106,8 +106,9 @@ def simulate(
     out : str or Path, optional
         Write to this file or folder instead of memory, with a table of all true numbers beside
         it. A run that was stopped is continued by the same call.
-    format : {"hdf5", "npz", "npy", "fits", "jpeg", "png"}, optional
-        Format of `out`, by default from its ending; the last three are folders.
+    format : {"hdf5", "roman", "npz", "npy", "fits", "jpeg", "png"}, optional
+        Format of `out`, by default from its ending; the last three are folders. ``roman`` is an
+        HDF5 file in the layout of the Roman Data Challenge.
     workers : int
         Number of processes. With more than one, a script needs the guard
         ``if __name__ == "__main__"``.
