@@ -12,6 +12,7 @@ from astropy.table import Table
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 from lumpylens.simulation import POPULATIONS, output, simulate, simulate_with_truth
+from lumpylens.simulation.perturbers import mass_inside
 from lumpylens.simulation.recipe import Recipe
 
 
@@ -64,6 +65,32 @@ def test_a_file_of_the_roman_challenge_is_read_again(tmp_path, substructure):
         exposure = system["exposure_00000007_F129"]
         assert exposure.attrs["exposure_time"][0] == "2264.0"
         assert exposure.attrs["units"][0] == "electron/s"
+
+
+def test_the_preset_roman_is_like_the_challenge(tmp_path):
+    kept = simulate("roman", 2, substructure="cdm", out=tmp_path / "a.h5", format="roman")
+    assert [item.image.shape for item in kept] == [(91, 91)] * 2
+    assert {item.pixel_scale_arcsec for item in kept} == {0.11}
+    assert (kept[0].origins["band"], kept.labels.tolist()) == ("F129", [1, 1])
+    cdm = POPULATIONS["roman"].substructures["cdm"]
+    lens = Recipe(POPULATIONS["roman"], cdm, 0).lens(0)
+    radius = lens.einstein_radius_px
+    total = lens.halo_einstein_radius_px * radius + mass_inside(lens.perturbers, radius)
+    assert total == pytest.approx(radius**2)
+    recipe = Recipe(POPULATIONS["roman"], replace(cdm, compensated=False), 0)
+    fractions, masses = [], []
+    for lens in map(recipe.lens, range(300)):
+        inside = [
+            halo.einstein_radius_px**2
+            for halo in lens.perturbers
+            if np.hypot(halo.x_px, halo.y_px) < lens.einstein_radius_px
+        ]
+        fractions.append(sum(inside) / lens.einstein_radius_px**2)
+        masses += [h.einstein_radius_px**2 * lens.scale.msun_per_px2 for h in lens.perturbers]
+    assert np.mean(fractions) == pytest.approx(0.04, rel=0.1)
+    # Of a power law of slope -1.9, a tenth as many lie above ten times its lower end.
+    assert np.mean(np.array(masses) > 1e8) == pytest.approx(10**-0.9, rel=0.03)
+    assert 1e7 <= min(masses) < max(masses) <= 1e10 * (1 + 1e-6)
 
 
 def test_the_roman_layout_leaves_out_what_differs_and_refuses_pictures(tmp_path):

@@ -85,8 +85,8 @@ def simulate(
     preset : str or Population
         ``slc`` (the challenge), ``wide`` (linear brightness, any orientation and mass),
         ``model-a``, ``model-b``, ``model-1``, ``model-2``, ``model-3`` and their ``-stated``
-        variants (the field's training sets), ``hst``, ``euclid``, ``lsst``, the path of a TOML
-        file of your own (see `lumpylens.simulation.presets`), or a `Population`.
+        variants (the field's training sets), ``hst``, ``euclid``, ``lsst``, ``roman``, the path of
+        a TOML file of your own (see `lumpylens.simulation.presets`), or a `Population`.
     n : int
         Number of images; their indices are 0 to n - 1.
     seed : int

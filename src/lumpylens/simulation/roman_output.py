@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from lumpylens.data.image import NORMAL
 from lumpylens.simulation.distributions import largest, smallest
+from lumpylens.simulation.lens import Lens
+from lumpylens.simulation.populations import Population
 from lumpylens.simulation.recipe import Recipe
 
 __all__ = ["system_name", "write_challenge"]
@@ -55,20 +57,20 @@ def write_challenge(
         images = file.create_group("images")
         for index, pixels, psf in systems:
             system = images.create_group(system_name(index))
-            _describe(system, of_system(recipe, index))
+            lens = recipe.lens(index)
+            _describe(system, of_system(recipe, index, lens))
             name = f"exposure_{index:08d}_{band}"
             exposure = system.create_dataset(name, data=pixels)
-            _describe(exposure, of_exposure(recipe, index, band, len(pixels)))
+            _describe(exposure, of_exposure(population, lens, band, len(pixels)))
             if one_psf and "psfs" not in file:
                 place = f"psfs/sca01/psf_{band}_1_2048_2048_1_{len(psf)}"
                 kernel = file.create_dataset(place, data=psf)
                 _describe(kernel, {**DETECTOR, "oversample": ("1", "Pixels per image pixel")})
 
 
-def of_system(recipe: Recipe, index: int) -> dict[str, tuple[str, str]]:
+def of_system(recipe: Recipe, index: int, lens: Lens) -> dict[str, tuple[str, str]]:
     """Attributes of a lens: value and meaning."""
-    lens, population = recipe.lens(index), recipe.population
-    scale = population.pixel_scale_arcsec
+    scale = recipe.population.pixel_scale_arcsec
     values = {"uid": (f"{index:08d}", "Unique identifier"), **DETECTOR}
     for name, redshift in (("z_lens", lens.lens_redshift), ("z_source", lens.source_redshift)):
         if not math.isnan(redshift):
@@ -79,14 +81,15 @@ def of_system(recipe: Recipe, index: int) -> dict[str, tuple[str, str]]:
     return values
 
 
-def of_exposure(recipe: Recipe, index: int, band: str, size: int) -> dict[str, tuple[str, str]]:
+def of_exposure(
+    population: Population, lens: Lens, band: str, size: int
+) -> dict[str, tuple[str, str]]:
     """Attributes of an exposure: value and meaning."""
-    population, seconds = recipe.population, recipe.lens(index).photons
     values = {"filter": (band, "Filter")}
     if population.zero_point is not None:
         values["units"] = ("electron/s", "Units of pixel values")
-    if not math.isnan(seconds):
-        values["exposure_time"] = (str(seconds), "Exposure time [seconds]")
+    if not math.isnan(lens.photons):
+        values["exposure_time"] = (str(lens.photons), "Exposure time [seconds]")
     if (scale := population.pixel_scale_arcsec) is not None:
         values["pixel_scale"] = (str(scale), "Pixel scale [arcsec/pixel]")
         values["fov"] = (str(round(scale * size, 2)), "Field of view [arcsec]")
