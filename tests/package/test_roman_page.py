@@ -41,7 +41,7 @@ def test_from_the_files_to_a_submission_in_four_commands(tmp_path, monkeypatch, 
     write(tmp_path / "rung_1.h5", images[:300], lumpy[:300])
     write(tmp_path / "rung_1_unlabeled.h5", images[300:])
     (block, *_) = re.findall("^```text\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    commands = [shlex.split(line) for line in block.splitlines()]
+    commands = [shlex.split(line) for line in block.replace("\\\n", "").splitlines()]
     assert [words[1] for words in commands] == ["info", "train", "info", "score"]
     monkeypatch.chdir(tmp_path)
     for words in commands:
