@@ -258,6 +258,23 @@ def test_without_a_shard_there_is_no_submission(model, survey, tmp_path, capsys)
     )
 
 
+def test_what_cannot_be_submitted_takes_nothing_else_away(model, tmp_path):
+    shard = tmp_path / "flat.npy"
+    np.save(shard, np.ones((5, *blobs(1, 0).shape[1:])))
+    place = tmp_path / "submission.csv"
+    with pytest.raises(DataError, match="no lens has a p-value, so there is nothing to submit"):
+        score_shards(
+            model,
+            [tmp_path / "flat.npy"],
+            out=tmp_path / "scores",
+            submission=place,
+            progress=False,
+        )
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    assert (summary["failed"], summary["submitted"]) == (5, None)
+    assert not place.exists()
+
+
 def test_lenses_of_one_name_are_refused_and_nothing_is_left(model, tmp_path):
     images = LensImages.from_arrays(blobs(3, 1), ids=["a", "b", "a"])
     place = tmp_path / "submission.csv"

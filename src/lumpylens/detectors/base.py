@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from lumpylens.data.classes import normal_parts
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain, to_unit_range
-from lumpylens.detectors.loss import LossSum, explain_loss, reconstruction_mse
-from lumpylens.detectors.outcome import BatchScores, Scores, score_parts
+from lumpylens.detectors.loss import LossSum, explain_loss
+from lumpylens.detectors.outcome import BatchScores, Gathered, Scores, score_parts
 from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.detectors.settings import DetectorConfig, validated
 from lumpylens.detectors.shapes import MEASURES, measured
@@ -211,47 +211,43 @@ class Detector(OutlierDetector):
         if self.image_shape is None or self.domain is None:
             raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
         collection = LensImages.open(images)
-        count = len(collection)
-        score, mse = np.full(count, np.nan), np.full(count, np.nan)
-        parts = {name: np.full(count, np.nan) for name in self.components}
-        warning = [""] * count
-        failed: dict[int, str] = {}
-        shapes = np.full((count, len(MEASURES)), np.nan)
+        gathered = Gathered(len(collection), self.components)
+        shapes = np.full((len(collection), len(MEASURES)), np.nan)
         framed = 0
         for batch in collection.batches(
             self.batch_size,
             shape=self.image_shape,
             least=self._least_shape(),
-            failed=failed,
+            failed=gathered.failed,
             on_image=on_image,
         ):
             framed += batch.framed
             result = self._score_batch(batch)
             if reason := result.defect(len(batch), self.components):
                 raise ModelError(f"{type(self).__qualname__}._score_batch: {reason}")
-            at = batch.positions
-            score[at] = result.anomaly_score
-            for name in self.components:
-                parts[name][at] = result.components[name]
-            if result.reconstruction is not None:
-                mse[at] = reconstruction_mse(batch.pixels, result.reconstruction)
-                if losses is not None:
-                    losses.add(batch.pixels, result.reconstruction)
-            failed |= {int(k): why for k, why in zip(at, result.error or (), strict=False) if why}
+            gathered.add(batch, result, self.domain.warnings(batch))
+            if losses is not None and result.reconstruction is not None:
+                losses.add(batch.pixels, result.reconstruction)
             if self.domain.shapes is not None:
-                shapes[at] = measured(batch.pixels)
-            own = result.warning or [""] * len(batch)
-            for position, first, second in zip(at, self.domain.warnings(batch), own, strict=True):
-                warning[position] = "; ".join(part for part in (first, second) if part)
-        for position in np.flatnonzero(~np.isfinite(score)):
-            failed.setdefault(int(position), "the score is not a finite number")
-            score[position] = np.nan
-        error = [failed.get(position, "") for position in range(count)]
-        scores = Scores(score, parts, mse, error, warning)
-        remarks = [_framed_remark(framed, count, self.image_shape)] if framed else []
+                shapes[batch.positions] = measured(batch.pixels)
+        scores = gathered.scores()
+        remarks = [_framed_remark(framed, len(collection), self.image_shape)] if framed else []
         if self.domain.shapes is not None:
             remarks.append(self.domain.shapes.remark(shapes[scores.trusted]))
+        if strange := self._strangeness(gathered.details_of(scores.trusted)):
+            scores = scores.doubted(strange)
+            remarks.append(strange)
         return replace(scores, remark="; ".join(filter(None, remarks)))
+
+    def _strangeness(self, details: Mapping[str, NDArray[np.float64]]) -> str:
+        """Say why none of these images, taken together, can have a p-value; empty if they can.
+
+        Parameters
+        ----------
+        details : dict of str to ndarray of float64, shape (n,)
+            What `_score_batch` gave of those that get p-values.
+        """
+        return ""
 
     def _least_shape(self) -> tuple[int, int] | None:
         """Smallest (H, W) of images that are brought to `image_shape`; None for no others.

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -216,17 +216,6 @@ def score_shards(
     finished = [task for position, task in enumerate(tasks) if position not in failures]
     failed = {tasks[position].shard: reason for position, reason in sorted(failures.items())}
     selection = select_images(finished, calibration, fdr=fdr, top=top, out=folder)
-    submitted = None
-    if submission is not None and failed:
-        note(
-            f"no submission is written: it has a row for each image, and {len(failed)} shards "
-            "failed; the same command tries them again",
-            show=progress,
-        )
-    elif submission is not None:
-        submitted = submit_images(
-            finished, calibration, Path(submission), lumpy_fraction=lumpy_fraction, fpr=fpr
-        )
     campaign = Campaign(
         folder=str(out),
         shards=len(tasks),
@@ -241,10 +230,21 @@ def score_shards(
         reasons=dict(Counter(selection.reasons).most_common()),
         failed_shards=failed,
         seconds=round(time.perf_counter() - started, 3),
-        submission=None if submitted is None else str(submission),
-        submitted=submitted,
     )
-    finish_folder(folder, {**asdict(campaign), "model": digest}, complete=not failed)
+    try:
+        if submission is not None and failed:
+            note(
+                f"no submission is written: it has a row for each image, and {len(failed)} shards "
+                "failed; the same command tries them again",
+                show=progress,
+            )
+        elif submission is not None:
+            submitted = submit_images(
+                finished, calibration, Path(submission), lumpy_fraction=lumpy_fraction, fpr=fpr
+            )
+            campaign = replace(campaign, submission=str(submission), submitted=submitted)
+    finally:
+        finish_folder(folder, {**asdict(campaign), "model": digest}, complete=not failed)
     return campaign
 
 

@@ -15,6 +15,8 @@ def _on_contamination(info: Mapping[str, Any]) -> str:
     if "contaminated" not in info:
         return ""
     apart = info["contaminated"]
+    if not apart["share"]:
+        return "Nobody has cleaned these images. No image stands apart by its score."
     return (
         "Nobody has cleaned these images. The scores of "
         f"{apart['share']:.1%} of them stand apart, and these were left out: {apart['train']} of "

@@ -269,7 +269,12 @@ class PhysicsDetector(Detector):
             components={name: scores[name] for name in self.components},
             reconstruction=self._restore_scale(batch, exam.picture),
             warning=self._doubts(batch, exam),
+            details=self.learned.details(exam),
         )
+
+    def _strangeness(self, details: Mapping[str, NDArray[np.float64]]) -> str:
+        assert self.learned is not None
+        return self.learned.strangeness(details) if details else ""
 
     def _restore_scale(self, batch: ImageBatch, picture: Tensor) -> NDArray[np.float32]:
         assert self.learned is not None
