@@ -153,7 +153,7 @@ class Learned:
         change, usual = float(np.median(blur)), math.exp(float(self.model.shared[INDEX[BLUR]]))
         if abs(change) > OTHER_BLUR:
             sentences.append(
-                f"the blur is {usual * math.exp(change):.2f} px instead of {usual:.2f}"
+                f"the blur is about {usual * math.exp(change):.2f} px instead of {usual:.2f}"
             )
         mass = self.model.free.index(GEOMETRY[0])
         mean = float(self.population.mean[mass])
