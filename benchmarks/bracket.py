@@ -49,7 +49,7 @@ def coordinates(
 
 
 def log_ratios(data: Array, draws: Array, widths: Sequence[float]) -> Array:
-    """Log likelihood ratios of lumps against none, shape (len(widths), n), with kernels about draws.
+    """Log likelihood ratios of lumps against none, shape (len(widths), n).
 
     Lumps have the density of the mean of N(m + sqrt(1 - w^2) (s - m), 1 + w^2 S) over the draws s,
     with m and S their mean and covariance, so that every width w gives the same mean and
@@ -130,7 +130,8 @@ def lens_scores(
 def known_lumps_areas(snr: Array) -> Array:
     """AUC between lenses of a ratio that knows the lumps, shape (n, n): lumpy row, smooth column.
 
-    With signal-to-noise d it is distributed as N(d^2 / 2, d^2) with lumps, N(-d^2 / 2, d^2) without.
+    With signal-to-noise d it is distributed as N(d^2 / 2, d^2) with lumps, and as N(-d^2 / 2, d^2)
+    without.
 
     Parameters
     ----------
@@ -138,12 +139,11 @@ def known_lumps_areas(snr: Array) -> Array:
         Of each draw of each lens.
     """
     square = snr**2
-    return np.array(
-        [
-            [ndtr(0.5 * np.sqrt(lumpy[:, None] + smooth)).mean() for smooth in square]
-            for lumpy in square
-        ]
-    )
+    areas = np.zeros((len(snr), len(snr)))
+    for i, first in enumerate(square):
+        for j, second in enumerate(square[: i + 1]):
+            areas[i, j] = areas[j, i] = ndtr(0.5 * np.sqrt(first[:, None] + second)).mean()
+    return areas
 
 
 def areas_between(lumpy: Sequence[Array], smooth: Sequence[Array]) -> Array:
