@@ -172,6 +172,7 @@ def pooled(areas: Array, seed: int, resamples: int = 2000) -> tuple[float, float
     off = areas * (1 - np.eye(count))
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
     pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
+    weights, pairs = weights[pairs > 0], pairs[pairs > 0]
     drawn = np.einsum("ri,ij,rj->r", weights, off, weights, optimize=True) / pairs
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(off.sum() / (count * (count - 1))), float(low), float(high)
