@@ -1,7 +1,7 @@
 """Puts the brackets of ``results/limit.json`` beside the AUCs of `physics`: a table and a picture.
 
-``python docs/limit.py`` writes both (``make results-table``); with ``--check`` it writes nothing and
-exits with 1 if the table is not current.
+``python docs/limit.py`` writes both (``make results-table``). With ``--check`` it writes nothing,
+and exits with 1 if the table is not current.
 """
 
 from __future__ import annotations
