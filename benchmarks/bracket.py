@@ -114,13 +114,14 @@ def lens_scores(
         draws, tried = coordinates(gram, np.setdiff1d(order, test), test)
         mean_change = draws.mean(axis=0) / np.linalg.norm(draws.mean(axis=0))
         noise = random.standard_normal((2, noises, *tried.shape))
-        for side, data in enumerate((tried + noise[0], noise[1])):
-            data = data.reshape(-1, tried.shape[1])
-            ratios = log_ratios(data, draws, (1.0, 0.0, *WIDTHS))
-            mean = logsumexp(ratios, axis=0) - np.log(len(ratios))
-            grains, *_ = log_ratios(without(data, mean_change), without(draws, mean_change), (1.0,))
-            for name, score in zip(parts, (*ratios[:2], mean, grains), strict=True):
-                parts[name][side].append(score)
+        noise[0] += tried
+        data = noise.reshape(-1, tried.shape[1])
+        ratios = log_ratios(data, draws, (1.0, 0.0, *WIDTHS))
+        mean = logsumexp(ratios, axis=0) - np.log(len(ratios))
+        grains, *_ = log_ratios(without(data, mean_change), without(draws, mean_change), (1.0,))
+        for name, score in zip(parts, (*ratios[:2], mean, grains), strict=True):
+            for side, values in zip(parts[name], np.split(score, 2), strict=True):
+                side.append(values)
     return {
         name: (np.concatenate(lumpy), np.concatenate(smooth))
         for name, (lumpy, smooth) in parts.items()

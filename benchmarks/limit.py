@@ -28,7 +28,16 @@ import torch
 from bracket import areas_between, known_lumps_areas, lens_scores, pooled
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from signals import Refit, Smooth, lumpy_images, population_spread, refit, smooth
+from signals import (
+    SCORE_STREAM,
+    Refit,
+    Smooth,
+    lumpy_images,
+    population_spread,
+    refit,
+    smooth,
+    typical_lenses,
+)
 from torch import Tensor
 
 from lumpylens.simulation import POPULATIONS, Population, Substructure
@@ -90,13 +99,13 @@ def measure(
     """
     population = POPULATIONS[chosen.population]
     spread = population_spread(population, seed)
-    random = np.random.default_rng((seed, 2))
     squares, linear, unfinished, checks = [], [], 0, []
     scores: dict[str, tuple[list[Any], list[Any]]] = {}
     began = time.process_time()
-    for index in range(lenses):
-        lens = smooth(population, spread, (seed, index))
-        clean = lumpy_images(lens.lens, population, chosen.substructure, draws, (seed, index))
+    for count, index in enumerate(typical_lenses(population, lenses, seed), start=1):
+        random = np.random.default_rng((SCORE_STREAM, seed, index))
+        lens = smooth(population, spread, seed, index)
+        clean = lumpy_images(lens.lens, population, chosen.substructure, draws, seed, index)
         fitted = refit(lens, lens.observe(clean))
         unfinished += fitted.unfinished
         remains = fitted.remains.double().numpy()
@@ -106,11 +115,11 @@ def measure(
         for name, sides in lens_scores(gram, random, FOLDS, NOISES).items():
             for kept, values in zip(scores.setdefault(name, ([], [])), sides, strict=True):
                 kept.append(values)
-        if index < CHECKED_LENSES:
+        if count <= CHECKED_LENSES:
             checks.append(check(lens, population, clean[:CHECKED_DRAWS], fitted, random))
         if progress:
             spent = time.process_time() - began
-            sys.stderr.write(f"\r{chosen.name}: lens {index + 1} of {lenses}, {spent:.0f} s ")
+            sys.stderr.write(f"\r{chosen.name}: lens {count} of {lenses}, {spent:.0f} s ")
     if progress:
         sys.stderr.write("\n")
     ends = {
@@ -250,8 +259,10 @@ def page(rows: Sequence[Mapping[str, Any]], given: argparse.Namespace, command: 
         f"made: {given.lenses} smooth lenses of each population, {given.draws} draws of lumps for "
         "each. Noise, point-spread function and the form of the smooth lens are known; its numbers "
         "are not, but their mean and covariance in the population are. The smooth model is "
-        "refitted to the noiseless image of every draw, and what remains is the signal. Intervals "
-        "(95 %) are from a bootstrap over lenses.\n\n"
+        "refitted to the noiseless image of every draw, and what remains is the signal. The lenses "
+        "have sources as bright as those of ten times as many. Intervals (95 %) are from a "
+        "bootstrap over lenses, as if these had been drawn at random: they are rather too wide."
+        "\n\n"
         "The upper end is a likelihood ratio that knows the lumps, so no detector can do better. "
         "The lower end is the largest of three ratios that know only the other draws; each is a "
         "lower bound by itself.\n\n"

@@ -34,6 +34,12 @@ COMPARED_PX = {"slc": 104, "model-a": 112, "model-b": 112}
 POPULATION_DRAWS = 4000
 """Smooth lenses behind mean and covariance of a population."""
 
+CANDIDATES = 10
+"""Lenses of which one is measured."""
+
+POPULATION_STREAM, LENS_STREAM, LUMPS_STREAM, SCORE_STREAM = range(1, 5)
+"""Streams of random numbers."""
+
 NO_LIGHT = 1e-12
 """Amplitude of a lens galaxy without light, whose logarithm is taken."""
 
@@ -95,7 +101,8 @@ class Smooth:
         amplitudes = torch.cat([light, numbers[:, count + 2 :]], dim=1)
         line = self.model.linearise(numbers[:, :count], amplitudes)
         line.tangents[:, count : count + 2] *= light[..., None]
-        return line.predicted * self.root, self.axes.T @ (line.tangents * self.root)
+        line.tangents.mul_(self.root)
+        return line.predicted * self.root, self.axes.T @ line.tangents
 
     def observe(self, clean: NDArray[np.float32]) -> Tensor:
         """Whitened numbers (n, a) of noiseless images (n, H, W)."""
@@ -106,9 +113,29 @@ class Smooth:
         return measurement.select(seen) * self.root
 
 
-def smooth(population: Population, spread: NDArray[np.float64], seed: tuple[int, int]) -> Smooth:
+def typical_lenses(population: Population, count: int, seed: int) -> list[int]:
+    """Numbers of lenses whose sources are as bright as those of the population.
+
+    Of candidates in the order of the source's signal-to-noise, one of every `CANDIDATES` is taken
+    at random. Signals grow with it, so that few lenses stand for the population.
+    """
+    seen = []
+    for index in range(count * CANDIDATES):
+        lens = draw_lens(population, np.random.default_rng((LENS_STREAM, seed, index)))
+        source = brightness(replace(lens, lens_light_brightness=0.0), population.size_px)
+        light = source if not lens.lens_light_brightness else brightness(lens, population.size_px)
+        photons = 0.0 if math.isnan(lens.photons) else 1 / lens.photons
+        seen.append(float((source**2 / (lens.noise**2 + photons * light)).sum()))
+    strata = np.argsort(seen).reshape(count, CANDIDATES)
+    picked = np.random.default_rng((LENS_STREAM, seed)).integers(CANDIDATES, size=count)
+    # Not in the order of brightness: checks are made on the first.
+    order = np.random.default_rng((SCORE_STREAM, seed)).permutation(count)
+    return [int(index) for index in strata[np.arange(count), picked][order]]
+
+
+def smooth(population: Population, spread: NDArray[np.float64], seed: int, index: int) -> Smooth:
     """Draw a lens and what is known of it; `spread` is the covariance of `population_spread`."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng((LENS_STREAM, seed, index))
     lens = draw_lens(population, random)
     clean = brightness(lens, population.size_px, cusp_pitch=population.cusp_pitch)
     scale, background, steps, rounding = 1.0, 0.0, None, 0.0
@@ -142,7 +169,7 @@ def smooth(population: Population, spread: NDArray[np.float64], seed: tuple[int,
     )
     truth = torch.tensor([
         *full[0, known], *np.log(scale * np.maximum(
-            [lens.lens_light_brightness, lens.source_brightness], 1e-12)), background,
+            [lens.lens_light_brightness, lens.source_brightness], NO_LIGHT)), background,
     ], dtype=torch.float32)  # fmt: skip
     bare = Smooth(
         lens,
@@ -164,13 +191,13 @@ def population_spread(population: Population, seed: int) -> NDArray[np.float64]:
 
     The point-spread function, which is known, does not vary.
     """
-    random = np.random.default_rng((seed, POPULATION_DRAWS))
+    random = np.random.default_rng((POPULATION_STREAM, seed))
     lenses = [draw_lens(population, random) for _ in range(POPULATION_DRAWS)]
     rows = np.zeros((len(lenses), len(NAMES) + 3))
     rows[:, :-3] = [lens.numbers() for lens in lenses]
     rows[:, NAMES.index("log_psf_sigma_px")] = 0
     lights = [[lens.lens_light_brightness, lens.source_brightness] for lens in lenses]
-    rows[:, -3:-1] = np.log(np.maximum(lights, 1e-12))
+    rows[:, -3:-1] = np.log(np.maximum(lights, NO_LIGHT))
     if not any(lens.lens_light_brightness for lens in lenses):
         # The shape of a light that is not there.
         rows[:, [i for i, name in enumerate(NAMES) if name.startswith("lens_light")]] = 0
@@ -260,7 +287,8 @@ def refit(
                 break
         todo = ~done
         running, place, damping, energy = (v[todo] for v in (running, place, damping, energy))
-        predicted, tangents = predicted[todo], tangents[todo]
+        if done.any():
+            predicted, tangents = predicted[todo], tangents[todo]
         diagonal = torch.diag_embed(torch.diagonal(information[todo], dim1=1, dim2=2))
         damped = information[todo] + damping[:, None, None] * diagonal
         step = torch.linalg.solve(damped, gradient[todo][..., None])[..., 0].float()
@@ -269,17 +297,21 @@ def refit(
         left += (centre[running] - place - step).double().square().sum(dim=1)
         better = left < energy
         place = torch.where(better[:, None], place + step, place)
-        predicted = torch.where(better[:, None], trial, predicted)
-        tangents = torch.where(better[:, None, None], slopes, tangents)
+        # Most steps are better: then nothing is copied.
+        if better.all():
+            predicted, tangents = trial, slopes
+        else:
+            predicted = torch.where(better[:, None], trial, predicted)
+            tangents = torch.where(better[:, None, None], slopes, tangents)
         damping = torch.where(better, damping * 0.1, damping * 10)
     return Refit(remains, first, unfinished)
 
 
 def lumpy_images(
-    lens: Lens, population: Population, lumps: Substructure, draws: int, seed: tuple[int, int]
+    lens: Lens, population: Population, lumps: Substructure, draws: int, seed: int, index: int
 ) -> NDArray[np.float32]:
     """Noiseless images (draws, H, W) of one lens under many draws of lumps."""
-    random = np.random.default_rng((*seed, 1))
+    random = np.random.default_rng((LUMPS_STREAM, seed, index))
     return np.stack([
         brightness(
             add_substructure(lens, lumps, random), population.size_px,

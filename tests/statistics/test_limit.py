@@ -127,7 +127,7 @@ def test_field_is_found_as_the_best_detector_finds_it():
 def euclid():
     with torch.no_grad():
         preset = population("euclid")
-        return signals.smooth(preset, signals.population_spread(preset, 0), (0, 1)), preset
+        return signals.smooth(preset, signals.population_spread(preset, 0), 0, 1), preset
 
 
 def test_refit_of_a_smooth_lens_leaves_nothing(euclid):
@@ -157,7 +157,7 @@ def test_refit_finds_the_lowest_energy(euclid, spread):
     lens = replace(lens, axes=spread * lens.axes)
     lumps = substructure("points-compensated")
     with torch.no_grad():
-        clean = signals.lumpy_images(lens.lens, preset, lumps, 3, (0, 1))
+        clean = signals.lumpy_images(lens.lens, preset, lumps, 3, 0, 1)
         seen = lens.observe(clean)
         remains = signals.refit(lens, seen).remains.double().numpy()
         for image, left in zip(seen, remains, strict=True):
