@@ -28,7 +28,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from lumpylens import LensImages, simulate
 from lumpylens.detectors.base import to_unit_range
 from lumpylens.detectors.changes import binned, moved
-from lumpylens.detectors.shapes import LEAST_TOGETHER, Shapes, measured
+from lumpylens.detectors.shapes import Shapes, measured
+from lumpylens.results.calibration import LEAST_TOGETHER
 from lumpylens.results.metrics import auc
 from lumpylens.simulation import POPULATIONS
 

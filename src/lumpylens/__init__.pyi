@@ -15,6 +15,7 @@ from .store.folder import load_model as load_model
 from .store.folder import save_model as save_model
 from .store.layout import list_models as list_models
 from .store.trained import TrainedModel as TrainedModel
+from .verbs.adapt import adapt as adapt
 from .verbs.benchmark.compare import benchmark as benchmark
 from .verbs.demo import demo as demo
 from .verbs.evaluate import evaluate as evaluate

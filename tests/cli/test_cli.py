@@ -17,7 +17,7 @@ from lumpylens.errors import DataWarning
 from lumpylens.results.score_table import ScoreTable
 
 VERBS = (
-    "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
+    "adapt", "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
     "simulate", "train",
 )  # fmt: skip
 
@@ -452,3 +452,38 @@ def test_a_folder_without_figures_is_neither_made_nor_named(call, model, lenses,
     )  # fmt: skip
     assert said.endswith(f"figures are in {out}; row 0 is at the bottom in them\n")
     assert len(list(out.iterdir())) == 1
+
+
+def test_adapting_says_what_was_left_out_and_where_the_model_is(call, lenses, tmp_path):
+    call(
+        "train", lenses / "normal.npy", "--detector", "pca", "--out", tmp_path / "model", "--quiet"
+    )
+    place = tmp_path / "adapted"
+    code, out, err = call("adapt", model, lenses / "normal.npy", "--out", place, "--quiet")
+    assert (code, err) == (0, "")
+    assert out.startswith("pca adapted to")
+    assert str(place) in out
+    assert "of the images stand apart and were left out" in out
+    code, out, _ = call("adapt", model, lenses / "normal.npy", "--out", place, "--json")
+    assert json.loads(out)["adapted_from"]["model"].endswith("model")
+
+
+def test_adapting_to_too_few_images_is_the_users_mistake(call, lenses, tmp_path):
+    call(
+        "train", lenses / "normal.npy", "--detector", "pca", "--out", tmp_path / "model", "--quiet"
+    )
+    np.save(tmp_path / "few.npy", np.load(lenses / "normal.npy")[:40])
+    place = tmp_path / "adapted"
+    code, _, err = call("adapt", model, tmp_path / "few.npy", "--out", place, "--quiet")
+    assert code == 2
+    assert "give at least 100" in err
+    assert not place.exists()
+
+
+def test_training_on_images_nobody_has_cleaned_says_how_many_stand_apart(call, lenses, tmp_path):
+    code, out, _ = call(
+        "train", lenses / "normal.npy", "--detector", "pca", "--contaminated", "--quiet",
+        "--out", tmp_path / "model",
+    )  # fmt: skip
+    assert code == 0
+    assert "0.0% of the images stand apart" in out

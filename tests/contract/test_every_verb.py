@@ -15,8 +15,8 @@ from lumpylens.cli import app
 
 OF_THE_TERMINAL = {"as_json", "quiet", "debug"}
 """What a terminal asks for and a program does not; ``--quiet`` stands for ``progress=False``."""
-PLACES = {"train": "model", "evaluate": "results", "explain": "explained", "fit": "fits.csv",
-          "benchmark": "results", "simulate": "lenses.h5"}  # fmt: skip
+PLACES = {"train": "model", "adapt": "adapted", "evaluate": "results", "explain": "explained",
+          "fit": "fits.csv", "benchmark": "results", "simulate": "lenses.h5"}  # fmt: skip
 """Where a verb of the command line writes unless told: a terminal keeps nothing in memory."""
 ON_A_CLUSTER = {"score": ("score_shards", {"cluster", "top"}),
                 "simulate": ("simulate_shards", {"cluster", "shard"})}  # fmt: skip
@@ -59,6 +59,7 @@ def test_a_verb_is_a_function_of_the_same_words_and_defaults(verb):
 
 NOT_RESULTS = {
     "train": "a model, which save_model writes",
+    "adapt": "a model, which save_model writes",
     "simulate": "images, which simulate writes with out=",
     "export": "the file that was written",
     "fetch": "the folder that was written",

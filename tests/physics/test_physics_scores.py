@@ -14,7 +14,6 @@ from lumpylens.physics.fit_data import Prior
 from lumpylens.physics.model import Linearisation, NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, compare
 from lumpylens.physics.parameters import GEOMETRY, pack
-from lumpylens.physics.perturbation import SCALES, Spectrum, learn_error
 from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import (
@@ -25,6 +24,7 @@ from lumpylens.physics.scores import (
     parameter_distance,
     parameter_surprise,
 )
+from lumpylens.physics.spectrum import SCALES, Spectrum, learn_error
 
 MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
 COVARIANCE = torch.tensor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +46,12 @@ def train(
         Path | None, typer.Option("--config", help="TOML file of settings, or a model's config.")
     ] = None,
     seed: Seed = 0,
+    contaminated: Annotated[
+        bool,
+        typer.Option(
+            "--contaminated", help="Some may have substructure: leave out those that stand apart."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue after the last finished epoch.")
     ] = False,
@@ -72,6 +79,7 @@ def train(
             seed=seed,
             settings=settings_of(settings),
             config=config,
+            contaminated=contaminated,
             resume=resume,
             device=device,
             devices=devices,
@@ -81,20 +89,55 @@ def train(
         )
     if not is_first_process(devices * nodes):
         return 0
-    images, normal = model.info["images"], model.info["normal"]
     lines = [
-        f"{detector} learned from {images['train']} of {images['found']} images "
-        f"in {model.info['seconds']:.1f} s: {out}"
+        f"{detector} learned from {model.info['images']['train']} of "
+        f"{model.info['images']['found']} images in {model.info['seconds']:.1f} s: {out}",
+        *_learned_lines(model.info),
     ]
-    if images["unreadable"]:
-        lines.append(f"{images['unreadable']} images could not be read")
-    if normal["false_alarm_rate"] is not None:
-        lines.append(
-            f"{normal['false_alarm_rate']:.1%} of {normal['test_images']} normal test images pass "
-            f"the threshold for {normal['nominal_false_alarm_rate']:.1%}"
-        )
     say({"model": str(out), **model.info}, as_json, lines)
     return 0
+
+
+@app.command()
+def adapt(
+    model: Model,
+    data: Annotated[str, typer.Argument(help="Images; some may have substructure.")],
+    band: Band = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the new model.")] = Path("adapted"),
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Bring a model to images with another blur, noise or population, without training."""
+    from lumpylens.verbs.adapt import adapt
+
+    adapted = adapt(model, data, band=band, out=out, device=device, progress=not quiet)
+    lines = [
+        f"{adapted.detector.name} adapted to {adapted.info['images']['train']} of "
+        f"{adapted.info['images']['found']} images in {adapted.info['seconds']:.1f} s: {out}",
+        *_learned_lines(adapted.info),
+    ]
+    say({"model": str(out), **adapted.info}, as_json, lines)
+    return 0
+
+
+def _learned_lines(info: Mapping[str, Any]) -> list[str]:
+    """What else is to be said of a model that was just made."""
+    lines, normal = [], info["normal"]
+    if info["images"]["unreadable"]:
+        lines.append(f"{info['images']['unreadable']} images could not be read")
+    if "contaminated" in info:
+        lines.append(
+            f"{info['contaminated']['share']:.1%} of the images stand apart and were left out"
+        )
+    if normal["false_alarm_rate"] is not None:
+        kind = "" if "contaminated" in info else "normal "
+        lines.append(
+            f"{normal['false_alarm_rate']:.1%} of {normal['test_images']} {kind}test images pass "
+            f"the threshold for {normal['nominal_false_alarm_rate']:.1%}"
+        )
+    return lines
 
 
 def _how_to_go_on(out: Path) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lumpylens.data.image import ANOMALOUS, NORMAL
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 
-__all__ = ["class_folders", "refuse_anomalies"]
+__all__ = ["class_folders", "normal_parts", "refuse_anomalies"]
 
 NAMES_OF_NORMAL = ("no_sub", "no", "good", "normal", "smooth")
 """What folders of normal images are called, for advice alone: only ``no_sub`` is a label."""
@@ -57,6 +58,30 @@ def refuse_anomalies(images: LensImages) -> LensImages:
     raise DataError(
         f"{finding}, and a detector learns from normal images alone; {_advice(images, folders)}"
     )
+
+
+def normal_parts(
+    images: LensImages | ArrayLike, validation: LensImages | ArrayLike | None
+) -> tuple[LensImages, LensImages]:
+    """Images to learn from and to check with, none of them labelled anomalous.
+
+    Raises
+    ------
+    DataError
+        If one is, or there are too few.
+    """
+    normal = refuse_anomalies(LensImages.open(images))
+    if validation is None:
+        held_out = np.arange(len(normal)) % 10 == 9
+        normal, check = normal[~held_out], normal[held_out]
+    else:
+        check = refuse_anomalies(LensImages.open(validation))
+    if len(normal) < 8 or len(check) < 1:
+        raise DataError(
+            f"{len(normal)} training and {len(check)} validation images are too few to learn "
+            "from; give at least 10"
+        )
+    return normal, check
 
 
 def _advice(images: LensImages, folders: dict[str, int]) -> str:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.classes import refuse_anomalies
+from lumpylens.data.classes import normal_parts
 from lumpylens.data.images import ImageBatch, LensImages
 from lumpylens.detectors.domain import Domain, to_unit_range
-from lumpylens.detectors.loss import LossSum, explain_loss, unit_squares
-from lumpylens.detectors.outcome import BatchScores, Scores, score_parts
+from lumpylens.detectors.loss import LossSum, explain_loss
+from lumpylens.detectors.outcome import BatchScores, Gathered, Scores, score_parts
 from lumpylens.detectors.scikit import OutlierDetector
 from lumpylens.detectors.settings import DetectorConfig, validated
 from lumpylens.detectors.shapes import MEASURES, measured
@@ -93,24 +93,55 @@ class Detector(OutlierDetector):
         """
         if y is not None:
             raise DataError("a detector learns from normal images alone: fit takes no label y")
-        normal = refuse_anomalies(LensImages.open(images))
-        if validation is None:
-            held_out = np.arange(len(normal)) % 10 == 9
-            normal, check = normal[~held_out], normal[held_out]
-        else:
-            check = refuse_anomalies(LensImages.open(validation))
-        if len(normal) < 8 or len(check) < 1:
-            raise DataError(
-                f"{len(normal)} training and {len(check)} validation images are too few to learn "
-                "from; give at least 10"
-            )
+        normal, check = normal_parts(images, validation)
         stack = normal.stack()
         self._forget()
         self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
+        self._learn(self._fit, normal, check, stack, run)
+        return self
+
+    def adapt(
+        self,
+        images: LensImages | ArrayLike,
+        *,
+        validation: LensImages | ArrayLike | None = None,
+        run: Run | None = None,
+    ) -> Self:
+        """Learn anew what other images of the same size look like, and keep trained networks.
+
+        Every detector learns again which images are unlike those it knows, and where normal scores
+        end. `physics` learns all of the instrument and of the population anew.
+
+        Parameters
+        ----------
+        images, validation, run
+            As in `fit`.
+
+        Raises
+        ------
+        DataError
+            As in `fit`, and for images of another size.
+        ModelError
+            If it was never trained.
+        """
+        if self.image_shape is None:
+            raise ModelError(f"{self.name} has not been trained: there is nothing to adapt")
+        normal, check = normal_parts(images, validation)
+        self._learn(self._adapt, normal, check, normal.stack(shape=self.image_shape), run)
+        return self
+
+    def _learn(
+        self,
+        learn: Callable[[LensImages, LensImages, Run], None],
+        normal: LensImages,
+        check: LensImages,
+        stack: ImageBatch,
+        run: Run | None,
+    ) -> None:
+        """Learn from normal images, and from others what losses and scores are usual."""
         self.domain = Domain.learn(stack)
-        del stack  # what the detector stacks itself should not lie beside a second stack
         try:
-            self._fit(normal, check, run or Run())
+            learn(normal, check, run or Run())
         except BaseException:
             # What is half learned scores nothing.
             self._forget()
@@ -122,7 +153,6 @@ class Detector(OutlierDetector):
                 detector.usual_loss = losses.mean
                 if scores.trusted.any():
                     detector.calibrate(Calibration(scores.anomaly_score[scores.trusted]))
-        return self
 
     def _forget(self) -> None:
         """Go back to what the constructor made, so that nothing of an earlier fit is left.
@@ -145,6 +175,9 @@ class Detector(OutlierDetector):
     @abstractmethod
     def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
         """Learn; every image is readable, normal and of `image_shape`."""
+
+    def _adapt(self, images: LensImages, validation: LensImages, run: Run) -> None:
+        """Learn from such images what does not take a training; by default nothing."""
 
     # -- scoring ----------------------------------------------------------------------------
 
@@ -178,47 +211,43 @@ class Detector(OutlierDetector):
         if self.image_shape is None or self.domain is None:
             raise ModelError(f"{self.name} has not been trained: call fit or load a model first")
         collection = LensImages.open(images)
-        count = len(collection)
-        score, mse = np.full(count, np.nan), np.full(count, np.nan)
-        parts = {name: np.full(count, np.nan) for name in self.components}
-        warning = [""] * count
-        failed: dict[int, str] = {}
-        shapes = np.full((count, len(MEASURES)), np.nan)
+        gathered = Gathered(len(collection), self.components)
+        shapes = np.full((len(collection), len(MEASURES)), np.nan)
         framed = 0
         for batch in collection.batches(
             self.batch_size,
             shape=self.image_shape,
             least=self._least_shape(),
-            failed=failed,
+            failed=gathered.failed,
             on_image=on_image,
         ):
             framed += batch.framed
             result = self._score_batch(batch)
             if reason := result.defect(len(batch), self.components):
                 raise ModelError(f"{type(self).__qualname__}._score_batch: {reason}")
-            at = batch.positions
-            score[at] = result.anomaly_score
-            for name in self.components:
-                parts[name][at] = result.components[name]
-            if result.reconstruction is not None:
-                mse[at] = reconstruction_mse(batch.pixels, result.reconstruction)
-                if losses is not None:
-                    losses.add(batch.pixels, result.reconstruction)
-            failed |= {int(k): why for k, why in zip(at, result.error or (), strict=False) if why}
+            gathered.add(batch, result, self.domain.warnings(batch))
+            if losses is not None and result.reconstruction is not None:
+                losses.add(batch.pixels, result.reconstruction)
             if self.domain.shapes is not None:
-                shapes[at] = measured(batch.pixels)
-            own = result.warning or [""] * len(batch)
-            for position, first, second in zip(at, self.domain.warnings(batch), own, strict=True):
-                warning[position] = "; ".join(part for part in (first, second) if part)
-        for position in np.flatnonzero(~np.isfinite(score)):
-            failed.setdefault(int(position), "the score is not a finite number")
-            score[position] = np.nan
-        error = [failed.get(position, "") for position in range(count)]
-        scores = Scores(score, parts, mse, error, warning)
-        remarks = [_framed_remark(framed, count, self.image_shape)] if framed else []
+                shapes[batch.positions] = measured(batch.pixels)
+        scores = gathered.scores()
+        remarks = [_framed_remark(framed, len(collection), self.image_shape)] if framed else []
         if self.domain.shapes is not None:
             remarks.append(self.domain.shapes.remark(shapes[scores.trusted]))
+        if strange := self._strangeness(gathered.details_of(scores.trusted)):
+            scores = scores.doubted(strange)
+            remarks.append(strange)
         return replace(scores, remark="; ".join(filter(None, remarks)))
+
+    def _strangeness(self, details: Mapping[str, NDArray[np.float64]]) -> str:
+        """Say why none of these images, taken together, can have a p-value; empty if they can.
+
+        Parameters
+        ----------
+        details : dict of str to ndarray of float64, shape (n,)
+            What `_score_batch` gave of those that get p-values.
+        """
+        return ""
 
     def _least_shape(self) -> tuple[int, int] | None:
         """Smallest (H, W) of images that are brought to `image_shape`; None for no others.
@@ -366,11 +395,3 @@ def _framed_remark(framed: int, count: int, shape: tuple[int, int]) -> str:
         f"{framed} of {count} images have other sizes than {height}x{width} pixels: their middle "
         "is taken, or a border of sky added"
     )
-
-
-def reconstruction_mse(
-    pixels: NDArray[np.float32], reconstruction: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Mean squared error per pixel with both on the [0, 1] scale of the image; shape (n,)."""
-    result: NDArray[np.float64] = unit_squares(pixels, reconstruction).mean(axis=(-2, -1))
-    return result

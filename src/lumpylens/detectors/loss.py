@@ -10,7 +10,7 @@ from lumpylens.detectors.maps import circle_radius_px, image_map, largest_at, su
 from lumpylens.results.explanation import Explanation, Peak, ScorePart
 from lumpylens.results.position import position_words
 
-__all__ = ["LossSum", "explain_loss", "unit_squares"]
+__all__ = ["LossSum", "explain_loss", "reconstruction_mse"]
 
 LEAST_RANGE = 50.0
 """Smallest half-range of the colours of a map of the excess over the usual, in % of a normal
@@ -25,6 +25,14 @@ def unit_squares(
     difference = (pixels - reconstruction).astype(np.float64)
     squares: NDArray[np.float64] = np.square(difference) / np.square(spread)[:, None, None]
     return squares
+
+
+def reconstruction_mse(
+    pixels: NDArray[np.float32], reconstruction: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Mean squared error per pixel with both on the [0, 1] scale of the image; shape (n,)."""
+    result: NDArray[np.float64] = unit_squares(pixels, reconstruction).mean(axis=(-2, -1))
+    return result
 
 
 class LossSum:

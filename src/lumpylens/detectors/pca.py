@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import Detector, reconstruction_mse, to_unit_range
+from lumpylens.detectors.base import Detector, to_unit_range
+from lumpylens.detectors.loss import reconstruction_mse
 from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.settings import DetectorConfig
 from lumpylens.errors import DataError

@@ -16,15 +16,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST_TOGETHER", "MEASURES", "Shapes"]
+from lumpylens.results.calibration import LEAST_TOGETHER
+
+__all__ = ["MEASURES", "Shapes"]
 
 MEASURES = ("e1", "e2", "log_size")
 """(Qxx - Qyy) / (Qxx + Qyy), 2 Qxy / (Qxx + Qyy) and ln(Qxx + Qyy) / 2 of the second moments Q of
 an image's light around its middle."""
 ANGLE, SIZE = slice(0, 2), 2
-
-LEAST_TOGETHER = 50
-"""Images whose means are compared. The mean of 50 has a seventh of the spread of single ones."""
 
 CHANCE = 1e-4
 """Probability of a remark on as many normal images, for each of angle and size."""

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -24,14 +23,13 @@ from lumpylens.physics.inference import along
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response
+from lumpylens.physics.spectrum import Spectrum
 
 __all__ = [
     "Field",
     "Filter",
     "Perturbers",
     "Signals",
-    "Spectrum",
-    "learn_error",
     "misfit_columns",
 ]
 
@@ -45,20 +43,8 @@ LEAST_VISIBLE = 0.02
 smooth model is projected out: the linear estimate would divide noise by almost zero.
 Not tuned."""
 
-SCALES = (1e-4, 3e-4, 1e-3)
-"""Standard deviations of the field of perturbers that a score asks for, each as probable as the
-others: squared Einstein radii at every position, in units of the halo's. Lumps of equal mass with a
-fraction f of the lens's mass, N of them among the positions, make a field of about f / sqrt(100 N),
-so 25 lumps with 0.5 to 5 % of the mass. In larger fields scores only grow, and ranks stay."""
-
-UNSEEN = 0.05
-"""Share of a perturber's signal outside of the signals of perturbers at the positions of the
-spectrum: for random places in 8 smooth lenses the median is 0.055 in images like those of the
-challenge, and 0.002 in those of `euclid`."""
-
-TRIMMED = 0.1
-"""Fraction of the normal images, those that show most deflections, from which the error of the
-instrument is not learned. Among them are fits that failed. Not tuned."""
+STEP = 0.03
+"""Change of a shared number over which its derivative is taken, in its logarithm or in pixels."""
 
 FAINT_GREY = 4.0
 """Brightness in grey levels below which rounding errors of neighbouring pixels are alike."""
@@ -141,72 +127,6 @@ class Field:
         values, vectors = torch.linalg.eigh(self.covariance.double())
         along = torch.matmul(vectors.mT, self.projected.double()[..., None])[..., 0]
         return Spectrum(values.clamp_min(1e-9), along, self.halo.double())
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """The perturbation field in directions that are independent under noise.
-
-    Attributes
-    ----------
-    information : Tensor of float64, shape (n, m)
-        Eigenvalues of D' P D.
-    along : Tensor of float64, shape (n, m)
-        The data's component along each eigenvector; its variance under noise is `information`.
-    halo : Tensor of float64, shape (n,)
-        Squared Einstein radius of the smooth lens, px^2.
-    """
-
-    information: Tensor
-    along: Tensor
-    halo: Tensor
-
-    def field_variance(self) -> Tensor:
-        """Variance of the deflections asked for, px^4; shape (n, len(SCALES))."""
-        return (self.halo[:, None] * self.halo.new_tensor(SCALES)).square()
-
-    def log_ratio(self, error: float) -> Tensor:
-        """Log likelihood ratio of a random field of perturbers of each of `SCALES`; (n, s).
-
-        With information l, the component along a direction is distributed as N(0, l (1 + e^2 l))
-        in a smooth lens, and as N(0, l (1 + (e^2 + s^2) l)) in a field of scale s. A lens in which
-        no field could be seen has a ratio near 0, whatever its noise.
-
-        Parameters
-        ----------
-        error : float
-            Scale e of the deflections that errors of the model imitate, from `learn_error`, px^2.
-        """
-        noise = (1 + error**2 * self.information)[:, None]
-        return _log_ratio(self, noise, self.field_variance()[..., None])
-
-    def unseen_rise(self) -> Tensor:
-        """Deviance that a field of each of `SCALES` adds outside of the spectrum, shape (n, s)."""
-        return UNSEEN * self.field_variance() * self.information.sum(dim=1, keepdim=True)
-
-
-def _log_ratio(spectrum: Spectrum, noise: Tensor, variance: Tensor) -> Tensor:
-    """Log likelihood ratio of more variance (n, s, 1) against noise (n, 1, m); shape (n, s)."""
-    information, along = spectrum.information[:, None], spectrum.along[:, None]
-    ratio = variance * information / noise
-    surprise = along.square() / (information * noise)
-    return 0.5 * (surprise * ratio / (1 + ratio) - torch.log1p(ratio)).sum(dim=2)
-
-
-def learn_error(spectrum: Spectrum) -> float:
-    """Learn the scale of the deflections, px^2, that errors of the model imitate in normal images.
-
-    Maximum likelihood on a grid, with components along ~ N(0, l (1 + e^2 l)).
-    """
-    grid = torch.logspace(-4, 1, 61, dtype=torch.float64)
-    ones = torch.ones_like(spectrum.information)[:, None]
-
-    def support(error: Tensor) -> float:
-        ratio = _log_ratio(spectrum, ones, error.square().expand(len(ones), 1, 1))[:, 0]
-        count = max(1, math.ceil((1 - TRIMMED) * len(ratio)))
-        return float(ratio.sort().values[:count].sum())
-
-    return float(grid[int(np.argmax([support(error) for error in grid]))])
 
 
 def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tensor:
@@ -316,6 +236,28 @@ class Filter:
         own, cross = lights[:, :, count : count + 3], lights[:, :, :count]
         eliminated: Tensor = cross.mT @ torch.linalg.solve(own, cross)
         return self.tangent_information[:, :count, :count] - eliminated
+
+    def departure(self, name: str) -> Tensor:
+        """Estimate how far each image is from the shared number `name`, shape (n,).
+
+        One step of a fit in which it is free, with the numbers of the lens.
+        """
+        fitted, index = self.solved.fitted, INDEX[name]
+        moved = self.model.shared.clone()
+        moved[index] += STEP
+        changed = self.model.with_shared(moved).predict(
+            fitted.values, fitted.amplitudes, self.data.psf
+        )
+        select = self.model.measurement.select
+        tangent = (select(changed) - self.solved.line.predicted)[:, None] / STEP
+        count = len(self.model.free) + fitted.amplitudes.shape[1]
+        smooth = self.tangent_information[:, :count, :count]
+        cross = torch.matmul(self.weighted[:, :count], tangent.mT).double()
+        absorbed = self._absorb(cross, smooth)
+        power = torch.matmul(tangent * self.weight, tangent.mT).double() - cross.mT @ absorbed
+        own = along(tangent, self.score).double()[..., None]
+        slope: Tensor = own - absorbed.mT @ self.gradient[:, :count]
+        return (slope / power.clamp_min(1e-20))[:, 0, 0]
 
     def _absorb(self, right: Tensor, information: Tensor) -> Tensor:
         """(T W T')^-1 times columns (n, t, c)."""

@@ -8,7 +8,7 @@ their raw scores. Metrics are computed from raw scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from lumpylens.errors import ModelError
 
 __all__ = [
+    "LEAST_TOGETHER",
     "Calibration",
     "benjamini_hochberg",
     "benjamini_hochberg_of_counts",
@@ -27,6 +28,11 @@ __all__ = [
 ROUNDING = 1e-9
 """Tolerance within which ``fpr * (n + 1)`` counts as the whole number that it stands for: far above
 the rounding of a product, far below 1 / n for any calibration."""
+
+
+LEAST_TOGETHER, ORDINARY = 50, 0.1
+"""Least number of images that are judged together, and the least part of them that is expected to
+be normal. The mean of 50 has a seventh of the spread of single ones."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,37 @@ class Calibration:
         ranks = np.rint(values[~np.isnan(values)] * (len(self) + 1)).astype(np.int64)
         occurring, times = np.unique(ranks, return_counts=True)
         return list(zip(occurring.tolist(), times.tolist(), strict=True))
+
+    def strangers(self, counts: Iterable[tuple[int, int]]) -> str:
+        """Say so if hardly any of many images scores like an ordinary normal one; else empty.
+
+        Half of all normal images have p-values above 1/2, so a set in which a tenth of that do
+        is lumpy for the most part, or was not taken as the calibration images were.
+
+        Parameters
+        ----------
+        counts : iterable of (int, int)
+            As given by `counts`.
+
+        Examples
+        --------
+        >>> hundred = Calibration(np.arange(99.0))
+        >>> hundred.strangers([(1, 90), (80, 2)])[:58]
+        '2 of 92 images score like the lower half of normal images'
+        >>> hundred.strangers([(1, 90), (80, 20)])
+        ''
+        """
+        ranks = list(counts)
+        images = sum(times for _, times in ranks)
+        ordinary = sum(times for rank, times in ranks if 2 * rank > len(self) + 1)
+        if images < LEAST_TOGETHER or ordinary >= ORDINARY * images / 2:
+            return ""
+        return (
+            f"{ordinary} of {images} images score like the lower half of normal images: either "
+            f"more than {1 - ORDINARY:.0%} of them have substructure, or they are not like the "
+            "training images (another blur, noise or population) and their p-values are not "
+            "valid; `lumpylens adapt` brings the model to such images"
+        )
 
     def threshold(self, fpr: float) -> float:
         """Score above which a normal image lies with a probability of at most `fpr`.

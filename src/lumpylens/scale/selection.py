@@ -7,6 +7,7 @@ images.
 from __future__ import annotations
 
 import heapq
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.errors import DataError
+from lumpylens.errors import DataError, DataWarning
 from lumpylens.files.tables import csv_rows, read_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.results.calibration import Calibration, benjamini_hochberg_of_counts
@@ -85,6 +86,8 @@ def select_images(
         for row, score, strange in receipt.top:
             key = (not strange, score, -number, -row)
             (heapq.heappush if len(best) < top else heapq.heappushpop)(best, key)
+    if remark := calibration.strangers(enumerate(counts.tolist(), start=1)):
+        warnings.warn(remark, DataWarning, stacklevel=2)
     q_value = benjamini_hochberg_of_counts(counts)
     flagged_ranks = np.flatnonzero((counts > 0) & (q_value <= fdr)) + 1
     limit = int(flagged_ranks[-1]) if len(flagged_ranks) else 0

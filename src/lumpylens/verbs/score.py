@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from lumpylens.data.images import LensImages
-from lumpylens.errors import ModelError
+from lumpylens.errors import DataWarning, ModelError
 from lumpylens.files.progress import counted, note
 from lumpylens.files.tables import check_table_place
 from lumpylens.report.ranking import check_ranking_place, write_ranking
@@ -84,6 +85,9 @@ def score(
     note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
     with counted("scoring", len(images), show=progress) as step:
         table = trained.score(images, fdr=fdr, device=device, on_image=step)
+    calibration = trained.calibration
+    if remark := calibration.strangers(calibration.counts(table.p_value)):
+        warnings.warn(remark, DataWarning, stacklevel=2)
     if out is not None:
         table.write(out)
     if report is not None:

@@ -6,13 +6,14 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lumpylens.data.classes import refuse_anomalies
 from lumpylens.data.images import LensImages
@@ -20,16 +21,19 @@ from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create, name_for_file
 from lumpylens.detectors.scikit import nominal_rate
 from lumpylens.detectors.settings import read_settings
-from lumpylens.errors import DataError, ModelError
+from lumpylens.errors import DataError, DataWarning, ModelError
 from lumpylens.files.paths import short_path
 from lumpylens.files.progress import counted, note
 from lumpylens.files.versions import installed_versions
 from lumpylens.files.writing import check_replaceable
+from lumpylens.results.apart import start_of_second_group
 from lumpylens.results.calibration import Calibration, calibration_images_for
 from lumpylens.store.folder import save_model
 from lumpylens.store.layout import check_place
 from lumpylens.store.trained import TrainedModel
 from lumpylens.training.device import check_device, torch_device
+from lumpylens.verbs.card import card_of
+from lumpylens.verbs.uncleaned import learn_without_anomalies
 
 __all__ = ["train"]
 
@@ -49,6 +53,7 @@ def train(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
+    contaminated: bool = False,
     resume: bool = False,
     device: str = "auto",
     devices: int = 1,
@@ -78,6 +83,9 @@ def train(
     config : str or Path, optional
         TOML file of settings, or a model's ``config.toml``; `settings` come before it, and it
         before `seed`.
+    contaminated : bool
+        Whether some images, nobody knows which, may have substructure. Those whose scores stand
+        apart are left out of learning and of calibration.
     resume : bool
         Go on from the last finished epoch in ``OUT.run``, if there is one.
     device : {"auto", "cpu", "cuda"}
@@ -107,41 +115,95 @@ def train(
         torch_device(device)  # says so now if there is none, and loads torch
     learner.device = device
     images = refuse_anomalies(LensImages.open(data, band=band))
-    command = _command(images, band, learner, out)
+    command = _command(images, band, learner, out, contaminated)
     first = is_first_process(devices * nodes)
-    progress = progress and first
     run = Run(
         folder=None if out is None else _run_folder(Path(out)),
         resume=resume,
-        progress=progress,
+        progress=progress and first,
         device=device,
         devices=devices,
         nodes=nodes,
         precision=precision,
     )
     with images.decoded_once() as decoded:
-        decoded.warned()
-        with counted("reading", len(decoded), show=progress) as step:
-            parts = split(decoded, progress=step)
-        _check_enough(decoded, parts)
-        note(_prospect(len(parts.calibration)), show=progress)
-
+        parts = divided(decoded, run)
         if run.folder is not None:
             _open_run(run.folder, command)
-        learner.fit(parts.train, validation=parts.validation, run=run)
-        with counted(
-            "calibrating", len(parts.calibration) + len(parts.test), show=progress
-        ) as step:
-            held_out = learner.score(parts.calibration, on_image=step)
-            fresh = learner.score(parts.test, on_image=step)
-        calibration = _calibration(held_out)
-        learner.calibrate(calibration)
-        quick = learner.fast()
-        fast_calibration = None
-        if quick is not None:
-            fast_calibration = _calibration(quick.score(parts.calibration))
-            quick.calibrate(fast_calibration)
+        model = taught(learner, learner.fit, parts, run, contaminated=contaminated)
+    model = described(model, images, parts, command, started)
+    if out is not None and first:
+        save_model(model, out)
+        if run.folder is not None:
+            shutil.rmtree(run.folder)
+    return model
 
+
+def divided(images: LensImages, run: Run) -> Split:
+    """Split the images, and say what p-values their number allows."""
+    images.warned()
+    with counted("reading", len(images), show=run.progress) as step:
+        parts = split(images, progress=step)
+    _check_enough(images, parts)
+    note(_prospect(len(parts.calibration)), show=run.progress)
+    return parts
+
+
+def taught(
+    learner: Detector,
+    learn: Callable[..., Any],
+    parts: Split,
+    run: Run,
+    *,
+    contaminated: bool,
+) -> TrainedModel:
+    """Let a detector learn, and calibrate it.
+
+    Parameters
+    ----------
+    learner : Detector
+    learn : callable
+        Its `fit` or `adapt`.
+    parts : Split
+    run : Run
+    contaminated : bool
+        Whether images may have substructure.
+    """
+    apart = None
+    if contaminated:
+        apart = learn_without_anomalies(learner, learn, parts, run)
+    else:
+        learn(parts.train, validation=parts.validation, run=run)
+    total = len(parts.calibration) + len(parts.test)
+    with counted("calibrating", total, show=run.progress) as step:
+        held_out = learner.score(parts.calibration, on_image=step)
+        fresh = learner.score(parts.test, on_image=step)
+    normal = np.ones(len(parts.calibration), dtype=bool) if apart is None else apart.calibration
+    calibration = _calibration(held_out, normal)
+    learner.calibrate(calibration)
+    quick = learner.fast()
+    fast_calibration = None
+    if quick is not None:
+        fast_calibration = _calibration(quick.score(parts.calibration), normal)
+        quick.calibrate(fast_calibration)
+    info: dict[str, Any] = {"normal": _on_normals(fresh, calibration)}
+    if apart is not None:
+        info["contaminated"] = apart.counts()
+    else:
+        _remark_on_anomalies(held_out, fresh)
+    return TrainedModel(
+        detector=learner,
+        calibration=calibration,
+        seen={part: digests for part, digests in parts.digests.items() if part != "test"},
+        info=info,
+        fast_calibration=fast_calibration,
+    )
+
+
+def described(
+    model: TrainedModel, images: LensImages, parts: Split, command: str, started: float
+) -> TrainedModel:
+    """Add to a model what it was made from, and its card."""
     info = {
         "data": short_path(images.location),
         "command": command,
@@ -150,23 +212,26 @@ def train(
             "unreadable": len(parts.failed),
             **{part: len(getattr(parts, part)) for part in parts.digests},
         },
-        "normal": _on_normals(fresh, calibration),
+        **model.info,
         "seconds": round(time.perf_counter() - started, 3),
         "versions": installed_versions(),
     }
-    model = TrainedModel(
-        detector=learner,
-        calibration=calibration,
-        seen={part: digests for part, digests in parts.digests.items() if part != "test"},
-        info=info,
-        fast_calibration=fast_calibration,
-    )
-    model = replace(model, card=_card(model))
-    if out is not None and first:
-        save_model(model, out)
-        if run.folder is not None:
-            shutil.rmtree(run.folder)
-    return model
+    model = replace(model, info=info)
+    return replace(model, card=card_of(model))
+
+
+def _remark_on_anomalies(*held_out: Scores) -> None:
+    """Warn if images that were taken for normal stand apart."""
+    scores = np.concatenate([part.anomaly_score for part in held_out])
+    begins = start_of_second_group(scores)
+    if begins is not None:
+        share = np.mean(scores[np.isfinite(scores)] > begins)
+        warnings.warn(
+            f"the scores of {share:.0%} of the images that were not learned from stand apart from "
+            "the others: if they may be lumpy lenses, train with --contaminated",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _run_folder(out: Path) -> Path:
@@ -226,12 +291,13 @@ def _prospect(n_calibration: int) -> str:
     return "; ".join(sentences)
 
 
-def _calibration(scores: Scores) -> Calibration:
-    """Calibration by the images that get p-values."""
-    if not scores.trusted.any():
+def _calibration(scores: Scores, normal: NDArray[np.bool_]) -> Calibration:
+    """Calibration by those of the normal images that get p-values."""
+    chosen = scores.trusted & normal
+    if not chosen.any():
         reason = next((text for text in scores.error + scores.warning if text), "")
         raise ModelError(f"no calibration image could be scored: {reason}")
-    return Calibration(scores.anomaly_score[scores.trusted])
+    return Calibration(scores.anomaly_score[chosen])
 
 
 def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
@@ -250,7 +316,11 @@ def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
 
 
 def _command(
-    images: LensImages, band: str | None, detector: Detector, out: str | Path | None
+    images: LensImages,
+    band: str | None,
+    detector: Detector,
+    out: str | Path | None,
+    contaminated: bool,
 ) -> str:
     """Command line that does the same."""
     name = name_for_file(type(detector))
@@ -260,6 +330,8 @@ def _command(
     for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():
         if key != "seed":
             words += ["--set", f"{key}={value}"]
+    if contaminated:
+        words += ["--contaminated"]
     words += ["--seed", str(detector.config.seed)]
     if out is not None:
         words += ["--out", Path(out).name]
@@ -272,45 +344,3 @@ def is_first_process(processes: int) -> bool:
         return True
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
     return int(next((rank for rank in ranks if rank), "0")) == 0
-
-
-def _card(model: TrainedModel) -> str:
-    """Model card in Markdown."""
-    detector, info = model.detector, model.info
-    images, normal = info["images"], info["normal"]
-    notes = "\n".join(f"* {note}" for note in detector.card_notes())
-    settings = "\n".join(f"| `{key}` | {value} |" for key, value in detector.config)
-    versions = ", ".join(f"{name} {number}" for name, number in info["versions"].items())
-    height, width = detector.image_shape or (0, 0)
-    lines = [
-        f"# {detector.name}: a detector of substructure in strong lenses",
-        f"Learned from images without substructure of {height}x{width} pixels "
-        f"({info['data']}), without labels. Higher scores are more anomalous.",
-        notes,
-        "## Images",
-        f"{images['found']} found, {images['unreadable']} unreadable. By content, "
-        f"{images['train']} were for training, {images['validation']} for validation, "
-        f"{images['calibration']} for calibration, and {images['test']} for tests.",
-        "## On normal images",
-        f"{len(model.calibration)} calibration images: no p-value is below "
-        f"{model.calibration.smallest_p_value:.2g}.",
-    ]
-    if normal["false_alarm_rate"] is not None:
-        lines.append(
-            f"Of {normal['test_images']} normal test images {normal['false_alarm_rate']:.1%} lie "
-            f"above the threshold for {normal['nominal_false_alarm_rate']:.1%}."
-        )
-    if normal["median_reconstruction_mse"] is not None:
-        lines.append(
-            "Their median reconstruction loss, the mean squared error per pixel on [0, 1] "
-            f"images, is {normal['median_reconstruction_mse']:.3g}."
-        )
-    lines += [
-        "An image of another size, stretch or pixel scale gets an error or a warning and no "
-        "p-value.",
-        "## How it was made",
-        f"```\n{info['command']}\n```",
-        f"{info['seconds']:.1f} s; {versions}.",
-        "| setting | value |\n|---|---|\n" + settings,
-    ]
-    return "\n\n".join(line for line in lines if line) + "\n"

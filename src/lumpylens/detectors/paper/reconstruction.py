@@ -15,7 +15,8 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from lumpylens.data.images import ImageBatch, LensImages
-from lumpylens.detectors.base import Detector, reconstruction_mse, to_unit_range
+from lumpylens.detectors.base import Detector, to_unit_range
+from lumpylens.detectors.loss import reconstruction_mse
 from lumpylens.detectors.outcome import BatchScores
 from lumpylens.detectors.scorers import ReconstructionError
 from lumpylens.detectors.settings import DetectorConfig

@@ -99,10 +99,35 @@ class PhysicsDetector(Detector):
     # -- learning ---------------------------------------------------------------------------
 
     def _fit(self, images: LensImages, validation: LensImages, run: Run) -> None:
-        assert self.image_shape is not None
         # Not from the validation images, which set the threshold of `predict`.
-        normal = images.stack(shape=self.image_shape)
+        assert self.image_shape is not None
         stages = Stages(show=run.progress)
+        quick = EncoderDetector.for_images_of(self)
+        quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
+        self.history = of_encoder(rounds)
+        stages.done("encoder: " + ("trained on renders" if rounds else "the one that ships"))
+        self._learn_lenses(images, quick, run, stages, specialise=self.config.near_epochs > 0)
+
+    def _adapt(self, images: LensImages, validation: LensImages, run: Run) -> None:
+        assert self.quick is not None
+        quick = EncoderDetector.for_images_of(self)
+        quick.encoder = self.quick.encoder
+        self.history = []
+        self._learn_lenses(images, quick, run, Stages(show=run.progress), specialise=False)
+
+    def _learn_lenses(
+        self,
+        images: LensImages,
+        quick: EncoderDetector,
+        run: Run,
+        stages: Stages,
+        *,
+        specialise: bool,
+    ) -> None:
+        """Learn instrument, population and usual scores, with an encoder that reads lenses."""
+        assert self.image_shape is not None
+        assert quick.encoder is not None
+        normal = images.stack(shape=self.image_shape)
         table = common_jpeg_table(images)
         peak = float(np.median(normal.pixels.max(axis=(1, 2))))
         unit = Unit(
@@ -111,17 +136,13 @@ class PhysicsDetector(Detector):
             noise_given=normal.noise is not None,
             psf_given=normal.psf is not None,
         )
-        quick = EncoderDetector.for_images_of(self)
-        quick.encoder, rounds = obtain_encoder(self.config, self.image_shape, run)
-        self.history = of_encoder(rounds)
-        stages.done("encoder: " + ("trained on renders" if rounds else "the one that ships"))
         with unsplit():
             model = self._learn_model(normal, unit, table, quick.encoder, stages)
         examiner = Examiner(self.image_shape, unit, quick.encoder, model)
         examiner, fitted = self._learn_population(examiner, normal, stages)
         # Once more, under what was learned: far more faint lenses converge.
         examiner, fitted = self._learn_population(examiner, normal, stages)
-        if self.config.near_epochs:
+        if specialise:
             examiner = self._specialise(examiner, normal, fitted, run)
             quick.encoder = examiner.encoder
             stages.done("encoder: trained further on lenses like these")
@@ -248,7 +269,12 @@ class PhysicsDetector(Detector):
             components={name: scores[name] for name in self.components},
             reconstruction=self._restore_scale(batch, exam.picture),
             warning=self._doubts(batch, exam),
+            details=self.learned.details(exam),
         )
+
+    def _strangeness(self, details: Mapping[str, NDArray[np.float64]]) -> str:
+        assert self.learned is not None
+        return self.learned.strangeness(details) if details else ""
 
     def _restore_scale(self, batch: ImageBatch, picture: Tensor) -> NDArray[np.float32]:
         assert self.learned is not None

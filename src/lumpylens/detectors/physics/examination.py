@@ -18,11 +18,12 @@ from lumpylens.physics.fit_data import Data, Fit, Prior, observe
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX
-from lumpylens.physics.perturbation import Filter, Perturbers, Signals, Spectrum
+from lumpylens.physics.perturbation import Filter, Perturbers, Signals
 from lumpylens.physics.population import GaussianPopulation
 from lumpylens.physics.records import join, moved
 from lumpylens.physics.render import Scene
 from lumpylens.physics.scores import lit_deviance
+from lumpylens.physics.spectrum import Spectrum
 from lumpylens.physics.staged_fit import Stage, staged_fit
 
 CPU = torch.device("cpu")
@@ -30,6 +31,7 @@ CPU = torch.device("cpu")
 __all__ = ["Examination", "Examiner", "Unit", "prior_of_fits", "read", "take"]
 
 MASS = INDEX["log_einstein_radius_px"]
+BLUR = "log_psf_sigma_px"
 WIDENED = 4.0
 """Factor on the population's covariance in the prior of fits: twice its standard deviations, since
 substructure changes what a smooth lens can look like. Not tuned."""
@@ -127,6 +129,9 @@ class Examination:
         Deviance of the lit part, and what noise would give.
     picture : Tensor, shape (n, H, W)
         The smooth model, in grey levels.
+    blur : Tensor of float64, shape (n,)
+        Estimated logarithm of the blur over that of the model; NaN where PSFs are given or it
+        is one of the numbers that vary.
     """
 
     fitted: Fit
@@ -136,6 +141,7 @@ class Examination:
     observed: Tensor
     expected: Tensor
     picture: Tensor
+    blur: Tensor
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,18 @@ class Examiner:
             Scene(*self.shape), fitted.values, fitted.amplitudes, filtered.data.psf
         )
         return Examination(
-            fitted, spectrum, free_spectrum, filtered.information, observed, expected, picture
+            fitted=fitted,
+            spectrum=spectrum,
+            free_spectrum=free_spectrum,
+            information=filtered.information,
+            observed=observed,
+            expected=expected,
+            picture=picture,
+            blur=(
+                filtered.departure(BLUR)
+                if filtered.data.psf is None and BLUR not in self.model.free
+                else torch.full_like(observed, torch.nan)
+            ),
         )
 
     def _priors(self) -> tuple[Prior, Prior]:
