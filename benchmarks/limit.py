@@ -282,8 +282,11 @@ def page(rows: Sequence[Mapping[str, Any]], given: argparse.Namespace, command: 
         "deviations. Other starts lie 0.3 standard deviations of the population off the truth; a "
         "ratio below 1 is a better smooth lens than that of the table.\n\n"
         f"{markdown(checks)}\n\n"
-        "Left out: on `slc`, that noise is rectified (both ends are for light on a constant "
-        "background), and in all populations that photon noise follows the lumps' own light.\n\n"
+        "Approximations of both ends: of the population of smooth lenses, mean and covariance are "
+        "used and not its shape; on `slc`, light lies on a constant background, where the noise is "
+        "in truth rectified; photon noise does not follow the lumps' own light. The lower end takes "
+        "mean and covariance of the lumps' signals at the true smooth lens, not at a fitted "
+        "one.\n\n"
         f"Made by `{command}`.\n"
     )
 

@@ -18,7 +18,7 @@ from lumpylens.physics.linear_light import LinearFit, solve
 from lumpylens.physics.multi_gaussian import MultiGaussian
 from lumpylens.physics.power_law import power_law
 
-__all__ = ["LensLight", "Trial", "fit_lens_light", "scan"]
+__all__ = ["FARTHEST", "LensLight", "Trial", "fit_lens_light", "scan"]
 
 TOLERATED = 2.0
 """Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone, since it
