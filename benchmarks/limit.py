@@ -284,8 +284,8 @@ def page(rows: Sequence[Mapping[str, Any]], given: argparse.Namespace, command: 
         f"{markdown(checks)}\n\n"
         "Approximations of both ends: of the population of smooth lenses, mean and covariance are "
         "used and not its shape; on `slc`, light lies on a constant background, where the noise is "
-        "in truth rectified; photon noise does not follow the lumps' own light. The lower end takes "
-        "mean and covariance of the lumps' signals at the true smooth lens, not at a fitted "
+        "in truth rectified; photon noise does not follow the lumps' own light. The lower end "
+        "takes mean and covariance of the lumps' signals at the true smooth lens, not at a fitted "
         "one.\n\n"
         f"Made by `{command}`.\n"
     )
