@@ -122,9 +122,11 @@ def doubted(found):
     ("numbers", "said"),
     [
         ({}, []),
-        ({"light_x": 0.59}, []),
-        ({"light_x": 0.61}, [Remark.OFF_CENTRE]),
-        ({"light_y": -0.61}, [Remark.OFF_CENTRE]),
+        ({"light_x": 0.59, "centre_x": 0.59}, []),
+        ({"light_x": 0.61, "centre_x": 0.61}, [Remark.OFF_CENTRE]),
+        ({"light_y": -0.61, "centre_y": -0.61}, [Remark.OFF_CENTRE]),
+        ({"light_x": 0.06, "light_y": 0.06, "centre_x": 0.0, "centre_y": 0.0}, []),
+        ({"light_x": 0.11, "centre_x": 0.0}, [Remark.MASS_APART]),
         ({"shear_1": 0.19, "shear_2": 0.0}, []),
         ({"shear_1": 0.15, "shear_2": 0.15}, [Remark.LARGE_SHEAR]),
         ({"eta_1": -0.9, "eta_2": 0.0}, []),
@@ -137,6 +139,13 @@ def doubted(found):
 )
 def test_numbers_that_are_doubted(found, numbers, said):
     assert doubted(changed(found, **numbers)) == said
+
+
+def test_a_lens_galaxy_that_is_not_seen_is_said_and_not_doubted(found):
+    apart = changed(found, light_x=0.3, centre_x=0.0)
+    notes = remarks(replace(apart, smooth=replace(apart.smooth, shines=False)))
+    assert [note.remark for note in notes] == [Remark.NO_LENS_LIGHT]
+    assert not notes[0].remark.is_doubt
 
 
 @pytest.mark.parametrize(
