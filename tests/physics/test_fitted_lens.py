@@ -20,6 +20,7 @@ from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.refine import refine
 from lumpylens.lenses.remarks import Note, Remark
 from lumpylens.lenses.significance import measure_inflation
+from lumpylens.physics.critical_curve import effective_einstein_radius
 
 
 @pytest.fixture
@@ -92,6 +93,9 @@ def test_the_row_says_the_numbers_of_the_analysis(found):
     assert row.einstein_radius_arcsec == pytest.approx(1.5)
     spread = other.smooth.best.spread("log_einstein_radius")
     assert row.einstein_radius_err == pytest.approx(1.5 * spread)
+    assert row.effective_einstein_radius_arcsec == pytest.approx(
+        1.5 * effective_einstein_radius(0.0, 0.5, 1.9, -0.1, 0.0)
+    )
     assert row.ellipticity == pytest.approx(1 - math.exp(-0.5))
     assert row.ellipticity_angle_deg == pytest.approx(45)
     assert (row.shear, row.shear_angle_deg) == pytest.approx((0.1, 90))

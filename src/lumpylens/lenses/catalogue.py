@@ -154,6 +154,10 @@ class LensRow:
     msun_per_square_arcsec: float = _number(
         "solar masses within an Einstein radius of 1 arcsec; empty without redshifts"
     )
+    effective_einstein_radius_arcsec: float = _number(
+        "radius of a circle with the area inside the tangential critical curve of mass and shear, "
+        "as in the catalogue of Euclid"
+    )
 
     @property
     def perturber_significance(self) -> float:
@@ -175,6 +179,7 @@ LATER_COLUMNS = (
     "perturber_limit_msun",
     "strength_error_arcsec2",
     "msun_per_square_arcsec",
+    "effective_einstein_radius_arcsec",
 )
 """Columns that tables of earlier versions lack; they are empty there."""
 
@@ -309,6 +314,9 @@ def p_words(p_value: float) -> str:
 
 def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
     """Make the row of an analysis; mass, inflation and p-value are filled in later."""
+    # torch is loaded for this alone, and other rows are read without it.
+    from lumpylens.physics.critical_curve import effective_einstein_radius
+
     best = analysis.smooth.best
     lens, perturber, sky = best.lens, analysis.perturber, analysis.cutout.sky
     of_lens = of_perturber = (math.nan, math.nan)
@@ -316,6 +324,7 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         of_lens = sky.position(lens["light_x"], lens["light_y"])
         of_perturber = sky.position(perturber.x + lens["light_x"], perturber.y + lens["light_y"])
     radius = math.exp(lens["log_einstein_radius"])
+    curve = (lens[name] for name in ("eta_1", "eta_2", "slope", "shear_1", "shear_2"))
     return LensRow(
         id=analysis.cutout.id,
         einstein_radius_arcsec=radius,
@@ -353,6 +362,7 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         perturber_ra_deg=of_perturber[0],
         perturber_dec_deg=of_perturber[1],
         strength_error_arcsec2=analysis.map.typical_error(),
+        effective_einstein_radius_arcsec=radius * effective_einstein_radius(*curve),
     )
 
 
