@@ -154,31 +154,33 @@ def fit_smooth(observation: Observation) -> SmoothFit:
     """Fit a smooth lens with a source of moderate detail, from many starts.
 
     The first starts have a halo along the light of the lens galaxy. If they lead to an implausible
-    halo, or to light far from the middle, others are tried: halos along any direction, then a lens
-    that does not shine.
+    halo, halos along any direction are tried. If the light ends far from the mass or the middle, a
+    lens that does not shine is tried, too.
 
     Parameters
     ----------
     observation : Observation
         A disc that holds the whole lens.
     """
-    light, dark = fit_lens_light(observation), no_lens_light(observation)
+    light = fit_lens_light(observation)
     belief = beliefs(light)
-    fits = [_searched(observation, light, belief, scan(observation, light, RADII, light.eta))]
-    for tried, of_tried in ((light, belief), (dark, beliefs_in_the_dark(dark))):
-        chosen = min(fits, key=lambda fit: _judged(fit.best))
-        if _is_usual(chosen.best.lens):
-            break
-        turned = _scan_turned(observation, tried)
-        fits.append(_searched(observation, tried, of_tried, turned))
-    chosen = min(fits, key=lambda fit: _judged(fit.best))
+    first = _searched(observation, light, belief, scan(observation, light, RADII, light.eta))
+    fits = [first]
+    if implausibility(first.best.lens) > 0 or _light_is_astray(first.best.lens):
+        fits.append(_searched(observation, light, belief, _scan_turned(observation, light)))
+    if all(_light_is_astray(fit.best.lens) for fit in fits):
+        dark = no_lens_light(observation)
+        trials = _scan_turned(observation, dark)
+        unseen = _searched(observation, dark, beliefs_in_the_dark(dark), trials)
+        fits.append(_with_light_on_the_mass(unseen))
+    # Of implausible halos the first is as good as any.
+    plausible = [fit for fit in fits if implausibility(fit.best.lens) == 0]
+    chosen = min(plausible or [first], key=lambda fit: fit.best.energy)
     rivals = [
         (math.exp(fit.best.lens["log_einstein_radius"]), fit.best.energy - chosen.best.energy)
         for fit in fits
         if fit is not chosen
     ]
-    if chosen.light is dark:
-        chosen = _with_light_on_the_mass(chosen)
     return replace(chosen, rivals=(*rivals, *chosen.rivals))
 
 
@@ -192,11 +194,10 @@ def _with_light_on_the_mass(fit: SmoothFit) -> SmoothFit:
     return replace(fit, best=best, belief=Belief(of), shines=False)
 
 
-def _is_usual(lens: SolvedLens) -> bool:
-    """Whether the halo is plausible, and light lies on it and near the middle of the image."""
+def _light_is_astray(lens: SolvedLens) -> bool:
+    """Whether the lens galaxy's light is far from the middle of the image, or from the mass."""
     off_centre = math.hypot(lens["light_x"], lens["light_y"])
-    near = off_centre <= FARTHEST and light_from_mass(lens) <= APART
-    return near and implausibility(lens) == 0
+    return off_centre > FARTHEST or light_from_mass(lens) > APART
 
 
 def _judged(fit: Refined) -> float:
