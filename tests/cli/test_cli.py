@@ -455,10 +455,8 @@ def test_a_folder_without_figures_is_neither_made_nor_named(call, model, lenses,
 
 
 def test_adapting_says_what_was_left_out_and_where_the_model_is(call, lenses, tmp_path):
-    call(
-        "train", lenses / "normal.npy", "--detector", "pca", "--out", tmp_path / "model", "--quiet"
-    )
-    place = tmp_path / "adapted"
+    model, place = tmp_path / "model", tmp_path / "adapted"
+    call("train", lenses / "normal.npy", "--detector", "pca", "--out", model, "--quiet")
     code, out, err = call("adapt", model, lenses / "normal.npy", "--out", place, "--quiet")
     assert (code, err) == (0, "")
     assert out.startswith("pca adapted to")
@@ -469,11 +467,9 @@ def test_adapting_says_what_was_left_out_and_where_the_model_is(call, lenses, tm
 
 
 def test_adapting_to_too_few_images_is_the_users_mistake(call, lenses, tmp_path):
-    call(
-        "train", lenses / "normal.npy", "--detector", "pca", "--out", tmp_path / "model", "--quiet"
-    )
+    model, place = tmp_path / "model", tmp_path / "adapted"
+    call("train", lenses / "normal.npy", "--detector", "pca", "--out", model, "--quiet")
     np.save(tmp_path / "few.npy", np.load(lenses / "normal.npy")[:40])
-    place = tmp_path / "adapted"
     code, _, err = call("adapt", model, tmp_path / "few.npy", "--out", place, "--quiet")
     assert code == 2
     assert "give at least 100" in err

@@ -64,6 +64,13 @@ def hdf5(**options):
     return write
 
 
+def systems(path, pixels):
+    """Write a file of the Roman Data Challenge with one band."""
+    with h5py.File(path, "w") as file:
+        for k, image in enumerate(pixels):
+            file[f"images/strong_lens_{k:08d}/exposure_{k:08d}_F129"] = image
+
+
 def primary(dtype):
     return lambda path, image: fits.PrimaryHDU(image.astype(dtype)).writeto(path)
 
@@ -126,6 +133,7 @@ WRITERS = {
         "hdf5": whole("a.h5", hdf5()),
         "packed hdf5": whole("a.hdf5", hdf5(compression="gzip", chunks=True)),
         "one hdf5 each": each(".h5", hdf5()),
+        "hdf5 of the Roman challenge": whole("a.h5", systems),
     },
     "fits": {
         "fits of bytes": each(".fits", primary("u1")),

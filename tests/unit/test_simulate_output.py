@@ -1,7 +1,9 @@
 """Simulated images in files: formats, tables of truth, and runs that go on."""
 
 import json
+from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -10,6 +12,7 @@ from astropy.table import Table
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 from lumpylens.simulation import POPULATIONS, output, simulate, simulate_with_truth
+from lumpylens.simulation.perturbers import mass_inside
 from lumpylens.simulation.recipe import Recipe
 
 
@@ -35,6 +38,71 @@ def test_a_file_holds_what_was_made(tmp_path, preset, name):
             assert (mine is None) == (theirs is None)
             if mine is not None:
                 np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("substructure", [None, "points"])
+def test_a_file_of_the_roman_challenge_is_read_again(tmp_path, substructure):
+    population = replace(POPULATIONS["euclid"], band="F129")
+    wanted = {"seed": 4, "substructure": substructure, "indices": [7, 3]}
+    place = tmp_path / "rung_1.h5"
+    simulate(population, out=place, format="roman", **wanted)
+    kept = LensImages.open(place, band="F129")
+    made = simulate(population, **wanted)
+    assert kept.ids == ["strong_lens_00000003", "strong_lens_00000007"]
+    np.testing.assert_array_equal(pixels(kept), pixels(made)[::-1])
+    for item, other in zip(kept, reversed(list(made)), strict=True):
+        assert (item.label, item.pixel_scale_arcsec) == (other.label, other.pixel_scale_arcsec)
+        np.testing.assert_allclose(item.psf, other.psf, rtol=1e-6)
+        assert item.noise is None
+        assert item.remarks == ()
+    table = Table.read(tmp_path / "rung_1.truth.ecsv")
+    assert sorted(table["id"]) == kept.ids
+    radius = dict(zip(table["id"], table["einstein_radius_px"], strict=True))
+    with h5py.File(place) as file:
+        system = file["images/strong_lens_00000007"]
+        assert system.attrs["substructure"][0] == str(substructure is not None)
+        assert float(system.attrs["theta_e"][0]) == 0.1 * radius["strong_lens_00000007"]
+        exposure = system["exposure_00000007_F129"]
+        assert exposure.attrs["exposure_time"][0] == "2264.0"
+        assert exposure.attrs["units"][0] == "electron/s"
+
+
+def test_the_preset_roman_is_like_the_challenge(tmp_path):
+    kept = simulate("roman", 2, substructure="cdm", out=tmp_path / "a.h5", format="roman")
+    assert [item.image.shape for item in kept] == [(91, 91)] * 2
+    assert {item.pixel_scale_arcsec for item in kept} == {0.11}
+    assert (kept[0].origins["band"], kept.labels.tolist()) == ("F129", [1, 1])
+    cdm = POPULATIONS["roman"].substructures["cdm"]
+    lens = Recipe(POPULATIONS["roman"], cdm, 0).lens(0)
+    radius = lens.einstein_radius_px
+    total = lens.halo_einstein_radius_px * radius + mass_inside(lens.perturbers, radius)
+    assert total == pytest.approx(radius**2)
+    recipe = Recipe(POPULATIONS["roman"], replace(cdm, compensated=False), 0)
+    fractions, masses = [], []
+    for lens in map(recipe.lens, range(300)):
+        inside = [
+            halo.einstein_radius_px**2
+            for halo in lens.perturbers
+            if np.hypot(halo.x_px, halo.y_px) < lens.einstein_radius_px
+        ]
+        fractions.append(sum(inside) / lens.einstein_radius_px**2)
+        masses += [h.einstein_radius_px**2 * lens.scale.msun_per_px2 for h in lens.perturbers]
+    assert np.mean(fractions) == pytest.approx(0.04, rel=0.1)
+    # Of a power law of slope -1.9, a tenth as many lie above ten times its lower end.
+    assert np.mean(np.array(masses) > 1e8) == pytest.approx(10**-0.9, rel=0.03)
+    assert 1e7 <= min(masses) < max(masses) <= 1e10 * (1 + 1e-6)
+
+
+def test_the_roman_layout_leaves_out_what_differs_and_refuses_pictures(tmp_path):
+    blurred = replace(POPULATIONS["euclid"], psf_sigma_px=(0.6, 0.9))
+    kept = simulate(blurred, 2, out=tmp_path / "a.h5", format="roman")
+    assert [item.psf for item in kept] == [None, None]
+    assert kept[0].origins["band"] == "euclid"
+    with pytest.raises(DataError, match="slc makes pictures, and the format roman holds"):
+        simulate("slc", 1, out=tmp_path / "b.h5", format="roman")
+    with pytest.raises(DataError, match=r"a file of format roman ends in \.h5 or \.hdf5, not"):
+        simulate("euclid", 1, out=tmp_path / "b.npz", format="roman")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "a.truth.ecsv"]
 
 
 def test_fits_files_hold_noise_psf_and_header(tmp_path):

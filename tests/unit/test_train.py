@@ -161,6 +161,19 @@ def test_folders_of_normal_images_and_one_folder_for_each_lens_are_no_classes(tm
     assert learn(lenses).info["images"]["found"] == 120
 
 
+def test_only_images_that_are_labelled_normal_may_be_taken(pixels, tmp_path):
+    images = LensImages.from_arrays(pixels, labels=[0] * 150 + [1] * 150 + [-1] * 100)
+    with pytest.raises(DataError, match=r"learns from normal images alone; with normal_only"):
+        learn(images)
+    model = learn(images, normal_only=True)
+    assert model.info["images"]["found"] == 150
+    assert "--normal-only" in model.info["command"]
+    same = learn(pixels[:150])
+    np.testing.assert_array_equal(model.calibration.scores, same.calibration.scores)
+    with pytest.raises(DataError, match=r"none of 400 images of memory is labelled normal"):
+        learn(pixels, normal_only=True)
+
+
 def test_a_stack_called_no_sub_is_not_merged_with_others(pixels, tmp_path):
     np.save(tmp_path / "no_sub.npy", pixels[:120])
     np.save(tmp_path / "cdm.npy", pixels[120:150])

@@ -76,7 +76,7 @@ def simulate(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="hdf5, npz or npy; for a folder fits, jpeg or png."),
+        typer.Option("--format", help="hdf5, roman, npz or npy; for a folder fits, jpeg or png."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
     cluster: Annotated[

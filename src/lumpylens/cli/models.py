@@ -31,6 +31,10 @@ from lumpylens.errors import DataError, ModelError
 def train(
     data: Annotated[str, typer.Argument(help="Images without substructure.")],
     band: Band = None,
+    normal_only: Annotated[
+        bool,
+        typer.Option("--normal-only", help="Leave out all images that are not labelled normal."),
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     detector: Annotated[
         str,
@@ -75,6 +79,7 @@ def train(
             data,
             detector,
             band=band,
+            normal_only=normal_only,
             out=out,
             seed=seed,
             settings=settings_of(settings),
@@ -171,6 +176,23 @@ def score(
     fdr: Annotated[
         float, typer.Option("--fdr", help="False-discovery rate at which images are flagged.")
     ] = 0.05,
+    submission: Annotated[
+        Path | None,
+        typer.Option("--submission", help="CSV file to write: ID,has_substructure for each image."),
+    ] = None,
+    lumpy_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--lumpy-fraction",
+            help="Of the submission: share of lumpy lenses; estimated by default.",
+        ),
+    ] = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            "--fpr", help="Of the submission: false-positive rate, not the best accuracy."
+        ),
+    ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="The faster, less precise score, if the model has one.")
     ] = False,
@@ -190,9 +212,27 @@ def score(
     if cluster is not None:
         if report is not None:
             raise DataError("--report shows one list; leave out --report or --cluster")
-        if band is not None:
-            raise DataError("--cluster scores shards of one band; leave out --band or --cluster")
-        return _score_shards(model, data, out, cluster, fdr, top, fast, device, as_json, quiet)
+        if out is None:
+            raise DataError("--cluster needs --out FOLDER for the tables of the shards")
+        from lumpylens.scale import score_shards
+
+        campaign = score_shards(
+            model,
+            data,
+            out=out,
+            band=band,
+            cluster=cluster,
+            fdr=fdr,
+            submission=submission,
+            lumpy_fraction=lumpy_fraction,
+            fpr=fpr,
+            top=top,
+            fast=fast,
+            device=device,
+            progress=not quiet,
+        )
+        say(asdict(campaign), as_json, [repr(campaign)])
+        return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
     from lumpylens.verbs.score import score
 
     images = data if len(data) > 1 else data[0]
@@ -204,6 +244,9 @@ def score(
         report=report,
         explain=explain,
         fdr=fdr,
+        submission=submission,
+        lumpy_fraction=lumpy_fraction,
+        fpr=fpr,
         fast=fast,
         device=device,
         progress=not quiet,
@@ -223,43 +266,15 @@ def score(
     lines = [repr(table)]
     if out is not None:
         lines.append(f"all rows are in {out}")
+    if submission is not None:
+        submitted = table.submission(lumpy_fraction=lumpy_fraction, fpr=fpr).counts
+        output |= {"submission": str(submission), "submitted": asdict(submitted)}
+        lines.append(f"{submission}: {submitted}")
     if report is not None:
         output["report"] = str(report / "report.html")
         lines.append(f"report: {report / 'report.html'}")
     say(output, as_json, lines)
     return SOME_FAILED if table.n_failed else 0
-
-
-def _score_shards(
-    model: str,
-    shards: list[str],
-    out: Path | None,
-    cluster: str,
-    fdr: float,
-    top: int,
-    fast: bool,
-    device: str,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    """Run the verb `score` on shards."""
-    from lumpylens.scale import score_shards
-
-    if out is None:
-        raise DataError("--cluster needs --out FOLDER for the tables of the shards")
-    campaign = score_shards(
-        model,
-        shards,
-        out=out,
-        cluster=cluster,
-        fdr=fdr,
-        top=top,
-        fast=fast,
-        device=device,
-        progress=not quiet,
-    )
-    say(asdict(campaign), as_json, [repr(campaign)])
-    return SOME_FAILED if campaign.failed or campaign.failed_shards else 0
 
 
 @app.command()

@@ -11,7 +11,7 @@ from lumpylens.data.image import ANOMALOUS, NORMAL
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 
-__all__ = ["class_folders", "normal_parts", "refuse_anomalies"]
+__all__ = ["class_folders", "labelled_normal", "normal_parts", "refuse_anomalies"]
 
 NAMES_OF_NORMAL = ("no_sub", "no", "good", "normal", "smooth")
 """What folders of normal images are called, for advice alone: only ``no_sub`` is a label."""
@@ -28,6 +28,23 @@ def class_folders(images: LensImages) -> dict[str, int]:
     """
     counts = Counter(name.split("/")[0] if "/" in name else "." for name in images.ids)
     return dict(counts.most_common()) if 1 < len(counts) <= len(images) / 2 else {}
+
+
+def labelled_normal(images: LensImages) -> LensImages:
+    """Those of `images` that are labelled normal.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    normal = np.flatnonzero(images.labels == NORMAL)
+    if not len(normal):
+        raise DataError(
+            f"none of {len(images)} images of {images.location} is labelled normal; if all of them "
+            "are, leave out normal_only"
+        )
+    return images[normal]
 
 
 def refuse_anomalies(images: LensImages) -> LensImages:
@@ -92,4 +109,6 @@ def _advice(images: LensImages, folders: dict[str, int]) -> str:
     places += [name for name in NAMES_OF_NORMAL if name in folders]
     if places and places[0]:
         return f"train on {images.location}/{places[0]} instead"
+    if places:
+        return "with normal_only (--normal-only) it learns from those that are labelled normal"
     return "name the folder or file of normal ones, or call a folder no_sub in which all are normal"

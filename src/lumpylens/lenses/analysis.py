@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from lumpylens.lenses.cutout import Cutout
-from lumpylens.lenses.masks import mask_intruders
+from lumpylens.lenses.masks import mask_intruders, without_neighbours
 from lumpylens.lenses.observation import Observation, cut_disc
 from lumpylens.lenses.perturber import FittedPerturber, PerturbationMap, filter_lens, fit_perturber
 from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
@@ -86,9 +86,10 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
         with _timed(seconds, "smooth"):
-            first = cut_disc(cutout, radius=FIRST_RADIUS, roughness=ROUGH)
+            alone = without_neighbours(cutout, beyond=FIRST_RADIUS)
+            first = cut_disc(alone, radius=FIRST_RADIUS, roughness=ROUGH)
             rough = fit_smooth(first)
-            observation = mask_intruders(_cut(cutout, rough), rough)
+            observation = mask_intruders(_cut(alone, rough), rough)
             smooth = polish(observation, rough)
         with _timed(seconds, "filter"):
             radius = math.exp(smooth.best.lens["log_einstein_radius"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from lumpylens.lenses.analysis import LensAnalysis
+    from lumpylens.lenses.model import SolvedLens
 
 __all__ = [
     "LensCatalogue",
@@ -158,6 +159,23 @@ class LensRow:
         "radius of a circle with the area inside the tangential critical curve of mass and shear, "
         "as in the catalogue of Euclid"
     )
+    mass_x_arcsec: float = _number(
+        "centre of the mass along columns, relative to the centre of the lens"
+    )
+    mass_y_arcsec: float = _number("the same along rows")
+    joint_einstein_radius_arcsec: float = _number(
+        "Einstein radius of the lens that was fitted together with the perturber; the columns with "
+        "`joint` belong to the perturber's place and strength, those without it to the lens alone"
+    )
+    joint_ellipticity: float = _number("ellipticity of its mass")
+    joint_ellipticity_angle_deg: float = _number("direction of its mass's major axis")
+    joint_shear: float = _number("its external shear")
+    joint_shear_angle_deg: float = _number("direction in which that shear stretches")
+    joint_slope: float = _number("slope of its mass")
+    joint_mass_x_arcsec: float = _number(
+        "centre of its mass along columns, relative to the centre of the lens"
+    )
+    joint_mass_y_arcsec: float = _number("the same along rows")
 
     @property
     def perturber_significance(self) -> float:
@@ -180,6 +198,16 @@ LATER_COLUMNS = (
     "strength_error_arcsec2",
     "msun_per_square_arcsec",
     "effective_einstein_radius_arcsec",
+    "mass_x_arcsec",
+    "mass_y_arcsec",
+    "joint_einstein_radius_arcsec",
+    "joint_ellipticity",
+    "joint_ellipticity_angle_deg",
+    "joint_shear",
+    "joint_shear_angle_deg",
+    "joint_slope",
+    "joint_mass_x_arcsec",
+    "joint_mass_y_arcsec",
 )
 """Columns that tables of earlier versions lack; they are empty there."""
 
@@ -325,15 +353,12 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         of_perturber = sky.position(perturber.x + lens["light_x"], perturber.y + lens["light_y"])
     radius = math.exp(lens["log_einstein_radius"])
     curve = (lens[name] for name in ("eta_1", "eta_2", "slope", "shear_1", "shear_2"))
+    masses: dict[str, Any] = _mass_of(lens)
+    masses |= {f"joint_{name}": value for name, value in _mass_of(perturber.fitted.lens).items()}
     return LensRow(
         id=analysis.cutout.id,
-        einstein_radius_arcsec=radius,
         einstein_radius_err=radius * best.spread("log_einstein_radius"),
-        ellipticity=1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"])),
-        ellipticity_angle_deg=_angle(lens["eta_1"], lens["eta_2"]),
-        shear=math.hypot(lens["shear_1"], lens["shear_2"]),
-        shear_angle_deg=_angle(lens["shear_1"], lens["shear_2"]),
-        slope=lens["slope"],
+        **masses,
         chi2_per_pixel=analysis.chi2_per_pixel,
         quality=words(notes),
         perturber_x_arcsec=perturber.x,
@@ -364,6 +389,20 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         strength_error_arcsec2=analysis.map.typical_error(),
         effective_einstein_radius_arcsec=radius * effective_einstein_radius(*curve),
     )
+
+
+def _mass_of(lens: SolvedLens) -> dict[str, float]:
+    """Columns of the mass of a fitted lens."""
+    return {
+        "einstein_radius_arcsec": math.exp(lens["log_einstein_radius"]),
+        "ellipticity": 1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"])),
+        "ellipticity_angle_deg": _angle(lens["eta_1"], lens["eta_2"]),
+        "shear": math.hypot(lens["shear_1"], lens["shear_2"]),
+        "shear_angle_deg": _angle(lens["shear_1"], lens["shear_2"]),
+        "slope": lens["slope"],
+        "mass_x_arcsec": lens["centre_x"] - lens["light_x"],
+        "mass_y_arcsec": lens["centre_y"] - lens["light_y"],
+    }
 
 
 def _angle(first: float, second: float) -> float:

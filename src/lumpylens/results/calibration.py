@@ -145,7 +145,7 @@ class Calibration:
         Examples
         --------
         >>> hundred = Calibration(np.arange(99.0))
-        >>> hundred.strangers([(1, 90), (80, 2)])[:58]
+        >>> hundred.strangers([(1, 90), (80, 2)])[:57]
         '2 of 92 images score like the lower half of normal images'
         >>> hundred.strangers([(1, 90), (80, 20)])
         ''

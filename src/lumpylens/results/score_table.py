@@ -21,6 +21,7 @@ from lumpylens.files.tables import (
     write_columns,
 )
 from lumpylens.results.reasons import why_none
+from lumpylens.results.submission import Submission, operating_point
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -215,6 +216,40 @@ class ScoreTable:
     def top(self, count: int) -> ScoreTable:
         """The `count` most anomalous rows."""
         return self[self.order()[:count]]
+
+    def submission(
+        self, *, lumpy_fraction: float | None = None, fpr: float | None = None
+    ) -> Submission:
+        """Say of every lens whether it is lumpy, at an operating point chosen without labels.
+
+        A lens without a p-value is called what most lenses are.
+
+        Parameters
+        ----------
+        lumpy_fraction : float, optional
+            Fraction of lumpy lenses, for which the expected accuracy is the best one. Default: an
+            estimate from the p-values.
+        fpr : float, optional
+            False-positive rate, in place of the best accuracy.
+
+        Raises
+        ------
+        DataError
+            If no image has a p-value, or two have one id.
+        ModelError
+            If both are given, or one does not lie between 0 and 1.
+
+        Examples
+        --------
+        >>> table = ScoreTable(
+        ...     id=["a", "b"], anomaly_score=[1.0, 3.0], error=["", ""], warning=["", ""],
+        ...     p_value=[0.8, 0.01], q_value=[0.8, 0.02], flag=[False, True],
+        ... )
+        >>> table.submission(fpr=0.1).has_substructure.tolist()
+        [False, True]
+        """
+        point = operating_point(self.p_value, lumpy_fraction=lumpy_fraction, fpr=fpr)
+        return Submission.of(self.id, self.p_value, point)
 
     # -- other shapes -----------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,10 +18,11 @@ from lumpylens.files.progress import counted, note
 from lumpylens.files.receipts import read_receipt, write_receipt
 from lumpylens.files.tables import check_table_place, pandas_frame, read_columns
 from lumpylens.files.writing import check_replaceable, check_writable
+from lumpylens.results.submission import SubmissionCounts, check_submission
 from lumpylens.results.summary import Summary
 from lumpylens.scale.engine import Task, check_cluster, perform_all
 from lumpylens.scale.receipts import Receipt
-from lumpylens.scale.selection import TOP, select_images
+from lumpylens.scale.selection import TOP, select_images, submit_images
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training.device import check_device
 
@@ -57,6 +58,9 @@ class Campaign(Summary):
     failed_shards : dict of str to str
         Shards that have no scores, and why.
     seconds : float
+    submission : str or None
+        CSV file of the submission; None if none was asked for, or shards failed.
+    submitted : SubmissionCounts or None
     """
 
     folder: str
@@ -72,6 +76,8 @@ class Campaign(Summary):
     reasons: Mapping[str, int]
     failed_shards: Mapping[str, str]
     seconds: float
+    submission: str | None = None
+    submitted: SubmissionCounts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers."""
@@ -101,6 +107,8 @@ class Campaign(Summary):
         lines += first_of(
             f"failed shard {name}: {reason}" for name, reason in self.failed_shards.items()
         )
+        if self.submitted is not None:
+            lines.append(f"{self.submission}: {self.submitted}")
         return "\n".join([*lines, f"results are in {self.folder}"])
 
 
@@ -109,8 +117,12 @@ def score_shards(
     shards: Iterable[str | Path],
     *,
     out: str | Path,
+    band: str | None = None,
     cluster: str | None = None,
     fdr: float = 0.05,
+    submission: str | Path | None = None,
+    lumpy_fraction: float | None = None,
+    fpr: float | None = None,
     top: int = 100,
     fast: bool = False,
     device: str = "auto",
@@ -132,12 +144,17 @@ def score_shards(
         file, one per line.
     out : str or Path
         Folder for results; the folder of an earlier call with the same model is continued.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     cluster : str, optional
         ``local:N`` (N processes of this machine), ``local`` (one per core), the address of a
         Dask scheduler or its scheduler file. Default: this process. Model, shards and `out` must
         have the same paths on all machines.
     fdr : float
         False-discovery rate at which images are flagged, over all shards together.
+    submission, lumpy_fraction, fpr
+        See `score`. The file is written if no shard failed, since a submission has a row for each
+        image.
     top : int
         How many of the most anomalous images ``top.csv`` lists.
     fast : bool
@@ -153,7 +170,8 @@ def score_shards(
     Raises
     ------
     DataError
-        If there are no shards, `out` holds something else, or the cluster cannot be reached.
+        If there are no shards, `out` holds something else, `submission` cannot be written, or the
+        cluster cannot be reached.
     ModelError
         If the model cannot be loaded or has no fast score, or a setting makes no sense.
     """
@@ -164,14 +182,17 @@ def score_shards(
         raise ModelError(f"fdr is a false-discovery rate between 0 and 1, got {fdr:g}")
     if top < 1:
         raise ModelError(f"top is a number of images, got {top}")
+    check_submission(submission, lumpy_fraction, fpr)
     check_device(device)
     check_cluster(cluster)
     digest = model_digest(model)
     trained = load_model(model)
     calibration = (trained.fast() if fast else trained).calibration
+    if fpr is not None:
+        calibration.threshold(fpr)  # refused where it is finer than the calibration
     folder = Path(out)
     named = list(_listed(shards))
-    mark = f"{digest} fast" if fast else digest
+    mark = " ".join([digest, *(["fast"] if fast else []), *([f"band {band}"] if band else [])])
     open_folder(folder, mark, holds="scores of another model, or other scores of this one")
     check_table_place(folder / SHARDS / "any.parquet")
     location = str(model) if not Path(model).is_dir() else str(Path(model).resolve())
@@ -184,6 +205,7 @@ def score_shards(
             device=device,
             top=top,
             fast=fast,
+            band=band,
             detector=name_for_file(type(trained.detector)),
         )
         for name in named
@@ -209,7 +231,20 @@ def score_shards(
         failed_shards=failed,
         seconds=round(time.perf_counter() - started, 3),
     )
-    finish_folder(folder, {**asdict(campaign), "model": digest}, complete=not failed)
+    try:
+        if submission is not None and failed:
+            note(
+                f"no submission is written: it has a row for each image, and {len(failed)} shards "
+                "failed; the same command tries them again",
+                show=progress,
+            )
+        elif submission is not None:
+            submitted = submit_images(
+                finished, calibration, Path(submission), lumpy_fraction=lumpy_fraction, fpr=fpr
+            )
+            campaign = replace(campaign, submission=str(submission), submitted=submitted)
+    finally:
+        finish_folder(folder, {**asdict(campaign), "model": digest}, complete=not failed)
     return campaign
 
 

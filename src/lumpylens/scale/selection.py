@@ -22,9 +22,15 @@ from lumpylens.files.tables import csv_rows, read_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.results.calibration import Calibration, benjamini_hochberg_of_counts
 from lumpylens.results.score_table import TEXT_COLUMNS
+from lumpylens.results.submission import (
+    OperatingPoint,
+    SubmissionCounts,
+    operating_point,
+    write_submission,
+)
 from lumpylens.scale.shards import ScoreReceipt, ScoreTask
 
-__all__ = ["Selection", "select_images"]
+__all__ = ["Selection", "select_images", "submit_images"]
 
 TOP, SELECTED, Q_VALUES = "top.csv", "selected.csv", "q_values.csv"
 
@@ -106,6 +112,54 @@ def select_images(
         p_value_limit=limit / size if limit else None,
         reasons=reasons,
     )
+
+
+def submit_images(
+    tasks: Sequence[ScoreTask],
+    calibration: Calibration,
+    path: Path,
+    *,
+    lumpy_fraction: float | None = None,
+    fpr: float | None = None,
+) -> SubmissionCounts:
+    """Write a submission of the images of all shards, in the order of the shards.
+
+    Parameters
+    ----------
+    tasks : sequence of ScoreTask
+        All finished.
+    calibration : Calibration
+    path : Path
+    lumpy_fraction, fpr
+        See `operating_point`.
+
+    Raises
+    ------
+    DataError
+        If no image has a p-value, a receipt or table is not there, or `path` cannot be written.
+    """
+    size = len(calibration) + 1
+    counts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
+    images = 0
+    for receipt in _receipts(tasks):
+        images += receipt.images
+        for rank, times in receipt.p_values:
+            counts[rank - 1] += times
+    p_values = np.arange(1, size + 1) / size
+    point = operating_point(p_values, counts, lumpy_fraction=lumpy_fraction, fpr=fpr)
+    write_submission(_rows_to_submit(tasks, point), path)
+    unknown = images - int(counts.sum())
+    lumpy = int(counts[point.is_lumpy(p_values)].sum()) + unknown * point.unknown_is_lumpy
+    return SubmissionCounts(point, images, lumpy, unknown)
+
+
+def _rows_to_submit(
+    tasks: Sequence[ScoreTask], point: OperatingPoint
+) -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
+    """Ids of each shard, and which of them are called lumpy."""
+    for task, receipt in zip(tasks, _receipts(tasks), strict=True):
+        columns = read_columns(Path(task.folder) / receipt.result, text=TEXT_COLUMNS)
+        yield columns["id"], point.is_lumpy(columns["p_value"])
 
 
 def _receipts(tasks: Iterable[ScoreTask]) -> Iterator[ScoreReceipt]:

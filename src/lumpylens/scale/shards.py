@@ -95,6 +95,8 @@ class ScoreTask:
         How many of the most anomalous images the receipt names.
     fast : bool
         Whether to use the model's quicker score.
+    band : str or None
+        Which of the bands to take, where the files hold several.
     detector : str
         Name or ``module:Class`` of the model's detector, as the user's own process knows it. A
         worker may import this class, but never a class because a model file names it.
@@ -108,6 +110,7 @@ class ScoreTask:
     device: str = "auto"
     top: int = 100
     fast: bool = False
+    band: str | None = None
     detector: str = ""
 
     @property
@@ -136,6 +139,7 @@ class ScoreTask:
             "device": self.device,
             "top": self.top,
             "fast": self.fast,
+            "band": self.band,
         }
         return {
             "model": self.model_digest,
@@ -170,7 +174,7 @@ class ScoreTask:
         if self.detector:
             detector_class(self.detector)
         model = _model(self.model, self.model_digest, self.fast)
-        images = LensImages.open(Path(self.shard))
+        images = LensImages.open(Path(self.shard), band=self.band)
         if len(images) > MOST_IMAGES_PER_SHARD:
             raise DataError(
                 f"{self.shard} holds {len(images)} images, and a shard at most "
@@ -208,6 +212,7 @@ def score_shard(
     model: str | Path,
     folder: str | Path,
     *,
+    band: str | None = None,
     device: str = "auto",
     top: int = 100,
     fast: bool = False,
@@ -226,6 +231,8 @@ def score_shard(
     folder : str or Path
         For ``NAME.parquet``, the table without q-values and flags (they depend on all shards),
         and ``NAME.json``, the receipt.
+    band : str, optional
+        Which of the bands to take, where the files hold several.
     device : {"cpu", "auto", "cuda"}
     top : int
         How many of the most anomalous images the receipt names.
@@ -246,7 +253,14 @@ def score_shard(
     from lumpylens.store.folder import model_digest
 
     task = ScoreTask(
-        str(shard), str(model), model_digest(model), str(folder), device=device, top=top, fast=fast
+        str(shard),
+        str(model),
+        model_digest(model),
+        str(folder),
+        device=device,
+        top=top,
+        fast=fast,
+        band=band,
     )
     task.run()
     receipt = task.receipt()

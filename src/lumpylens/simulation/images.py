@@ -85,8 +85,8 @@ def simulate(
     preset : str or Population
         ``slc`` (the challenge), ``wide`` (linear brightness, any orientation and mass),
         ``model-a``, ``model-b``, ``model-1``, ``model-2``, ``model-3`` and their ``-stated``
-        variants (the field's training sets), ``hst``, ``euclid``, ``lsst``, the path of a TOML
-        file of your own (see `lumpylens.simulation.presets`), or a `Population`.
+        variants (the field's training sets), ``hst``, ``euclid``, ``lsst``, ``roman``, the path of
+        a TOML file of your own (see `lumpylens.simulation.presets`), or a `Population`.
     n : int
         Number of images; their indices are 0 to n - 1.
     seed : int
@@ -106,8 +106,9 @@ def simulate(
     out : str or Path, optional
         Write to this file or folder instead of memory, with a table of all true numbers beside
         it. A run that was stopped is continued by the same call.
-    format : {"hdf5", "npz", "npy", "fits", "jpeg", "png"}, optional
-        Format of `out`, by default from its ending; the last three are folders.
+    format : {"hdf5", "roman", "npz", "npy", "fits", "jpeg", "png"}, optional
+        Format of `out`, by default from its ending; the last three are folders. ``roman`` is an
+        HDF5 file in the layout of the Roman Data Challenge.
     workers : int
         Number of processes. With more than one, a script needs the guard
         ``if __name__ == "__main__"``.

@@ -25,13 +25,20 @@ from lumpylens.files.writing import check_writable, whole_file
 from lumpylens.physics.batches import unsplit
 from lumpylens.simulation.camera import develop, jpeg_content
 from lumpylens.simulation.recipe import Recipe
+from lumpylens.simulation.roman_output import system_name, write_challenge
 from lumpylens.simulation.truth import truth_table
 
 __all__ = ["FORMATS", "check_output", "write"]
 
-SUFFIXES = {".h5": "hdf5", ".hdf5": "hdf5", ".npz": "npz", ".npy": "npy"}
+FILES = {
+    "hdf5": (".h5", ".hdf5"),
+    "roman": (".h5", ".hdf5"),
+    "npz": (".npz",),
+    "npy": (".npy",),
+}
+"""Formats of one file, and its endings; of those that share one, the first is the default."""
 FOLDERS = {"fits": ".fits", "jpeg": ".jpg", "png": ".png"}
-FORMATS = (*dict.fromkeys(SUFFIXES.values()), *FOLDERS)
+FORMATS = (*FILES, *FOLDERS)
 
 IMAGES_PER_PART = 100
 """Images per part: about a second of work, which is lost when a run is stopped."""
@@ -65,16 +72,19 @@ def check_output(out: str | Path, format: str | None = None) -> tuple[Path, str]
     place = Path(out)
     if format is not None and format not in FORMATS:
         raise DataError(f"format is one of {', '.join(FORMATS)}; got {format!r}")
-    by_suffix = SUFFIXES.get(place.suffix.lower())
+    suffix = place.suffix.lower()
+    by_suffix = next((name for name, endings in FILES.items() if suffix in endings), None)
     if format is None and by_suffix is None:
+        endings = dict.fromkeys(ending for every in FILES.values() for ending in every)
         raise DataError(
-            f"{place} says no format: end it in {', '.join(SUFFIXES)}, or give "
+            f"{place} says no format: end it in {', '.join(endings)}, or give "
             f"{' or '.join(FOLDERS)} for a folder of files"
         )
     chosen = format or str(by_suffix)
-    if chosen not in FOLDERS and by_suffix != chosen:
-        endings = [suffix for suffix, kind in SUFFIXES.items() if kind == chosen]
-        raise DataError(f"a file of format {chosen} ends in {' or '.join(endings)}, not {place}")
+    if chosen in FILES and suffix not in FILES[chosen]:
+        raise DataError(
+            f"a file of format {chosen} ends in {' or '.join(FILES[chosen])}, not {place}"
+        )
     if chosen in FOLDERS:
         if place.exists() and not place.is_dir():
             raise DataError(f"{place} is a file; format {chosen} needs a folder")
@@ -115,6 +125,11 @@ def write(
         If `out` or its hidden folder holds something else.
     """
     place, kind = check_output(out, format)
+    if kind == "roman" and recipe.population.output != "linear":
+        raise DataError(
+            f"the population {recipe.population.name} makes pictures, and the format roman holds "
+            "brightness; give another format"
+        )
     inside = "no_sub" if recipe.label == NORMAL else "sub"
     if kind in FOLDERS and (place / inside).exists() and any((place / inside).iterdir()):
         raise DataError(f"{place / inside} holds files already; give another folder")
@@ -142,7 +157,7 @@ def write(
             for _, images_done in parts_done:
                 for _ in range(images_done):
                     step()
-    names = [recipe.name(index) for index in indices]
+    names = [system_name(index) if kind == "roman" else recipe.name(index) for index in indices]
     table = truth_table(
         names, [recipe.label] * len(names), map(recipe.lens, indices), recipe.galaxies()
     )
@@ -248,6 +263,8 @@ def _join(tasks: Sequence[OutputPart], names: Sequence[str], kind: str, place: P
             _join_npz(tasks, names, label, scale, path)
         elif kind == "npy":
             _join_npy(tasks, len(names), path)
+        elif kind == "roman":
+            write_challenge(_systems(tasks), tasks[0].recipe, path)
         else:
             _join_hdf5(tasks, names, label, scale, path)
 
@@ -259,6 +276,14 @@ def _parts(tasks: Sequence[OutputPart]) -> Iterator[tuple[int, dict[str, Any]]]:
         with np.load(task.place, allow_pickle=False) as archive:
             yield first, {name: archive[name] for name in archive.files}
         first += len(task.indices)
+
+
+def _systems(tasks: Sequence[OutputPart]) -> Iterator[tuple[int, Any, Any]]:
+    """Index, pixels and point-spread function of each image, in order."""
+    for task, (_, arrays) in zip(tasks, _parts(tasks), strict=True):
+        kernels = arrays["psf"]
+        for place, index in enumerate(task.indices):
+            yield index, arrays["images"][place], kernels[place % len(kernels)]
 
 
 def _join_npz(

@@ -30,6 +30,8 @@ class Population:
         Side of the square image.
     pixel_scale_arcsec : float or None
         Side of a pixel, where it is known.
+    band : str
+        Name of the filter, for files that say it.
     lens_redshift, source_redshift : Number or None
         The source is drawn again until it lies behind the lens.
     velocity_dispersion_kms : Number or None
@@ -108,6 +110,7 @@ class Population:
     name: str
     size_px: int = 150
     pixel_scale_arcsec: float | None = None
+    band: str = ""
     lens_redshift: Number | None = None
     source_redshift: Number | None = None
     velocity_dispersion_kms: Number | None = None

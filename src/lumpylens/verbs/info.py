@@ -33,6 +33,9 @@ __all__ = ["Description", "info"]
 SHOWN = 10
 """Failed images named one by one."""
 
+PREDICATES = ("band", "noise")
+"""Parts of an image whose origin is the rest of a sentence, and not where they come from."""
+
 
 @dataclass(frozen=True, repr=False)
 class Description(Summary):
@@ -144,7 +147,7 @@ def sentences(facts: Mapping[str, Any]) -> list[str]:
         layouts = [
             f"{layout['images']} of them: "
             + ", ".join(
-                f"{part} {origin}" if part == "band" else f"{part} from {origin}"
+                f"{part} {origin}" if part in PREDICATES else f"{part} from {origin}"
                 for part, origin in layout["origins"].items()
             )
             for layout in facts["layouts"]

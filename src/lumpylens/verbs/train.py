@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lumpylens.data.classes import refuse_anomalies
+from lumpylens.data.classes import labelled_normal, refuse_anomalies
 from lumpylens.data.images import LensImages
 from lumpylens.data.splits import Split, check_disjoint, split
 from lumpylens.detectors import Detector, Run, Scores, create, name_for_file
@@ -49,6 +49,7 @@ def train(
     detector: str = "physics",
     *,
     band: str | None = None,
+    normal_only: bool = False,
     out: str | Path | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -70,11 +71,13 @@ def train(
     ----------
     data : str, Path, array_like or LensImages
         Images without substructure. One labelled anomalous is refused, and so are several class
-        folders.
+        folders, unless `normal_only` leaves them out.
     detector : str
         Name of a detector, see `list_detectors`, or ``module:Class`` for one of your own.
     band : str, optional
         Which of the bands to take, where the files hold several.
+    normal_only : bool
+        Leave out all images but those that are labelled normal.
     out : str or Path, optional
         Folder for the model. While it is trained, checkpoints lie beside it in ``OUT.run``.
     seed : int
@@ -114,8 +117,9 @@ def train(
     if device == "cuda":
         torch_device(device)  # says so now if there is none, and loads torch
     learner.device = device
-    images = refuse_anomalies(LensImages.open(data, band=band))
-    command = _command(images, band, learner, out, contaminated)
+    opened = LensImages.open(data, band=band)
+    images = refuse_anomalies(labelled_normal(opened) if normal_only else opened)
+    command = _command(images, band, normal_only, learner, out, contaminated)
     first = is_first_process(devices * nodes)
     run = Run(
         folder=None if out is None else _run_folder(Path(out)),
@@ -227,8 +231,8 @@ def _remark_on_anomalies(*held_out: Scores) -> None:
     if begins is not None:
         share = np.mean(scores[np.isfinite(scores)] > begins)
         warnings.warn(
-            f"the scores of {share:.0%} of the images that were not learned from stand apart from "
-            "the others: if they may be lumpy lenses, train with --contaminated",
+            f"the scores of {share:.0%} of the images that were not learned from "
+            "stand apart from the others: if they may be lumpy lenses, train with --contaminated",
             DataWarning,
             stacklevel=3,
         )
@@ -318,6 +322,7 @@ def _on_normals(fresh: Scores, calibration: Calibration) -> dict[str, Any]:
 def _command(
     images: LensImages,
     band: str | None,
+    normal_only: bool,
     detector: Detector,
     out: str | Path | None,
     contaminated: bool,
@@ -327,6 +332,8 @@ def _command(
     words = ["lumpylens", "train", short_path(images.location), "--detector", name]
     if band is not None:
         words += ["--band", band]
+    if normal_only:
+        words.append("--normal-only")
     for key, value in detector.config.model_dump(mode="json", exclude_defaults=True).items():
         if key != "seed":
             words += ["--set", f"{key}={value}"]

@@ -18,6 +18,8 @@ from lumpylens.data.readers import lenstronomy
 from lumpylens.data.readers.bands import Stack
 from lumpylens.data.readers.files import DataFiles, one_line, without_companions
 from lumpylens.data.readers.named_arrays import choose_images, companions_of, origins_of
+from lumpylens.data.readers.roman import open_challenge
+from lumpylens.data.readers.roman_file import is_of_challenge
 from lumpylens.data.readers.stacks import checked_table, open_stacks
 from lumpylens.data.source import FailedSource, ImageSource, joined
 from lumpylens.errors import DataError
@@ -48,8 +50,14 @@ def open_hdf5(files: DataFiles) -> ImageSource:
     The images are the dataset called ``images``, in any group, or the only one with two axes or
     more. ``ids``, ``labels``, ``noise``, ``psf`` and ``jpeg_table`` are taken from beside it, and
     the attribute ``pixel_scale_arcsec`` from it, its group or the file. Files of lenstronomy are
-    known by their ``image_data``.
+    known by their ``image_data``, those of the Roman Data Challenge by their groups.
     """
+    challenge = [path for path in files.paths if is_of_challenge(path)]
+    if challenge:
+        others = sorted(set(files.paths) - set(challenge))
+        parts = [open_challenge(replace(files, paths=challenge))]
+        parts += [open_hdf5(replace(files, paths=others))] if others else []
+        return joined(parts, files.location)
     if files.alone:
         return open_stacks(files, read_hdf5)
     used = {lenstronomy.psf_beside(path) for path in files.paths}
