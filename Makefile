@@ -74,6 +74,8 @@ bench: $(VENV)/test.stamp
 	$(call printed,realism,'$(DATA)')
 	$(call printed,transfer,'$(DATA)')
 	$(BIN)/python benchmarks/crossfit.py '$(DATA)' --near-epochs 0 --out results
+	$(BIN)/python benchmarks/contamination.py '$(DATA)' --out results
+	$(BIN)/python benchmarks/adaptation.py slc --out results
 	for population in slc euclid lsst model-a model-b; do \
 		$(BIN)/lumpylens benchmark $$population --n 1000 --detectors pca,pixel,physics \
 			--reference --name $$population --out results || exit 1; \
