@@ -155,6 +155,10 @@ class LensRow:
     msun_per_square_arcsec: float = _number(
         "solar masses within an Einstein radius of 1 arcsec; empty without redshifts"
     )
+    effective_einstein_radius_arcsec: float = _number(
+        "radius of a circle with the area inside the tangential critical curve of mass and shear, "
+        "as in the catalogue of Euclid"
+    )
     mass_x_arcsec: float = _number(
         "centre of the mass along columns, relative to the centre of the lens"
     )
@@ -172,10 +176,6 @@ class LensRow:
         "centre of its mass along columns, relative to the centre of the lens"
     )
     joint_mass_y_arcsec: float = _number("the same along rows")
-    effective_einstein_radius_arcsec: float = _number(
-        "radius of a circle with the area inside the tangential critical curve of mass and shear, "
-        "as in the catalogue of Euclid"
-    )
 
     @property
     def perturber_significance(self) -> float:
@@ -197,6 +197,7 @@ LATER_COLUMNS = (
     "perturber_limit_msun",
     "strength_error_arcsec2",
     "msun_per_square_arcsec",
+    "effective_einstein_radius_arcsec",
     "mass_x_arcsec",
     "mass_y_arcsec",
     "joint_einstein_radius_arcsec",
@@ -207,7 +208,6 @@ LATER_COLUMNS = (
     "joint_slope",
     "joint_mass_x_arcsec",
     "joint_mass_y_arcsec",
-    "effective_einstein_radius_arcsec",
 )
 """Columns that tables of earlier versions lack; they are empty there."""
 
