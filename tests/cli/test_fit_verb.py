@@ -71,6 +71,25 @@ def test_fit_writes_a_catalogue_and_says_what_failed(call, folder):
     assert second.startswith("two,,")
 
 
+def test_fit_says_where_templates_and_scripts_are(call, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "coolest", object())
+    wanted = ("fit", folder / "lenses", "--out", folder / "fits.csv", "--quiet")
+    _, said, _ = call(*wanted, "--script", "pyautolens")
+    assert said.splitlines()[3:] == [f"scripts for pyautolens are in {folder / 'fits-scripts'}"]
+    place = folder / "templates"
+    _, said, _ = call(*wanted, "--script", "lenstronomy", "--coolest", place)
+    assert said.splitlines()[3:] == [
+        f"COOLEST templates are in {place}",
+        f"scripts for lenstronomy are in {place}",
+    ]
+    _, said, _ = call(*wanted, "--script", "lenstronomy", "--coolest", place, "--json")
+    output = json.loads(said)
+    assert (output["coolest"], output["scripts"]) == (str(place), str(place))
+    status, _, said = call(*wanted, "--script", "glafic")
+    assert status == 2
+    assert "no script for 'glafic'; choose one of lenstronomy, pyautolens" in said
+
+
 def test_fit_says_where_page_and_products_are(call, folder):
     status, said, _ = call(
         "fit", folder / "lenses", "--out", folder / "fits.csv", "--quiet",
