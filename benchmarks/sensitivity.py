@@ -68,9 +68,7 @@ def planted(
     expected, before = signals(fitted, *at, table)
     observation, lens = fitted.observation, fitted.smooth.best.lens
     u, v = observation.x - x, observation.y - y
-    weight = torch.from_numpy(
-        np.interp(torch.hypot(u, v).numpy(), radii(), table[0])
-    )
+    weight = torch.from_numpy(np.interp(torch.hypot(u, v).numpy(), radii(), table[0]))
     moved = (lens.rays[0] - weight * u, lens.rays[1] - weight * v)
     with torch.no_grad():
         change = lens.source_seen_by(moved)[0] - lens.source_light

@@ -99,6 +99,10 @@ class SensitivityMap:
         least = log_mass[low] + part * (log_mass[low + 1] - log_mass[low])
         return least.masked_fill(below == len(MASSES), math.inf)
 
+    def snr_of(self, mass: float) -> Tensor:
+        """Expected signal-to-noise ratio (m,) of one of `MASSES`."""
+        return self.snr[int(np.abs(np.log(MASSES / mass)).argmin())]
+
     def picture(self, values: Tensor) -> NDArray[np.float64]:
         """Lay out numbers (m,) of the positions as an image (side, side), NaN outside."""
         image = torch.full((self.side**2,), math.nan, dtype=torch.float64)
