@@ -12,7 +12,7 @@ from lumpylens.lenses.perturber import MAP_SPACING
 from lumpylens.lenses.pictures import file_stem
 from lumpylens.lenses.products import coordinates
 from lumpylens.lenses.sensitivity import SensitivityMap
-from lumpylens.lenses.sensitivity_table import SensitivitySettings
+from lumpylens.lenses.sensitivity_row import SensitivitySettings
 
 __all__ = ["map_path", "write_map"]
 

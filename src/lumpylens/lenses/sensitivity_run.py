@@ -18,13 +18,8 @@ from lumpylens.lenses.growing import Pace
 from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.sensitivity import map_sensitivity
 from lumpylens.lenses.sensitivity_maps import map_path, write_map
-from lumpylens.lenses.sensitivity_table import (
-    SensitivityRow,
-    SensitivitySettings,
-    SensitivityTable,
-    row_of,
-    with_ranks,
-)
+from lumpylens.lenses.sensitivity_row import SensitivitySettings, row_of
+from lumpylens.lenses.sensitivity_table import SensitivityRow, SensitivityTable, with_ranks
 
 __all__ = ["SensitivityRun"]
 

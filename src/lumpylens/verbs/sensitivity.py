@@ -15,9 +15,10 @@ from lumpylens.files.tables import check_table_place
 from lumpylens.files.writing import check_writable
 from lumpylens.lenses.growing import some_ids
 from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
+from lumpylens.lenses.sensitivity_table import AREAS, SensitivityTable
 
 if TYPE_CHECKING:
-    from lumpylens.lenses.sensitivity_table import SensitivitySettings, SensitivityTable
+    from lumpylens.lenses.sensitivity_row import SensitivitySettings
 
 __all__ = ["sensitivity"]
 
@@ -101,7 +102,6 @@ def sensitivity(
         Before the work, if ids of the redshifts are those of no lens.
     """
     from lumpylens.lenses.sensitivity_run import SensitivityRun
-    from lumpylens.lenses.sensitivity_table import SensitivityTable
 
     settings = _settings(significance, profile, concentration, inflation, fraction, workers)
     place, folder, picture = (None if p is None else Path(p) for p in (out, maps, figure))
@@ -137,7 +137,7 @@ def _settings(
     workers: int,
 ) -> SensitivitySettings:
     from lumpylens.lenses.sensitivity import Subhaloes
-    from lumpylens.lenses.sensitivity_table import SensitivitySettings
+    from lumpylens.lenses.sensitivity_row import SensitivitySettings
     from lumpylens.physics.subhaloes import PROFILES
 
     chosen = next((known for known in PROFILES if known == profile), None)
@@ -170,7 +170,6 @@ def _check_places(place: Path | None, folder: Path | None, picture: Path | None)
 
 
 def _draw(table: SensitivityTable, picture: Path) -> None:
-    from lumpylens.lenses.sensitivity_table import AREAS
     from lumpylens.report.sensitivity_figure import write_areas
 
     if not (ranked := table.ranked):
