@@ -52,6 +52,8 @@ class Measurement:
         begun = time.process_time()
         try:
             row = self._row()
+        except DataError as problem:
+            row = SensitivityRow(id=self.cutout.id, error=str(problem))
         # Real data break numerics in ways that no list foresees; the other lenses go on.
         except (ArithmeticError, ValueError, RuntimeError, IndexError) as problem:
             line = " ".join(str(problem).split()) or type(problem).__name__
