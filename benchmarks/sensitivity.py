@@ -18,17 +18,18 @@ import itertools
 import json
 import math
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lumpylens import LensImages
-from lumpylens.files.processes import one_thread
+from lumpylens.data.image import LensImage
+from lumpylens.files.processes import in_processes
 from lumpylens.lenses.analysis import SmoothLens, fit_smooth_lens
 from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.redshifts import Redshifts
@@ -133,74 +134,116 @@ def ratios(places: list[dict[str, float]]) -> dict[str, Any]:
     return summary
 
 
-def sensitive(maps: list[tuple[SmoothLens, Redshifts, SensitivityMap]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Task:
+    """A lens to measure: how many places, for each kind of subhalo and each significance."""
+
+    item: LensImage
+    redshifts: Redshifts
+    places: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one lens, by kind of subhalo.
+
+    The least masses are logarithms, at `PUBLISHED_SIGMA`; the detections are expected for 1 % of
+    the mass in subhaloes.
+    """
+
+    places: dict[str, list[dict[str, float]]]
+    log_least: dict[str, NDArray[np.float64]]
+    detections: dict[str, float]
+
+
+def measure(task: Task) -> Measured:
+    """Fit one lens, map its sensitivity, and plant subhaloes in it."""
+    random = np.random.default_rng(task.seed)
+    fitted = settled(fit_smooth_lens(cutout_of(task.item)))
+    measured = Measured({}, {}, {})
+    for name, kind in KINDS.items():
+        sensitivity = map_sensitivity(fitted, task.redshifts, kind)
+        log_least = sensitivity.log_least_mass(PUBLISHED_SIGMA)
+        measured.log_least[name] = log_least.numpy()
+        measured.detections[name] = expected_detections(
+            fitted, sensitivity, log_least, task.redshifts, 0.01
+        )
+        measured.places[name] = [
+            planted(fitted, task.redshifts, kind, at, mass)
+            for sigma in PLANTED_SIGMA
+            for at, mass in itertools.islice(
+                positions(fitted, sensitivity, sigma, random), task.places
+            )
+        ]
+    return measured
+
+
+def sensitive(lenses: Sequence[Measured], kind: str) -> dict[str, float]:
     """Sensitive part of many lenses, in the definitions of O'Riordan et al. 2023."""
-    log_least = [sensitivity.log_least_mass(PUBLISHED_SIGMA) for _, _, sensitivity in maps]
-    pooled = torch.cat(log_least)
-    shift = math.log10(PEAK_SHARE)
-    detections = [
-        expected_detections(fitted, sensitivity, least, redshifts, 0.01)
-        for (fitted, redshifts, sensitivity), least in zip(maps, log_least, strict=True)
-    ]
-    found = {
-        "fraction at 1e10": float((pooled + shift <= 10).double().mean()),
-        "fraction at 1e9": float((pooled + shift <= 9).double().mean()),
-        "log10 of the least mass": float(pooled.min()) + shift,
-        "detections per lens": float(np.mean(detections)),
-        "fraction at a total mass of 1e10": float((pooled <= 10).double().mean()),
-        "fraction at a total mass of 1e9": float((pooled <= 9).double().mean()),
+    by_lens = [lens.log_least[kind] for lens in lenses]
+    pooled, shift = np.concatenate(by_lens), math.log10(PEAK_SHARE)
+    best = np.sort([(least + shift <= 10).mean() for least in by_lens])[::-1]
+    numbers = {
+        "fraction at 1e10": (pooled + shift <= 10).mean(),
+        "fraction at 1e9": (pooled + shift <= 9).mean(),
+        "log10 of the least mass": pooled.min() + shift,
+        "detections per lens": np.mean([lens.detections[kind] for lens in lenses]),
+        "fraction at a total mass of 1e10": (pooled <= 10).mean(),
+        "fraction at a total mass of 1e9": (pooled <= 9).mean(),
+        "fraction at 1e10 in the best tenth": best[: max(len(best) // 10, 1)].mean(),
     }
-    best = np.sort([float((least + shift <= 10).double().mean()) for least in log_least])[::-1]
-    found["fraction at 1e10 in the best tenth"] = float(best[: max(len(best) // 10, 1)].mean())
-    return {name: float(f"{number:.3g}") for name, number in found.items()}
+    return {name: float(f"{number:.3g}") for name, number in numbers.items()}
 
 
 def main() -> None:
     """Measure both, and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lenses", type=Path, help="folder of real lenses")
-    parser.add_argument("--n", type=int, default=50, help="simulated lenses")
-    parser.add_argument("--planted-in", type=int, default=20, help="so many of them")
+    parser.add_argument("--n", type=int, default=40, help="simulated lenses")
+    parser.add_argument("--planted-in", type=int, default=16, help="so many of them")
     parser.add_argument("--places", type=int, default=3, help="per lens, kind and significance")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
-    random = np.random.default_rng(given.seed)
-    begun = time.process_time()
     simulation = simulate_with_truth("euclid", given.n, seed=given.seed)
-    sets = {
-        "euclid": [
-            (item, Redshifts(lens.lens_redshift, lens.source_redshift))
-            for item, lens in zip(simulation.images, simulation.lenses, strict=True)
-        ]
-    }
+    tasks = [
+        Task(
+            item,
+            Redshifts(lens.lens_redshift, lens.source_redshift),
+            given.places if number < given.planted_in else 0,
+            number,
+        )
+        for number, (item, lens) in enumerate(
+            zip(simulation.images, simulation.lenses, strict=True)
+        )
+    ]
     if given.lenses is not None:
         images = LensImages.open(given.lenses, pixel_scale_arcsec=PIXEL_SCALE_ARCSEC)
-        sets["slacs"] = [(item, REAL_LENSES[item.id]) for item in images if item.id in REAL_LENSES]
-    result: dict[str, Any] = {}
-    for name, lenses in sets.items():
-        places: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-        maps: dict[str, list[Any]] = {kind: [] for kind in KINDS}
-        for number, (item, redshifts) in enumerate(lenses):
-            fitted = settled(fit_smooth_lens(cutout_of(item)))
-            for kind, subhaloes in KINDS.items():
-                sensitivity = map_sensitivity(fitted, redshifts, subhaloes)
-                maps[kind].append((fitted, redshifts, sensitivity))
-                if number >= given.planted_in:
-                    continue
-                for sigma in PLANTED_SIGMA:
-                    some = positions(fitted, sensitivity, sigma, random)
-                    for at, mass in itertools.islice(some, given.places):
-                        places[kind].append(planted(fitted, redshifts, subhaloes, at, mass))
-            print(f"{item.id}: {time.process_time() - begun:.0f} s", file=sys.stderr, flush=True)
-        result[name] = {kind: ratios(places[kind]) for kind in KINDS}
-        if name == "euclid":
-            parts = {kind: sensitive(maps[kind]) for kind in KINDS}
-            result["sensitive at 3 sigma"] = {"O'Riordan et al. 2023": PUBLISHED} | parts
-    result["lenses"] = given.n
-    result["processor seconds"] = round(time.process_time() - begun)
+        tasks += [
+            Task(item, REAL_LENSES[item.id], given.places, len(tasks))
+            for item in images
+            if item.id in REAL_LENSES
+        ]
+    measured: dict[int, Measured] = {}
+    with in_processes(measure, tasks, given.workers) as results:
+        for number, lens in results:
+            measured[number] = lens
+            print(f"{tasks[number].item.id} is done", file=sys.stderr, flush=True)
+    result: dict[str, Any] = {"simulated lenses": given.n}
+    for name, numbers in (("euclid", range(given.n)), ("slacs", range(given.n, len(tasks)))):
+        result[f"measured over expected, {name}"] = {
+            kind: ratios([place for k in numbers for place in measured[k].places[kind]])
+            for kind in KINDS
+        }
+    result["sensitive at 3 sigma, euclid"] = {"O'Riordan et al. 2023": PUBLISHED} | {
+        kind: sensitive([measured[k] for k in range(given.n)], kind) for kind in KINDS
+    }
     print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
-    with one_thread():
-        main()
+    # Other processes find functions by the name of their module, which is not that of a script.
+    from sensitivity import main as main_of_module
+
+    main_of_module()
