@@ -22,11 +22,11 @@ help:
 	@echo 'make pinned-scores  pin the scores of the shipped models anew (seconds)'
 	@echo 'make lint        ruff, codespell and mypy'
 	@echo 'make challenge   the table of results/challenge.md; DATA=folder, else it is fetched'
-	@echo 'make bench       results/maps.md, populations.md, transfer.json and more; DATA=folder (hours)'
+	@echo 'make bench       results/maps.md, populations.md, limit.md and more; DATA=folder (hours)'
 	@echo 'make slacs       results/slacs.md: real lenses; DATA=folder of lenses, WORKERS=processes'
 	@echo 'make docs        the documentation, in site/; warnings are errors'
 	@echo 'make architecture  draw docs/architecture.md from the imports'
-	@echo 'make results-table  put results/challenge.json into README and documentation'
+	@echo 'make results-table  put results/challenge.json and limit.json into README and documentation'
 	@echo 'make columns     put the meanings of the columns of real lenses into their pages'
 	@echo 'make pictures    draw the pictures of the documentation'
 	@echo 'make notebook    run the notebooks on DATA=folder and LENSES=folder (half an hour)'
@@ -71,9 +71,12 @@ bench: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/maps.py --out results
 	$(BIN)/python benchmarks/populations.py --out results
 	$(call printed,sensitivity,$(if $(LENSES),--lenses '$(LENSES)'))
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/limit.py --out results
 	$(call printed,realism,'$(DATA)')
 	$(call printed,transfer,'$(DATA)')
 	$(BIN)/python benchmarks/crossfit.py '$(DATA)' --near-epochs 0 --out results
+	$(BIN)/python benchmarks/contamination.py '$(DATA)' --out results
+	$(BIN)/python benchmarks/adaptation.py slc --out results
 	for population in slc euclid lsst model-a model-b; do \
 		$(BIN)/lumpylens benchmark $$population --n 1000 --detectors pca,pixel,physics \
 			--reference --name $$population --out results || exit 1; \
@@ -87,14 +90,16 @@ slacs: $(VENV)/test.stamp
 docs: $(VENV)/docs.stamp
 	$(BIN)/python docs/architecture.py --check
 	$(BIN)/python docs/results.py --check
+	$(BIN)/python docs/limit.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo 'site/index.html'
 
 architecture: $(BIN)/python
 	$(BIN)/python docs/architecture.py
 
-results-table: $(BIN)/python
+results-table: $(VENV)/test.stamp
 	$(BIN)/python docs/results.py
+	$(BIN)/python docs/limit.py
 
 columns: $(BIN)/python
 	$(BIN)/python docs/columns.py

@@ -229,3 +229,42 @@ def test_every_file_that_may_be_changed_is_there():
     assert len(named) > 50
     folders = (ROOT / "src" / "lumpylens", ROOT / "tests", ROOT)
     assert [name for name in named if not any(any(f.glob(name)) for f in folders)] == []
+
+
+def test_brackets_stand_beside_the_scores_of_physics(tmp_path, monkeypatch):
+    limit = script("limit")
+    bracket = {"lower": [0.78, 0.72, 0.84], "upper": [0.91, 0.87, 0.94]}
+    lumps = {
+        "euclid": ["points", "points compensated"],
+        "slc": ["points 1 % compensated"],
+        "lsst": ["points"],
+    }
+    rows = [
+        {"population": name, "lumps": kind, **bracket} for name in lumps for kind in lumps[name]
+    ]
+    (tmp_path / "limit.json").write_text(json.dumps({"rows": rows}))
+    for name, auc in (("euclid", 0.65), ("euclid-compensated", 0.66), ("lsst", None)):
+        other = {"detector": "pca", "auc": 0.5, "auc_low": 0.4, "auc_high": 0.6}
+        own = {"detector": "physics", "auc": auc, "auc_low": 0.59, "auc_high": 0.71}
+        found = [other] if auc is None else [other, own]
+        (tmp_path / f"{name}.json").write_text(json.dumps({"rows": found}))
+    point = {"mass_fraction": 0.01, "compensated": True, "auc": {"anomaly_score": [0.68, 0.6, 0.7]}}
+    curves = {"detectors": {"physics": {"mass": [point | {"mass_fraction": 0.03}, point]}}}
+    (tmp_path / "curves-slc.json").write_text(json.dumps(curves))
+    page = tmp_path / "measured.md"
+    page.write_text(f"# measured\n\n{limit.BEGIN}\n\n{limit.END}\nrest\n")
+    monkeypatch.setattr(limit, "RESULTS", tmp_path)
+    monkeypatch.setattr(limit, "PAGE", page)
+    monkeypatch.setattr(limit, "PICTURE", tmp_path / "limit.png")
+    assert limit.main(check=True).endswith("are not current: run make results-table")
+    assert limit.main(check=False) == limit.main(check=True) == ""
+    ends = "0.78 (0.72 to 0.84) | 0.91 (0.87 to 0.94) |"
+    for line in (
+        f"| Euclid | 8 % | 0.65 (0.59 to 0.71) | {ends}",
+        f"| Euclid | 8 %, compensated | 0.66 (0.59 to 0.71) | {ends}",
+        f"| Challenge | 1 % of the mass, compensated | 0.68 (0.60 to 0.70) | {ends}",
+        f"| LSST | 8 % |  | {ends}",
+    ):
+        assert line in page.read_text()
+    assert page.read_text().endswith("rest\n")
+    assert (tmp_path / "limit.png").stat().st_size > 5_000

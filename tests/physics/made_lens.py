@@ -19,12 +19,16 @@ def made_cutout(
     shear: tuple[float, float] = (0.03, -0.02),
     source: tuple[float, float] = (0.08, 0.12),
     perturber: tuple[float, float, float] | None = None,
+    centre: tuple[float, float] = (0.0, 0.0),
+    mass_angle: float = 0.4,
+    lens_light: float = 1.0,
     noise: float = 0.02,
     seed: int = 0,
 ) -> Cutout:
     """Simulate an isothermal lens with lenstronomy: Sersic galaxy, Sersic source, Gaussian PSF.
 
-    `perturber` is x, y and Einstein radius of a point mass, arcsec.
+    `perturber` is x, y and Einstein radius of a point mass, arcsec; the light has its long axis at
+    0.4 rad, and `lens_light` is its brightness.
     """
     from lenstronomy.LensModel.lens_model import LensModel
     from lenstronomy.LightModel.light_model import LightModel
@@ -35,8 +39,10 @@ def made_cutout(
     x, y = np.meshgrid(line, line)
     e1, e2 = phi_q2_ellipticity(0.4, axis_ratio)
     names = ["SIE", "SHEAR"]
+    at = {"center_x": centre[0], "center_y": centre[1]}
+    mass_1, mass_2 = phi_q2_ellipticity(mass_angle, axis_ratio)
     mass = [
-        {"theta_E": einstein_radius, "e1": e1, "e2": e2, "center_x": 0.0, "center_y": 0.0},
+        {"theta_E": einstein_radius, "e1": mass_1, "e2": mass_2, **at},
         {"gamma1": shear[0], "gamma2": shear[1]},
     ]
     if perturber is not None:
@@ -44,14 +50,13 @@ def made_cutout(
         mass.append({"theta_E": perturber[2], "center_x": perturber[0], "center_y": perturber[1]})
     bx, by = LensModel(names).ray_shooting(x, y, mass)
     light = LightModel(["SERSIC_ELLIPSE"])
-    galaxy = {"amp": 1.0, "R_sersic": 0.6, "n_sersic": 3.0, "e1": e1, "e2": e2,
-              "center_x": 0.0, "center_y": 0.0}  # fmt: skip
+    galaxy = {"amp": lens_light, "R_sersic": 0.6, "n_sersic": 3.0, "e1": e1, "e2": e2, **at}
     behind = {"amp": 1.2, "R_sersic": 0.15, "n_sersic": 1.0, "e1": 0.1, "e2": -0.05,
               "center_x": source[0], "center_y": source[1]}  # fmt: skip
     picture = light.surface_brightness(x, y, [galaxy]) + light.surface_brightness(bx, by, [behind])
     picture = picture.reshape(side, fine, side, fine).mean(axis=(1, 3))
-    at = np.arange(15) - 7
-    psf = np.exp(-(at[:, None] ** 2 + at**2) / (2 * 1.0**2))
+    pixel = np.arange(15) - 7
+    psf = np.exp(-(pixel[:, None] ** 2 + pixel**2) / (2 * 1.0**2))
     psf /= psf.sum()
     sigma = np.sqrt(noise**2 + 0.002 * np.clip(picture, 0, None))
     picture = fftconvolve(picture, psf, mode="same")

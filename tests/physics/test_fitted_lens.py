@@ -20,6 +20,7 @@ from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.refine import refine
 from lumpylens.lenses.remarks import Note, Remark
 from lumpylens.lenses.significance import measure_inflation
+from lumpylens.physics.critical_curve import effective_einstein_radius
 
 
 @pytest.fixture
@@ -85,17 +86,21 @@ def test_a_second_run_takes_the_row_from_the_table(fitted_lens):
 def test_the_row_says_the_numbers_of_the_analysis(found):
     other = changed(
         found, log_einstein_radius=math.log(1.5), eta_1=0.0, eta_2=0.5, shear_1=-0.1, shear_2=0.0,
-        slope=1.9, light_x=0.2, light_y=-0.1,
+        slope=1.9, light_x=0.2, light_y=-0.1, centre_x=0.23, centre_y=-0.05,
     )  # fmt: skip
     other = replace(other, noise_maxima=(2.5, 0.4))
     row = row_of(other, [Note(Remark.FAINT_SOURCE, (3.0,))], "digest")
     assert row.einstein_radius_arcsec == pytest.approx(1.5)
     spread = other.smooth.best.spread("log_einstein_radius")
     assert row.einstein_radius_err == pytest.approx(1.5 * spread)
+    assert row.effective_einstein_radius_arcsec == pytest.approx(
+        1.5 * effective_einstein_radius(0.0, 0.5, 1.9, -0.1, 0.0)
+    )
     assert row.ellipticity == pytest.approx(1 - math.exp(-0.5))
     assert row.ellipticity_angle_deg == pytest.approx(45)
     assert (row.shear, row.shear_angle_deg) == pytest.approx((0.1, 90))
     assert (row.slope, row.centre_x_arcsec, row.centre_y_arcsec) == pytest.approx((1.9, 0.2, -0.1))
+    assert (row.mass_x_arcsec, row.mass_y_arcsec) == pytest.approx((0.03, 0.05))
     assert (row.noise_maximum, row.noise_maximum_scale) == (2.5, 0.4)
     assert row.residual_scatter == found.inflation.off_arcs
     assert row.map_scatter == found.inflation.of_map
@@ -114,6 +119,19 @@ def test_the_row_says_the_numbers_of_the_analysis(found):
     assert row.digest == "digest"
 
 
+def test_the_row_has_the_lens_that_belongs_to_the_perturber(found):
+    row, lens = row_of(found, [], "digest"), found.perturber.fitted.lens
+    assert row.joint_einstein_radius_arcsec == math.exp(lens["log_einstein_radius"])
+    assert row.joint_einstein_radius_arcsec != row.einstein_radius_arcsec
+    assert row.joint_slope == lens["slope"] != row.slope
+    assert row.joint_shear == math.hypot(lens["shear_1"], lens["shear_2"])
+    assert row.joint_shear_angle_deg != row.shear_angle_deg
+    assert row.joint_ellipticity == 1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"]))
+    assert row.joint_ellipticity_angle_deg != row.ellipticity_angle_deg
+    assert row.joint_mass_x_arcsec == lens["centre_x"] - lens["light_x"]
+    assert row.joint_mass_y_arcsec == lens["centre_y"] - lens["light_y"]
+
+
 def doubted(found):
     return [note.remark for note in remarks(found)]
 
@@ -122,9 +140,11 @@ def doubted(found):
     ("numbers", "said"),
     [
         ({}, []),
-        ({"light_x": 0.59}, []),
-        ({"light_x": 0.61}, [Remark.OFF_CENTRE]),
-        ({"light_y": -0.61}, [Remark.OFF_CENTRE]),
+        ({"light_x": 0.59, "centre_x": 0.59}, []),
+        ({"light_x": 0.61, "centre_x": 0.61}, [Remark.OFF_CENTRE]),
+        ({"light_y": -0.61, "centre_y": -0.61}, [Remark.OFF_CENTRE]),
+        ({"light_x": 0.06, "light_y": 0.06, "centre_x": 0.0, "centre_y": 0.0}, []),
+        ({"light_x": 0.11, "centre_x": 0.0}, [Remark.MASS_APART]),
         ({"shear_1": 0.19, "shear_2": 0.0}, []),
         ({"shear_1": 0.15, "shear_2": 0.15}, [Remark.LARGE_SHEAR]),
         ({"eta_1": -0.9, "eta_2": 0.0}, []),
@@ -137,6 +157,13 @@ def doubted(found):
 )
 def test_numbers_that_are_doubted(found, numbers, said):
     assert doubted(changed(found, **numbers)) == said
+
+
+def test_a_lens_galaxy_that_is_not_seen_is_said_and_not_doubted(found):
+    apart = changed(found, light_x=0.3, centre_x=0.0)
+    notes = remarks(replace(apart, smooth=replace(apart.smooth, shines=False)))
+    assert [note.remark for note in notes] == [Remark.NO_LENS_LIGHT]
+    assert not notes[0].remark.is_doubt
 
 
 @pytest.mark.parametrize(

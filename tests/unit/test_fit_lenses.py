@@ -367,7 +367,7 @@ def test_remarks_are_words_for_people_and_codes_for_programs():
     assert (words([]), codes([])) == ("good", "")
     assert set(WORDS) == set(Remark)
     harmless = {remark for remark in Remark if not remark.is_doubt}
-    assert harmless == {Remark.NOT_NUMBERS}
+    assert harmless == {Remark.NOT_NUMBERS, Remark.NO_LENS_LIGHT}
 
 
 def test_trust_is_read_back_without_reading_english(tmp_path):

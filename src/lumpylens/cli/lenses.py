@@ -40,6 +40,16 @@ def fit(
             "--products", help="Folder for residual, source and maps as FITS, and DS9 regions."
         ),
     ] = None,
+    coolest: Annotated[
+        Path | None,
+        typer.Option("--coolest", help="Folder for a COOLEST template of every lens."),
+    ] = None,
+    script: Annotated[
+        str | None,
+        typer.Option(
+            "--script", help="lenstronomy or pyautolens: scripts that continue the fits there."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Lenses fitted at once.")] = 1,
     cluster: Annotated[
         str | None,
@@ -55,6 +65,7 @@ def fit(
 
     A run that was stopped is continued by the same command.
     """
+    from lumpylens.lenses.outputs import script_folder
     from lumpylens.verbs.fit import fit
 
     with going_on(lambda: _how_to_go_on(out)):
@@ -67,6 +78,8 @@ def fit(
             figures=figures,
             report=report,
             products=products,
+            coolest=coolest,
+            script=script,
             workers=workers,
             cluster=cluster,
             shard=shard,
@@ -84,6 +97,13 @@ def fit(
     if products is not None:
         output["products"] = str(products)
         lines.append(f"FITS and region files are in {products}")
+    if coolest is not None:
+        output["coolest"] = str(coolest)
+        lines.append(f"COOLEST templates are in {coolest}")
+    if script is not None:
+        scripts = script_folder(coolest, out)
+        output["scripts"] = str(scripts)
+        lines.append(f"scripts for {script} are in {scripts}")
     if report is not None:
         output["report"] = str(report / "report.html")
         lines.append(f"report: {report / 'report.html'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.files.tables import html_table
 from lumpylens.lenses.remarks import Note, codes, words
@@ -13,6 +13,7 @@ from lumpylens.lenses.rows import RowTable, meanings, number, text, text_columns
 
 if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis
+    from lumpylens.lenses.model import SolvedLens
 
 __all__ = [
     "LensCatalogue",
@@ -135,6 +136,27 @@ class LensRow:
     msun_per_square_arcsec: float = number(
         "solar masses within an Einstein radius of 1 arcsec; empty without redshifts"
     )
+    effective_einstein_radius_arcsec: float = number(
+        "radius of a circle with the area inside the tangential critical curve of mass and shear, "
+        "as in the catalogue of Euclid"
+    )
+    mass_x_arcsec: float = number(
+        "centre of the mass along columns, relative to the centre of the lens"
+    )
+    mass_y_arcsec: float = number("the same along rows")
+    joint_einstein_radius_arcsec: float = number(
+        "Einstein radius of the lens that was fitted together with the perturber; the columns with "
+        "`joint` belong to the perturber's place and strength, those without it to the lens alone"
+    )
+    joint_ellipticity: float = number("ellipticity of its mass")
+    joint_ellipticity_angle_deg: float = number("direction of its mass's major axis")
+    joint_shear: float = number("its external shear")
+    joint_shear_angle_deg: float = number("direction in which that shear stretches")
+    joint_slope: float = number("slope of its mass")
+    joint_mass_x_arcsec: float = number(
+        "centre of its mass along columns, relative to the centre of the lens"
+    )
+    joint_mass_y_arcsec: float = number("the same along rows")
 
     @property
     def perturber_significance(self) -> float:
@@ -156,6 +178,17 @@ LATER_COLUMNS = (
     "perturber_limit_msun",
     "strength_error_arcsec2",
     "msun_per_square_arcsec",
+    "effective_einstein_radius_arcsec",
+    "mass_x_arcsec",
+    "mass_y_arcsec",
+    "joint_einstein_radius_arcsec",
+    "joint_ellipticity",
+    "joint_ellipticity_angle_deg",
+    "joint_shear",
+    "joint_shear_angle_deg",
+    "joint_slope",
+    "joint_mass_x_arcsec",
+    "joint_mass_y_arcsec",
 )
 """Columns that tables of earlier versions lack; they are empty there."""
 
@@ -219,6 +252,9 @@ def p_words(p_value: float) -> str:
 
 def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRow:
     """Make the row of an analysis; mass, inflation and p-value are filled in later."""
+    # torch is loaded for this alone, and other rows are read without it.
+    from lumpylens.physics.critical_curve import effective_einstein_radius
+
     best = analysis.smooth.best
     lens, perturber, sky = best.lens, analysis.perturber, analysis.cutout.sky
     of_lens = of_perturber = (math.nan, math.nan)
@@ -226,15 +262,13 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         of_lens = sky.position(lens["light_x"], lens["light_y"])
         of_perturber = sky.position(perturber.x + lens["light_x"], perturber.y + lens["light_y"])
     radius = math.exp(lens["log_einstein_radius"])
+    curve = (lens[name] for name in ("eta_1", "eta_2", "slope", "shear_1", "shear_2"))
+    masses: dict[str, Any] = _mass_of(lens)
+    masses |= {f"joint_{name}": value for name, value in _mass_of(perturber.fitted.lens).items()}
     return LensRow(
         id=analysis.cutout.id,
-        einstein_radius_arcsec=radius,
         einstein_radius_err=radius * best.spread("log_einstein_radius"),
-        ellipticity=1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"])),
-        ellipticity_angle_deg=_angle(lens["eta_1"], lens["eta_2"]),
-        shear=math.hypot(lens["shear_1"], lens["shear_2"]),
-        shear_angle_deg=_angle(lens["shear_1"], lens["shear_2"]),
-        slope=lens["slope"],
+        **masses,
         chi2_per_pixel=analysis.chi2_per_pixel,
         quality=words(notes),
         perturber_x_arcsec=perturber.x,
@@ -263,7 +297,22 @@ def row_of(analysis: LensAnalysis, notes: Sequence[Note], digest: str) -> LensRo
         perturber_ra_deg=of_perturber[0],
         perturber_dec_deg=of_perturber[1],
         strength_error_arcsec2=analysis.map.typical_error(),
+        effective_einstein_radius_arcsec=radius * effective_einstein_radius(*curve),
     )
+
+
+def _mass_of(lens: SolvedLens) -> dict[str, float]:
+    """Columns of the mass of a fitted lens."""
+    return {
+        "einstein_radius_arcsec": math.exp(lens["log_einstein_radius"]),
+        "ellipticity": 1 - math.exp(-math.hypot(lens["eta_1"], lens["eta_2"])),
+        "ellipticity_angle_deg": _angle(lens["eta_1"], lens["eta_2"]),
+        "shear": math.hypot(lens["shear_1"], lens["shear_2"]),
+        "shear_angle_deg": _angle(lens["shear_1"], lens["shear_2"]),
+        "slope": lens["slope"],
+        "mass_x_arcsec": lens["centre_x"] - lens["light_x"],
+        "mass_y_arcsec": lens["centre_y"] - lens["light_y"],
+    }
 
 
 def _angle(first: float, second: float) -> float:

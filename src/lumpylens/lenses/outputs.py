@@ -1,4 +1,4 @@
-"""Folders that a fit writes to beside its table: figures, the page, products."""
+"""Folders that a fit writes to beside its table: figures, the page, products, other codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis
     from lumpylens.lenses.redshifts import Redshifts
 
-__all__ = ["FigureTitle", "Outputs"]
+__all__ = ["FigureTitle", "Outputs", "script_folder"]
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,30 @@ class Outputs:
         For the page, with figures and thumbnails in its folder of images.
     products : Path or None
         For FITS and region files.
+    coolest : Path or None
+        For COOLEST templates and the FITS files that they name.
+    scripts : Path or None
+        For scripts for another code, and the FITS files that they read.
+    code : str or None
+        Which code, with `scripts`.
     """
 
     figures: Path | None = None
     report: Path | None = None
     products: Path | None = None
+    coolest: Path | None = None
+    scripts: Path | None = None
+    code: str | None = None
 
     @property
     def _drawn_into(self) -> list[Path]:
         folders = [] if self.figures is None else [self.figures]
         return folders if self.report is None else [*folders, self.report / IMAGES]
+
+    @property
+    def _exchanged(self) -> set[Path]:
+        """Folders that get the pixels of the fits."""
+        return {folder for folder in (self.coolest, self.scripts) if folder is not None}
 
     def check(self) -> None:
         """Refuse a folder that cannot be written, before the work.
@@ -49,13 +63,21 @@ class Outputs:
         Raises
         ------
         DataError
-            If it is a file, or cannot be written, or the page's folder holds other files.
+            If it is a file, or cannot be written, or the page's folder holds other files; if there
+            is no script for this code, or the package for COOLEST is not installed.
         """
+        from lumpylens.lenses.exchange.coolest import check_coolest
+        from lumpylens.lenses.exchange.place import CODES
         from lumpylens.lenses.page import check_page_place
+
+        if self.code is not None and self.code not in CODES:
+            raise DataError(f"no script for {self.code!r}; choose one of {', '.join(CODES)}")
+        if self.coolest is not None:
+            check_coolest()
 
         if self.report is not None:
             check_page_place(self.report)
-        for folder in (self.figures, self.products):
+        for folder in (self.figures, self.products, *self._exchanged):
             if folder is not None and folder.exists() and not folder.is_dir():
                 raise DataError(f"{folder} is a file; give a folder to write to")
             if folder is not None:
@@ -63,7 +85,7 @@ class Outputs:
 
     def make_folders(self) -> None:
         """Make the folders."""
-        for folder in (*self._drawn_into, self.products):
+        for folder in (*self._drawn_into, self.products, *self._exchanged):
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
 
@@ -76,6 +98,7 @@ class Outputs:
         on_page : bool
             Whether the page should show its figure.
         """
+        from lumpylens.lenses.exchange.place import KINDS, data_path, script_path, template_path
         from lumpylens.lenses.pictures import figure_paths
         from lumpylens.lenses.products import product_paths
 
@@ -86,6 +109,11 @@ class Outputs:
             paths += figure_paths(row.id, self.report / IMAGES)
         if self.products is not None:
             paths += product_paths(row.id, self.products)
+        if self.coolest is not None:
+            paths.append(template_path(row.id, self.coolest))
+        if self.scripts is not None and self.code is not None:
+            paths.append(script_path(row.id, self.code, self.scripts))
+        paths += [data_path(row.id, kind, folder) for folder in self._exchanged for kind in KINDS]
         return not all(path.is_file() for path in paths)
 
     def shown_first(self, rows: Sequence[LensRow]) -> set[str]:
@@ -108,6 +136,22 @@ class Outputs:
         redshifts : Redshifts or None
             If they are given, sensitivities are in solar masses, otherwise Einstein radii.
         """
+        self._draw_lens(analysis, row, redshifts)
+        self._exchange_lens(analysis, redshifts)
+
+    def _exchange_lens(self, analysis: LensAnalysis, redshifts: Redshifts | None) -> None:
+        from lumpylens.lenses.exchange.coolest import write_template
+        from lumpylens.lenses.exchange.data import write_data
+        from lumpylens.lenses.exchange.scripts import write_script
+
+        for folder in self._exchanged:
+            write_data(analysis, folder)
+        if self.coolest is not None:
+            write_template(analysis, redshifts, self.coolest)
+        if self.scripts is not None and self.code is not None:
+            write_script(analysis, self.code, self.scripts)
+
+    def _draw_lens(self, analysis: LensAnalysis, row: LensRow, redshifts: Redshifts | None) -> None:
         if not self._drawn_into and self.products is None:
             return
         from lumpylens.lenses.page import thumbnail_path
@@ -152,8 +196,33 @@ class Outputs:
 
     def absolute(self) -> Outputs:
         """The same folders for a process that may run elsewhere."""
-        folders = (self.figures, self.report, self.products)
-        return Outputs(*(folder and folder.absolute() for folder in folders))
+
+        def whole(folder: Path | None) -> Path | None:
+            return folder and folder.absolute()
+
+        return Outputs(
+            whole(self.figures),
+            whole(self.report),
+            whole(self.products),
+            whole(self.coolest),
+            whole(self.scripts),
+            self.code,
+        )
+
+
+def script_folder(coolest: Path | None, table: Path | None) -> Path:
+    """Folder for scripts: that of COOLEST templates, else ``NAME-scripts`` beside a table.
+
+    Raises
+    ------
+    DataError
+        If there is neither.
+    """
+    if coolest is not None:
+        return coolest
+    if table is None:
+        raise DataError("a script needs a folder: give the table with `out`, or `coolest`")
+    return table.with_name(f"{table.stem}-scripts")
 
 
 @dataclass(frozen=True)

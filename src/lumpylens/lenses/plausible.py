@@ -7,13 +7,17 @@ import math
 from lumpylens.lenses.model import SolvedLens
 from lumpylens.lenses.remarks import Note, Remark
 
-__all__ = ["implausibility", "oddities"]
+__all__ = ["APART", "implausibility", "light_from_mass", "oddities"]
 
 LARGE_SHEAR, LARGE_ELLIPTICITY = 0.2, 0.6
 STEEP, SHALLOW = 2.45, 1.55
 """Largest shear and ellipticity (1 - axis ratio), and largest and smallest slope, of a plausible
 halo. The slopes are three times the prior's standard deviation from isothermal, the shear 2.5 times
 from none. Tighter limits put more good fits in doubt."""
+
+APART = 0.1
+"""Largest distance between the mass of a lens and its light, arcsec: five standard deviations of
+the prior. Not tuned."""
 
 SOFT_MARGIN = 0.05
 """Distance beyond a limit over which a number turns from odd to impossible. A hard limit alone
@@ -28,6 +32,11 @@ def oddities(lens: SolvedLens) -> list[Note]:
 def implausibility(lens: SolvedLens) -> float:
     """Rate a mass from 0, within all limits, to 1, beyond one of them by `SOFT_MARGIN`."""
     return min(max(beyond for _, beyond in _judged(lens)) / SOFT_MARGIN, 1.0)
+
+
+def light_from_mass(lens: SolvedLens) -> float:
+    """Distance of the lens galaxy's light from its mass, arcsec."""
+    return math.hypot(*(lens[f"light_{axis}"] - lens[f"centre_{axis}"] for axis in "xy"))
 
 
 def _judged(lens: SolvedLens) -> list[tuple[Note, float]]:

@@ -26,11 +26,13 @@ class Remark(StrEnum):
     LARGE_ELLIPTICITY = "large-ellipticity"
     ODD_SLOPE = "odd-slope"
     FAR_SOURCE = "far-source"
+    MASS_APART = "mass-apart"
+    NO_LENS_LIGHT = "no-lens-light"
 
     @property
     def is_doubt(self) -> bool:
         """Whether a fit of which this is said should not be trusted."""
-        return self is not Remark.NOT_NUMBERS
+        return self not in (Remark.NOT_NUMBERS, Remark.NO_LENS_LIGHT)
 
 
 WORDS = {
@@ -49,6 +51,8 @@ WORDS = {
     Remark.LARGE_ELLIPTICITY: "ellipticity of {:.2f} is implausible",
     Remark.ODD_SLOPE: "slope of {:.2f} is implausible",
     Remark.FAR_SOURCE: "the source lies too far out to be imaged twice",
+    Remark.MASS_APART: "mass and light of the lens are {:.2f} arcsec apart",
+    Remark.NO_LENS_LIGHT: "the lens galaxy is not seen; places are relative to its mass",
 }
 """What each says, with places for its numbers."""
 

@@ -8,11 +8,28 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lumpylens.lenses.model import ALL, INDEX, LIGHT, MASS, MULTIPOLES, SOURCE, RealLens, vector
+from lumpylens.lenses.model import (
+    ALL,
+    INDEX,
+    LIGHT,
+    MASS,
+    MULTIPOLES,
+    SOURCE,
+    RealLens,
+    SolvedLens,
+    vector,
+)
 from lumpylens.lenses.observation import Observation
-from lumpylens.lenses.plausible import implausibility
+from lumpylens.lenses.plausible import APART, implausibility, light_from_mass
 from lumpylens.lenses.refine import Belief, Refined, refine
-from lumpylens.lenses.starts import LensLight, Trial, fit_lens_light, scan
+from lumpylens.lenses.starts import (
+    FARTHEST,
+    LensLight,
+    Trial,
+    fit_lens_light,
+    no_lens_light,
+    scan,
+)
 
 __all__ = ["SmoothFit", "fit_smooth", "polish", "polish_from"]
 
@@ -66,6 +83,16 @@ UNLIKELY = 0.1
 within the error of the model, a halo with strong shear and ellipticity can imitate any ring.
 Not tuned."""
 
+TURNED = tuple(
+    (0.4 * math.cos(turn * math.pi / 3), 0.4 * math.sin(turn * math.pi / 3)) for turn in range(6)
+)
+"""Ellipticities of halos along six directions, with an axis ratio of 0.67: a halo of 0.5 to 1 along
+any direction is found from one of them."""
+
+ANYWHERE = 0.3
+"""Standard deviation of the centre of a mass without light around the middle of the image, arcsec.
+Not tuned."""
+
 TIGHT = tuple(name for name in ALL if name in MASS[:3] + MASS[6:] + SOURCE)
 """Parameters that are free in the first stage: the halo is centred on the light and isothermal."""
 
@@ -81,12 +108,15 @@ class SmoothFit:
     rivals : tuple of (float, float)
         Einstein radius, and energy above the best, of every other start that was continued.
     light : LensLight
+    shines : bool
+        Whether the lens galaxy is seen; if not, its light is put where the mass is.
     """
 
     best: Refined
     belief: Belief
     rivals: tuple[tuple[float, float], ...]
     light: LensLight
+    shines: bool = True
 
 
 def beliefs(light: LensLight) -> Belief:
@@ -111,26 +141,88 @@ def beliefs(light: LensLight) -> Belief:
     return Belief(narrow | dict.fromkeys(MULTIPOLES, (0.0, MULTIPOLE_SPREAD)))
 
 
+def beliefs_in_the_dark(light: LensLight) -> Belief:
+    """Make the priors of a lens that does not shine: its mass may be anywhere near the middle."""
+    of = dict(beliefs(light).of)
+    for axis in "xy":
+        of[f"centre_{axis}"] = (0.0, ANYWHERE / MODEL_ERROR)
+        of[f"light_{axis}"] = (0.0, PRIOR_SPREAD["centre"] / MODEL_ERROR)
+    return Belief(of)
+
+
 def fit_smooth(observation: Observation) -> SmoothFit:
     """Fit a smooth lens with a source of moderate detail, from many starts.
+
+    The first starts have a halo along the light of the lens galaxy. If they lead to an implausible
+    halo, or to light far from the middle, others are tried: halos along any direction, then a lens
+    that does not shine.
 
     Parameters
     ----------
     observation : Observation
         A disc that holds the whole lens.
     """
-    light = fit_lens_light(observation)
+    light, dark = fit_lens_light(observation), no_lens_light(observation)
     belief = beliefs(light)
+    fits = [_searched(observation, light, belief, scan(observation, light, RADII, light.eta))]
+    for tried, of_tried in ((light, belief), (dark, beliefs_in_the_dark(dark))):
+        chosen = min(fits, key=lambda fit: _judged(fit.best))
+        if _is_usual(chosen.best.lens):
+            break
+        turned = _scan_turned(observation, tried)
+        fits.append(_searched(observation, tried, of_tried, turned))
+    chosen = min(fits, key=lambda fit: _judged(fit.best))
+    rivals = [
+        (math.exp(fit.best.lens["log_einstein_radius"]), fit.best.energy - chosen.best.energy)
+        for fit in fits
+        if fit is not chosen
+    ]
+    if chosen.light is dark:
+        chosen = _with_light_on_the_mass(chosen)
+    return replace(chosen, rivals=(*rivals, *chosen.rivals))
+
+
+def _with_light_on_the_mass(fit: SmoothFit) -> SmoothFit:
+    """Move the light of a lens that does not shine to the mass, from where places are counted."""
+    values, of = fit.best.lens.values.clone(), dict(fit.belief.of)
+    for axis in "xy":
+        values[INDEX[f"light_{axis}"]] = values[INDEX[f"centre_{axis}"]]
+        of[f"light_{axis}"] = (float(values[INDEX[f"centre_{axis}"]]), of[f"light_{axis}"][1])
+    best = replace(fit.best, lens=fit.best.model.lens(values))
+    return replace(fit, best=best, belief=Belief(of), shines=False)
+
+
+def _is_usual(lens: SolvedLens) -> bool:
+    """Whether the halo is plausible, and light lies on it and near the middle of the image."""
+    off_centre = math.hypot(lens["light_x"], lens["light_y"])
+    near = off_centre <= FARTHEST and light_from_mass(lens) <= APART
+    return near and implausibility(lens) == 0
+
+
+def _judged(fit: Refined) -> float:
+    """Energy of a fit, higher if its halo is implausible."""
+    return fit.energy * (1 + UNLIKELY * implausibility(fit.lens))
+
+
+def _scan_turned(observation: Observation, light: LensLight) -> list[Trial]:
+    """The best trial at each radius, of halos along any direction."""
+    trials = [scan(observation, light, RADII, eta) for eta in TURNED]
+    return [min(of_radius, key=lambda t: t.misfit) for of_radius in zip(*trials, strict=True)]
+
+
+def _searched(
+    observation: Observation, light: LensLight, belief: Belief, trials: list[Trial]
+) -> SmoothFit:
+    """Continue the promising trials, and the best of these with more detail in the source."""
     model = RealLens(observation, FIRST_ORDER)
     first = [
-        refine(model, _start(light, trial), TIGHT, belief, steps=8)
-        for trial in _promising(scan(observation, light, RADII, light.eta))
+        refine(model, _start(light, trial), TIGHT, belief, steps=8) for trial in _promising(trials)
     ]
     second = [
         refine(rough.model.with_source(MIDDLE_ORDER), rough.lens.values, ALL, belief)
         for rough in _distinct(first)[:FOLLOWED]
     ]
-    second.sort(key=lambda fit: fit.energy * (1 + UNLIKELY * implausibility(fit.lens)))
+    second.sort(key=_judged)
     return SmoothFit(second[0], belief, _rivals(second, first), light)
 
 

@@ -18,7 +18,7 @@ from lumpylens.physics.linear_light import LinearFit, solve
 from lumpylens.physics.multi_gaussian import MultiGaussian
 from lumpylens.physics.power_law import power_law
 
-__all__ = ["FARTHEST", "LensLight", "Trial", "fit_lens_light", "scan"]
+__all__ = ["FARTHEST", "LensLight", "Trial", "fit_lens_light", "no_lens_light", "scan"]
 
 TOLERATED = 2.0
 """Whitened residual beyond which a pixel counts less in the fit of the lens galaxy alone, since it
@@ -85,6 +85,18 @@ def fit_lens_light(observation: Observation, steps: int = 20) -> LensLight:
     eta = _mean_eta(best.values, best.linear)
     columns = observation.blur(best.gaussians.columns())
     return LensLight(best.values, columns, best.residual, eta)
+
+
+def no_lens_light(observation: Observation) -> LensLight:
+    """The starting point of a lens that does not shine: round Gaussians in the middle.
+
+    Their amplitudes are free, so that they can describe an image of the source in the middle.
+    """
+    values = vector(light_eta_1=0.1, light_eta_2=0.1)
+    even = torch.ones(len(observation), dtype=torch.float64)
+    ellipses = _Ellipses.solved(observation, values, even)
+    columns = observation.blur(ellipses.gaussians.columns())
+    return LensLight(values, columns, ellipses.residual, (0.0, 0.0))
 
 
 def _tolerance(residual: Tensor) -> Tensor:

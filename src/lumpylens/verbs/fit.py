@@ -17,7 +17,7 @@ from lumpylens.files.tables import check_table_place
 from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.growing import GrowingCatalogue, some_ids, with_later_rows
-from lumpylens.lenses.outputs import FigureTitle, Outputs
+from lumpylens.lenses.outputs import FigureTitle, Outputs, script_folder
 from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
 from lumpylens.scale.engine import check_cluster, perform
@@ -47,6 +47,8 @@ def fit(
     figures: str | Path | None = None,
     report: str | Path | None = None,
     products: str | Path | None = None,
+    coolest: str | Path | None = None,
+    script: str | None = None,
     workers: int = 1,
     cluster: str | None = None,
     shard: int = 1,
@@ -82,6 +84,14 @@ def fit(
     products : str or Path, optional
         Folder for FITS images with world coordinates (data, model, residual, source, maps) and
         DS9 regions of every lens. A lens whose files are not there is fitted again.
+    coolest : str or Path, optional
+        Folder for a COOLEST template of every lens, with the FITS files that it names. A lens
+        whose files are not there is fitted again. It needs the extra ``coolest``.
+    script : {"lenstronomy", "pyautolens"}, optional
+        Write a Python script for every lens that builds it in this code and continues the fit,
+        with the FITS files that it reads: into the folder of `coolest` if that is given, else into
+        ``NAME-scripts`` beside the table ``NAME.csv``. A lens whose files are not there is fitted
+        again.
     workers : int
         Lenses fitted at once, each in a process of its own.
     cluster : str, optional
@@ -105,7 +115,7 @@ def fit(
     ------
     DataError
         If there are no images or none of them can be fitted, a place to write to or the
-        redshifts make no sense, or the cluster cannot be reached.
+        redshifts make no sense, there is no script for a code, or the cluster cannot be reached.
 
     Warns
     -----
@@ -117,7 +127,11 @@ def fit(
     _check_engine(place, workers, cluster, shard)
     if place is not None:
         check_table_place(place)
-    outputs = Outputs(*(None if f is None else Path(f) for f in (figures, report, products)))
+    figures, report, products, coolest = (
+        None if folder is None else Path(folder) for folder in (figures, report, products, coolest)
+    )
+    scripts = None if script is None else script_folder(coolest, place)
+    outputs = Outputs(figures, report, products, coolest, scripts, script)
     outputs.check()
     paths = LensPaths.of(data, pixel_scale_arcsec, band)
     if cluster is not None and paths is None:

@@ -1,0 +1,1 @@
+"""A fitted lens in the conventions of other codes: COOLEST, lenstronomy and PyAutoLens."""
