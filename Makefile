@@ -27,7 +27,7 @@ help:
 	@echo 'make docs        the documentation, in site/; warnings are errors'
 	@echo 'make architecture  draw docs/architecture.md from the imports'
 	@echo 'make results-table  put results/challenge.json and limit.json into README and documentation'
-	@echo 'make columns     put the meanings of the lens catalogue'"'"'s columns into their page'
+	@echo 'make columns     put the meanings of the columns of real lenses into their pages'
 	@echo 'make pictures    draw the pictures of the documentation'
 	@echo 'make notebook    run the notebooks on DATA=folder and LENSES=folder (half an hour)'
 	@echo 'make reliability  the campaigns behind docs/reliability.md (three quarters of an hour)'
@@ -70,6 +70,7 @@ bench: $(VENV)/test.stamp
 	$(call printed,simulate,--n 300 --workers $(CORES))
 	$(BIN)/python benchmarks/maps.py --out results
 	$(BIN)/python benchmarks/populations.py --out results
+	$(call printed,sensitivity,$(if $(LENSES),--lenses '$(LENSES)'))
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/limit.py --out results
 	$(call printed,realism,'$(DATA)')
 	$(call printed,transfer,'$(DATA)')

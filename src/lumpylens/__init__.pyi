@@ -24,6 +24,7 @@ from .verbs.export import export as export
 from .verbs.fit import fit as fit
 from .verbs.info import info as info
 from .verbs.score import score as score
+from .verbs.sensitivity import sensitivity as sensitivity
 from .verbs.train import train as train
 
 __version__: str

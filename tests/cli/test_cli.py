@@ -18,7 +18,7 @@ from lumpylens.results.score_table import ScoreTable
 
 VERBS = (
     "adapt", "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
-    "simulate", "train",
+    "sensitivity", "simulate", "train",
 )  # fmt: skip
 
 

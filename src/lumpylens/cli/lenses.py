@@ -1,4 +1,4 @@
-"""The verb for real lenses."""
+"""The verbs for real lenses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ import typer
 
 from lumpylens.cli.shell import SOME_FAILED, Band, Debug, Json, Quiet, Seed, app, going_on, say
 
+PixelScale = Annotated[
+    float | None,
+    typer.Option("--pixel-scale", help="Arcsec per pixel, if the files do not have it."),
+]
+Redshifts = Annotated[
+    Path | None, typer.Option("--redshifts", help="Table of id, lens_redshift, source_redshift.")
+]
+
 
 @app.command()
 def fit(
@@ -18,14 +26,8 @@ def fit(
     out: Annotated[Path, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")] = Path(
         "fits.csv"
     ),
-    pixel_scale_arcsec: Annotated[
-        float | None,
-        typer.Option("--pixel-scale", help="Arcsec per pixel, if the files do not have it."),
-    ] = None,
-    redshifts: Annotated[
-        Path | None,
-        typer.Option("--redshifts", help="Table of id, lens_redshift, source_redshift."),
-    ] = None,
+    pixel_scale_arcsec: PixelScale = None,
+    redshifts: Redshifts = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Folder for a figure of every lens.")
     ] = None,
@@ -105,6 +107,79 @@ def fit(
     if report is not None:
         output["report"] = str(report / "report.html")
         lines.append(f"report: {report / 'report.html'}")
+    say(output, as_json, lines)
+    return SOME_FAILED if lenses.failed else 0
+
+
+@app.command()
+def sensitivity(
+    data: Annotated[str, typer.Argument(help="Folder of lenses with noise map and PSF.")],
+    band: Band = None,
+    out: Annotated[Path, typer.Option("--out", help="Table: .csv, .ecsv or .parquet.")] = Path(
+        "sensitivity.csv"
+    ),
+    pixel_scale_arcsec: PixelScale = None,
+    redshifts: Redshifts = None,
+    significance: Annotated[
+        float, typer.Option("--significance", help="Signal-to-noise ratio that counts as seen.")
+    ] = 5.0,
+    profile: Annotated[
+        str, typer.Option("--profile", help="Of the subhaloes: nfw or pseudo-jaffe.")
+    ] = "nfw",
+    concentration: Annotated[
+        float, typer.Option("--concentration", help="Of nfw, times that of Duffy et al. 2008.")
+    ] = 1.0,
+    inflation: Annotated[
+        bool, typer.Option("--inflation", help="Divide by the scatter of each lens's residuals.")
+    ] = False,
+    fraction: Annotated[
+        float, typer.Option("--fraction", help="Of the lens's mass that is in subhaloes.")
+    ] = 0.01,
+    maps: Annotated[
+        Path | None, typer.Option("--maps", help="Folder for a FITS map of every lens.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG file of areas against mass.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Lenses computed at once.")] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Say of every lens which subhaloes would be seen in its image, and rank lenses for follow-up.
+
+    A run that was stopped is continued by the same command.
+    """
+    from lumpylens.verbs.sensitivity import sensitivity
+
+    with going_on(lambda: _how_to_go_on(out)):
+        lenses = sensitivity(
+            data,
+            band=band,
+            out=out,
+            pixel_scale_arcsec=pixel_scale_arcsec,
+            redshifts=redshifts,
+            significance=significance,
+            profile=profile,
+            concentration=concentration,
+            inflation=inflation,
+            fraction=fraction,
+            maps=maps,
+            figure=figure,
+            workers=workers,
+            progress=not quiet,
+        )
+    output: dict[str, Any] = {
+        "file": str(out),
+        "lenses": len(lenses),
+        "failed": len(lenses.failed),
+        "rows": [asdict(row) for row in lenses],
+    }
+    lines = [repr(lenses), f"all rows are in {out}"]
+    for name, place in (("maps", maps), ("figure", figure)):
+        if place is not None:
+            output[name] = str(place)
+            lines.append(f"{name}: {place}")
     say(output, as_json, lines)
     return SOME_FAILED if lenses.failed else 0
 

@@ -18,7 +18,7 @@ from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
 from lumpylens.lenses.smooth import SmoothFit, fit_smooth, polish
 from lumpylens.physics.batches import unsplit
 
-__all__ = ["LensAnalysis", "analyse"]
+__all__ = ["LensAnalysis", "SmoothLens", "analyse", "fit_smooth_lens"]
 
 FIRST_RADIUS = 3.0
 """Radius of the disc in which the lens is first looked for, arcsec: it holds the arcs of the
@@ -35,7 +35,34 @@ scale more precise and take longer."""
 
 
 @dataclass(frozen=True)
-class LensAnalysis:
+class SmoothLens:
+    """A cutout and the smooth lens that was fitted to it.
+
+    Attributes
+    ----------
+    cutout : Cutout
+    observation : Observation
+        Pixels that the fit compared.
+    smooth : SmoothFit
+    """
+
+    cutout: Cutout
+    observation: Observation
+    smooth: SmoothFit
+
+    @property
+    def einstein_radius(self) -> float:
+        """Arcsec."""
+        return math.exp(self.smooth.best.lens["log_einstein_radius"])
+
+    @property
+    def chi2_per_pixel(self) -> float:
+        """chi2 per pixel of the smooth lens."""
+        return self.smooth.best.lens.linear.chi2 / len(self.observation)
+
+
+@dataclass(frozen=True)
+class LensAnalysis(SmoothLens):
     """Results of the analysis of one lens.
 
     Attributes
@@ -53,9 +80,6 @@ class LensAnalysis:
         Time of each stage on one core.
     """
 
-    cutout: Cutout
-    observation: Observation
-    smooth: SmoothFit
     map: PerturbationMap
     perturber: FittedPerturber
     with_multipoles: FittedPerturber
@@ -68,10 +92,19 @@ class LensAnalysis:
         """Largest signal-to-noise ratio of the map."""
         return max(float(self.map.snr.max()), 0.0)
 
-    @property
-    def chi2_per_pixel(self) -> float:
-        """chi2 per pixel of the smooth lens."""
-        return self.smooth.best.lens.linear.chi2 / len(self.observation)
+
+def fit_smooth_lens(cutout: Cutout) -> SmoothLens:
+    """Fit one lens without a perturber.
+
+    Parameters
+    ----------
+    cutout : Cutout
+    """
+    with unsplit(), torch.no_grad():
+        alone = without_neighbours(cutout, beyond=FIRST_RADIUS)
+        rough = fit_smooth(cut_disc(alone, radius=FIRST_RADIUS, roughness=ROUGH))
+        observation = mask_intruders(_cut(alone, rough), rough)
+        return SmoothLens(cutout, observation, polish(observation, rough))
 
 
 def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
@@ -86,14 +119,10 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
         with _timed(seconds, "smooth"):
-            alone = without_neighbours(cutout, beyond=FIRST_RADIUS)
-            first = cut_disc(alone, radius=FIRST_RADIUS, roughness=ROUGH)
-            rough = fit_smooth(first)
-            observation = mask_intruders(_cut(alone, rough), rough)
-            smooth = polish(observation, rough)
+            fitted = fit_smooth_lens(cutout)
+            observation, smooth = fitted.observation, fitted.smooth
         with _timed(seconds, "filter"):
-            radius = math.exp(smooth.best.lens["log_einstein_radius"])
-            reach = min(1.7 * radius + 0.2, observation.radius)
+            reach = min(1.7 * fitted.einstein_radius + 0.2, observation.radius)
             perturbation_map = filter_lens(smooth.best, smooth.belief, reach)
         with _timed(seconds, "noise"):
             generator = torch.Generator().manual_seed(seed)

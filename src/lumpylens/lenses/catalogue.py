@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from lumpylens.errors import DataError
-from lumpylens.files.tables import (
-    astropy_table,
-    html_table,
-    pandas_frame,
-    read_columns,
-    write_columns,
-)
+from lumpylens.files.tables import html_table
 from lumpylens.lenses.remarks import Note, codes, words
+from lumpylens.lenses.rows import RowTable, meanings, number, text, text_columns
 
 if TYPE_CHECKING:
-    from astropy.table import Table
-    from pandas import DataFrame
-
     from lumpylens.lenses.analysis import LensAnalysis
     from lumpylens.lenses.model import SolvedLens
 
@@ -32,7 +22,6 @@ __all__ = [
     "row_of",
 ]
 
-TEXT_COLUMNS = ("id", "quality", "error", "digest", "doubts")
 LEAST_P = 1e-5
 """p-value below which texts say no more than that: the law of noise is known from 1,000 draws, and
 its tail is extrapolated."""
@@ -49,14 +38,6 @@ LENSES_IN_VIEW = 20
 """Rows of a notebook's view; `to_pandas` and `write` have all."""
 
 
-def _number(meaning: str) -> Any:
-    return field(default=math.nan, metadata={"meaning": meaning})
-
-
-def _text(meaning: str) -> Any:
-    return field(default="", metadata={"meaning": meaning})
-
-
 @dataclass(frozen=True)
 class LensRow:
     """One line of the catalogue; numbers that are not known are NaN.
@@ -64,118 +45,118 @@ class LensRow:
     The meaning of each field is in its metadata, which is also what ECSV files say.
     """
 
-    id: str = _text("name of the lens")
-    einstein_radius_arcsec: float = _number(
+    id: str = text("name of the lens")
+    einstein_radius_arcsec: float = number(
         "Einstein radius; a circle of this radius has the area of the mass ellipse inside which "
         "the mean convergence is 1"
     )
-    einstein_radius_err: float = _number(
+    einstein_radius_err: float = number(
         "its statistical standard deviation in arcsec, if the noise map is right"
     )
-    ellipticity: float = _number("1 - axis ratio of the mass")
-    ellipticity_angle_deg: float = _number(
+    ellipticity: float = number("1 - axis ratio of the mass")
+    ellipticity_angle_deg: float = number(
         "direction of the mass's major axis, from x towards y; row 0 is at the bottom"
     )
-    shear: float = _number("size of the external shear")
-    shear_angle_deg: float = _number(
+    shear: float = number("size of the external shear")
+    shear_angle_deg: float = number(
         "direction in which the shear stretches, from x towards y; row 0 is at the bottom"
     )
-    slope: float = _number("three-dimensional logarithmic slope of the mass; 2 is isothermal")
-    chi2_per_pixel: float = _number(
+    slope: float = number("three-dimensional logarithmic slope of the mass; 2 is isothermal")
+    chi2_per_pixel: float = number(
         "chi2 per pixel of the smooth lens; 0.5 is usual for drizzled images, whose noise maps are "
         "often too large"
     )
-    quality: str = _text("`good`, or the reasons for doubt in words")
-    perturber_x_arcsec: float = _number(
+    quality: str = text("`good`, or the reasons for doubt in words")
+    perturber_x_arcsec: float = number(
         "best position of a perturber along columns, relative to the centre of the lens"
     )
-    perturber_y_arcsec: float = _number("the same along rows; row 0 has the smallest y")
-    perturber_einstein_radius_arcsec: float = _number(
+    perturber_y_arcsec: float = number("the same along rows; row 0 has the smallest y")
+    perturber_einstein_radius_arcsec: float = number(
         "Einstein radius of the perturber that fits best"
     )
-    perturber_mass_msun: float = _number("its mass in solar masses; empty without redshifts")
-    perturber_log_evidence: float = _number(
+    perturber_mass_msun: float = number("its mass in solar masses; empty without redshifts")
+    perturber_log_evidence: float = number(
         "gain in log evidence: model with this perturber minus smooth lens, both fitted again"
     )
-    perturber_log_evidence_multipoles: float = _number(
+    perturber_log_evidence_multipoles: float = number(
         "the same with third and fourth multipoles of the mass free"
     )
-    perturber_p_value: float = _number(
+    perturber_p_value: float = number(
         "probability that a lens without a perturber has such a gain anywhere, errors of the model "
         "included; empty for a fit in doubt"
     )
-    error: str = _text("why the lens could not be fitted")
-    perturber_snr: float = _number("largest signal-to-noise ratio in the perturbation map")
-    inflation: float = _number(
+    error: str = text("why the lens could not be fitted")
+    perturber_snr: float = number("largest signal-to-noise ratio in the perturbation map")
+    inflation: float = number(
         "factor by which errors of noise map and model increase significances; the p-value is "
         "corrected for it"
     )
-    residual_scatter: float = _number(
+    residual_scatter: float = number(
         "scatter of smoothed residuals away from the arcs; 1 for the given noise"
     )
-    map_scatter: float = _number("scatter of the perturbation map; 1 for the given noise")
-    noise_maximum: float = _number(
+    map_scatter: float = number("scatter of the perturbation map; 1 for the given noise")
+    noise_maximum: float = number(
         "largest signal-to-noise ratio in maps of noise alone: location of its Gumbel law"
     )
-    noise_maximum_scale: float = _number("scale of that law")
-    centre_x_arcsec: float = _number(
+    noise_maximum_scale: float = number("scale of that law")
+    centre_x_arcsec: float = number(
         "centre of the lens along columns, relative to the middle of the image"
     )
-    centre_y_arcsec: float = _number("the same along rows")
-    source_order: float = _number("highest order of the source's shapelets")
-    seconds: float = _number("total time on one core; the next five columns are parts of it")
-    seconds_smooth: float = _number("time of the smooth fit")
-    seconds_filter: float = _number("time of the perturbation map")
-    seconds_noise: float = _number("time of the draws of noise")
-    seconds_perturber: float = _number("time of the fit with a perturber")
-    seconds_multipoles: float = _number("time of the fit with a perturber and multipoles")
-    digest: str = _text(
+    centre_y_arcsec: float = number("the same along rows")
+    source_order: float = number("highest order of the source's shapelets")
+    seconds: float = number("total time on one core; the next five columns are parts of it")
+    seconds_smooth: float = number("time of the smooth fit")
+    seconds_filter: float = number("time of the perturbation map")
+    seconds_noise: float = number("time of the draws of noise")
+    seconds_perturber: float = number("time of the fit with a perturber")
+    seconds_multipoles: float = number("time of the fit with a perturber and multipoles")
+    digest: str = text(
         "fingerprint of pixels and settings; a lens whose row has the same is not fitted again"
     )
-    doubts: str = _text(
+    doubts: str = text(
         "codes of the reasons for doubt, separated by spaces; empty for a fit without doubt"
     )
-    ra_deg: float = _number(
+    ra_deg: float = number(
         "right ascension (ICRS) of the lens's centre; empty if the header has no sky coordinates"
     )
-    dec_deg: float = _number("declination (ICRS) of the lens's centre")
-    perturber_ra_deg: float = _number("right ascension (ICRS) of the best position of a perturber")
-    perturber_dec_deg: float = _number("declination (ICRS) of the best position of a perturber")
-    perturber_limit_arcsec: float = _number(
+    dec_deg: float = number("declination (ICRS) of the lens's centre")
+    perturber_ra_deg: float = number("right ascension (ICRS) of the best position of a perturber")
+    perturber_dec_deg: float = number("declination (ICRS) of the best position of a perturber")
+    perturber_limit_arcsec: float = number(
         "Einstein radius above which a perturber near the arcs would have been seen; empty for a "
         "fit in doubt"
     )
-    perturber_limit_msun: float = _number(
+    perturber_limit_msun: float = number(
         "the same as a mass in solar masses; empty without redshifts"
     )
-    strength_error_arcsec2: float = _number(
+    strength_error_arcsec2: float = number(
         "standard deviation of a perturber's squared Einstein radius near the arcs (median over "
         "the perturbation map), for the given noise"
     )
-    msun_per_square_arcsec: float = _number(
+    msun_per_square_arcsec: float = number(
         "solar masses within an Einstein radius of 1 arcsec; empty without redshifts"
     )
-    effective_einstein_radius_arcsec: float = _number(
+    effective_einstein_radius_arcsec: float = number(
         "radius of a circle with the area inside the tangential critical curve of mass and shear, "
         "as in the catalogue of Euclid"
     )
-    mass_x_arcsec: float = _number(
+    mass_x_arcsec: float = number(
         "centre of the mass along columns, relative to the centre of the lens"
     )
-    mass_y_arcsec: float = _number("the same along rows")
-    joint_einstein_radius_arcsec: float = _number(
+    mass_y_arcsec: float = number("the same along rows")
+    joint_einstein_radius_arcsec: float = number(
         "Einstein radius of the lens that was fitted together with the perturber; the columns with "
         "`joint` belong to the perturber's place and strength, those without it to the lens alone"
     )
-    joint_ellipticity: float = _number("ellipticity of its mass")
-    joint_ellipticity_angle_deg: float = _number("direction of its mass's major axis")
-    joint_shear: float = _number("its external shear")
-    joint_shear_angle_deg: float = _number("direction in which that shear stretches")
-    joint_slope: float = _number("slope of its mass")
-    joint_mass_x_arcsec: float = _number(
+    joint_ellipticity: float = number("ellipticity of its mass")
+    joint_ellipticity_angle_deg: float = number("direction of its mass's major axis")
+    joint_shear: float = number("its external shear")
+    joint_shear_angle_deg: float = number("direction in which that shear stretches")
+    joint_slope: float = number("slope of its mass")
+    joint_mass_x_arcsec: float = number(
         "centre of its mass along columns, relative to the centre of the lens"
     )
-    joint_mass_y_arcsec: float = _number("the same along rows")
+    joint_mass_y_arcsec: float = number("the same along rows")
 
     @property
     def perturber_significance(self) -> float:
@@ -211,12 +192,13 @@ LATER_COLUMNS = (
 )
 """Columns that tables of earlier versions lack; they are empty there."""
 
-MEANINGS = {column.name: column.metadata["meaning"] for column in fields(LensRow)}
+MEANINGS = meanings(LensRow)
 """Name -> meaning, of each column of the catalogue."""
+TEXT_COLUMNS = text_columns(LensRow)
 
 
 @dataclass(frozen=True, repr=False)
-class LensCatalogue(Sequence[LensRow]):
+class LensCatalogue(RowTable[LensRow]):
     """Result of `lumpylens.fit`: one row per lens, in the order of the images.
 
     Attributes
@@ -224,29 +206,10 @@ class LensCatalogue(Sequence[LensRow]):
     rows : tuple of LensRow
     """
 
-    rows: tuple[LensRow, ...]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> LensRow: ...
-    @overload
-    def __getitem__(self, index: str) -> list[Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> LensCatalogue: ...
-    def __getitem__(self, index: int | str | slice) -> LensRow | list[Any] | LensCatalogue:
-        """Get one row by its position, one column by its name, or a catalogue of some rows."""
-        if isinstance(index, str):
-            return self.columns()[index]
-        if isinstance(index, slice):
-            return LensCatalogue(self.rows[index])
-        return self.rows[index]
-
-    @property
-    def failed(self) -> list[LensRow]:
-        """Lenses that could not be fitted."""
-        return [row for row in self if row.error]
+    row_type = LensRow
+    kind = "catalogue of lenses"
+    meanings = MEANINGS
+    later_columns = LATER_COLUMNS
 
     @property
     def doubtful(self) -> list[LensRow]:
@@ -258,59 +221,6 @@ class LensCatalogue(Sequence[LensRow]):
         """The lens with the smallest p-value of a perturber, if any has one."""
         rows = [row for row in self if not math.isnan(row.perturber_p_value)]
         return min(rows, key=lambda row: row.perturber_p_value, default=None)
-
-    def columns(self) -> dict[str, list[Any]]:
-        """Name -> values of each column, in the order of the file."""
-        return {name: [getattr(row, name) for row in self] for name in MEANINGS}
-
-    def to_table(self) -> Table:
-        """Convert to an `astropy.table.Table` in which missing numbers are masked."""
-        return astropy_table(self.columns(), MEANINGS)
-
-    def to_pandas(self) -> DataFrame:
-        """Convert to a `pandas.DataFrame`, one row per lens.
-
-        Raises
-        ------
-        DataError
-            If pandas is not installed.
-        """
-        return pandas_frame(self.columns())
-
-    def write(self, path: str | Path) -> Path:
-        """Write CSV, ECSV or Parquet, by suffix.
-
-        Raises
-        ------
-        DataError
-            If the suffix is another one, or the file cannot be written.
-        """
-        write_columns(self.columns(), Path(path), descriptions=MEANINGS)
-        return Path(path)
-
-    @classmethod
-    def read(cls, path: str | Path) -> LensCatalogue:
-        """Read a catalogue that `write` wrote.
-
-        Raises
-        ------
-        DataError
-            If it is no catalogue.
-        """
-        columns = read_columns(Path(path), text=TEXT_COLUMNS)
-        unknown = [math.nan] * len(columns.get("id", ()))
-        columns = dict.fromkeys(LATER_COLUMNS, unknown) | columns
-        if missing := [name for name in MEANINGS if name not in columns]:
-            raise DataError(
-                f"{path} is no catalogue of lenses (it lacks {', '.join(missing[:3])}); "
-                "give another --out, or remove it"
-            )
-        return cls(
-            tuple(
-                LensRow(**dict(zip(MEANINGS, values, strict=True)))
-                for values in zip(*(columns[name] for name in MEANINGS), strict=True)
-            )
-        )
 
     def __repr__(self) -> str:
         lines = [

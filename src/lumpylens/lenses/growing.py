@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,27 @@ from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.inflation import with_p_values
 from lumpylens.lenses.redshifts import Redshifts, with_masses
 
-__all__ = ["GrowingCatalogue", "some_ids", "with_later_rows"]
+__all__ = ["GrowingCatalogue", "Pace", "some_ids", "with_later_rows"]
 
 WRITE_EVERY_SECONDS, WRITE_SHARE = 30.0, 0.05
 """Least time between two writes of the table, and largest part of all time that writing takes:
 written after every lens, a table of n rows would take a time that grows as the square of n."""
+
+
+@dataclass
+class Pace:
+    """Lets a table be written now and then: its rows may be many."""
+
+    next_write: float = 0.0
+
+    def write(self, save: Callable[[], None]) -> None:
+        """Call `save`, unless it was called a while ago."""
+        if time.monotonic() >= self.next_write:
+            begun = time.monotonic()
+            save()
+            ended = time.monotonic()
+            pause = max(WRITE_EVERY_SECONDS, (ended - begun) / WRITE_SHARE)
+            self.next_write = ended + pause
 
 
 @dataclass
@@ -41,7 +57,7 @@ class GrowingCatalogue:
     redshifts: Mapping[str, Redshifts]
     held: Sequence[LensRow]
     rows: dict[int, LensRow] = field(default_factory=dict)
-    next_write: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
     def all_rows(self) -> list[LensRow]:
         """Rows of this run in order, then those of other lenses."""
@@ -56,12 +72,7 @@ class GrowingCatalogue:
 
     def save_now_and_then(self) -> None:
         """Write the table if it was not written a while ago: its rows may be many."""
-        if time.monotonic() >= self.next_write:
-            begun = time.monotonic()
-            self.save()
-            ended = time.monotonic()
-            pause = max(WRITE_EVERY_SECONDS, (ended - begun) / WRITE_SHARE)
-            self.next_write = ended + pause
+        self.pace.write(self.save)
 
     def save(self) -> None:
         """Write the table, if one is wanted."""

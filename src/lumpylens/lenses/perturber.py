@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, PERTURBER, RealLens
+from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, PERTURBER, RealLens, SolvedLens
+from lumpylens.lenses.projection import Projection
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.physics.compiled.perturbers import bent_rays, light_moved
 from lumpylens.physics.rays import SOFTENING_ARCSEC
 
-__all__ = ["FittedPerturber", "PerturbationMap", "filter_lens", "fit_perturber"]
+__all__ = ["FittedPerturber", "PerturbationMap", "filter_lens", "fit_perturber", "positions_about"]
 
 MAP_SPACING = 0.1
 """Distance between positions of the map, arcsec: two pixels of the Hubble camera, the width of its
@@ -164,50 +165,45 @@ def filter_lens(
         Squared Einstein radius, arcsec^2, of the perturber that is searched for. 0 is the limit
         of small masses.
     """
-    model, lens, linear = fitted.model, fitted.lens, fitted.lens.linear
-    half = math.ceil(radius / spacing)
-    line = torch.arange(-half, half + 1, dtype=torch.float64) * spacing
-    y, x = torch.meshgrid(line + lens["light_y"], line + lens["light_x"], indexing="ij")
-    x, y = x.flatten(), y.flatten()
-    inside = (x - lens["light_x"]).square() + (y - lens["light_y"]).square() <= radius**2
-
-    tangents = model.tangents(lens, fitted.names)
-    precision, pull = belief.precision_and_pull(lens.values, fitted.names)
-    free_tangents = linear.without(tangents)
-    smooth_information = free_tangents @ tangents.mT + torch.diag(precision)
-    scale = smooth_information.diagonal().clamp_min(1e-20).rsqrt()
-    unit = smooth_information * scale * scale[:, None]
-    unit.diagonal().add_(1e-9)
-    factor = torch.linalg.cholesky(unit)
-    # Rows that are orthonormal under P, so that one product with a response projects them out.
-    rows = torch.linalg.solve_triangular(
-        factor, free_tangents * scale[:, None], upper=False
-    ).float()
-    absorbed_residual = torch.linalg.solve_triangular(
-        factor, ((tangents @ linear.residual + pull) * scale)[:, None], upper=False
-    )[:, 0]
-    basis = torch.linalg.solve_triangular(linear.factor, linear.basis, upper=False).float()
+    lens = fitted.lens
+    x, y, inside = positions_about(lens, radius, spacing)
+    projection = Projection.of(fitted, belief)
     change = _change(fitted, strength)
 
     snr, information = torch.zeros_like(x), torch.zeros_like(x)
     visible = torch.zeros_like(inside)
     normalised = []
     for part in torch.nonzero(inside)[:, 0].split(RESPONSES_PER_CHUNK):
-        response = model.observation.see(change(x[part], y[part])).float()
-        by_basis, by_rows = response @ basis.mT, response @ rows.mT
-        total = response.square().sum(dim=1).double()
-        absorbed = by_basis.double().square().sum(dim=1) + by_rows.double().square().sum(dim=1)
-        remaining = total - absorbed
-        along = response.double() @ linear.residual - by_rows.double() @ absorbed_residual
+        response = fitted.model.observation.see(change(x[part], y[part])).float()
+        parts = projection.split(response)
+        remaining = parts.remaining
+        along = projection.along_residual(response, parts)
         information[part] = remaining
-        visible[part] = remaining > LEAST_VISIBLE * total
+        visible[part] = remaining > LEAST_VISIBLE * parts.total
         snr[part] = torch.where(visible[part], along * remaining.clamp_min(1e-30).rsqrt(), 0.0)
         in_part = visible[part]
-        projected = response - by_basis @ basis - by_rows @ rows
+        projected = projection.left_over(response, parts)
         normalised.append(projected[in_part] * remaining[in_part, None].rsqrt().float())
-    return PerturbationMap(
-        x, y, snr, information, visible, torch.cat(normalised), 2 * half + 1, radius
-    )
+    side = math.isqrt(len(x))
+    return PerturbationMap(x, y, snr, information, visible, torch.cat(normalised), side, radius)
+
+
+def positions_about(lens: SolvedLens, radius: float, spacing: float) -> tuple[Tensor, ...]:
+    """Positions of a square grid about the lens galaxy, raveled, for a map.
+
+    Returns
+    -------
+    x, y : Tensor, shape (m,)
+        Arcsec from the centre of the image.
+    inside : Tensor of bool, shape (m,)
+        Whether a position is within `radius` of the lens galaxy's centre.
+    """
+    half = math.ceil(radius / spacing)
+    line = torch.arange(-half, half + 1, dtype=torch.float64) * spacing
+    y, x = torch.meshgrid(line + lens["light_y"], line + lens["light_x"], indexing="ij")
+    x, y = x.flatten(), y.flatten()
+    inside = (x - lens["light_x"]).square() + (y - lens["light_y"]).square() <= radius**2
+    return x, y, inside
 
 
 def _change(fitted: Refined, strength: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.files.writing import whole_file
-from lumpylens.lenses.analysis import LensAnalysis
+from lumpylens.lenses.analysis import LensAnalysis, SmoothLens
 from lumpylens.lenses.catalogue import LensRow
 from lumpylens.lenses.pictures import file_stem
 from lumpylens.lenses.verdict import Status, status_of
@@ -19,7 +19,7 @@ from lumpylens.lenses.verdict import Status, status_of
 if TYPE_CHECKING:
     from lumpylens.report.lens_figure import LensPictures
 
-__all__ = ["REGIONS", "product_paths", "write_products", "write_regions"]
+__all__ = ["REGIONS", "coordinates", "product_paths", "write_products", "write_regions"]
 
 REGIONS = "lenses.reg"
 """Region file of all lenses whose place on the sky is known."""
@@ -80,7 +80,7 @@ def write_products(
     images = [
         fits.ImageHDU(
             image.astype(np.float32),
-            fits.Header([*_coordinates(analysis, image, extent).items(), ("COMMENT", words)]),
+            fits.Header([*coordinates(analysis, image, extent).items(), ("COMMENT", words)]),
             name=name,
         )
         for name, image, extent, words in extensions
@@ -96,8 +96,8 @@ def write_products(
         _write_lines(part_file, _regions_of(row, analysis))
 
 
-def _coordinates(
-    analysis: LensAnalysis, image: NDArray[np.float64], extent: tuple[float, float, float, float]
+def coordinates(
+    analysis: SmoothLens, image: NDArray[np.float64], extent: tuple[float, float, float, float]
 ) -> dict[str, Any]:
     """Cards of the world coordinates of an image with edges in arcsec from the lens's centre."""
     left, right, bottom, _ = extent

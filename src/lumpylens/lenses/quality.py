@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lumpylens.lenses.analysis import LensAnalysis
+from lumpylens.lenses.analysis import SmoothLens
 from lumpylens.lenses.cutout import LEAST_REACH
 from lumpylens.lenses.plausible import APART, light_from_mass, oddities
 from lumpylens.lenses.remarks import Note, Remark
@@ -32,7 +32,7 @@ ARC, FAINT = 1.0, 20.0
 below which the source is faint. Not tuned."""
 
 
-def remarks(analysis: LensAnalysis) -> list[Note]:
+def remarks(analysis: SmoothLens) -> list[Note]:
     """Notes on what a user should know of a fit; none on a good one."""
     cutout, fitted, lens = analysis.cutout, analysis.smooth.best, analysis.smooth.best.lens
     notes = list(cutout.notes)
@@ -69,7 +69,7 @@ def remarks(analysis: LensAnalysis) -> list[Note]:
     return notes
 
 
-def arc_misfit(analysis: LensAnalysis) -> tuple[float, float, float]:
+def arc_misfit(analysis: SmoothLens) -> tuple[float, float, float]:
     """chi2 per pixel on and off the arcs, and the source's total signal-to-noise ratio."""
     lens, observation = analysis.smooth.best.lens, analysis.observation
     light = observation.see(lens.source_light[None])[0]

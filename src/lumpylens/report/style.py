@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 
 from lumpylens.files.writing import whole_file
 
-__all__ = ["DARK", "LEGEND_INCHES", "LIGHT", "Theme", "legend", "new_axes", "save_both"]
+__all__ = [
+    "DARK",
+    "DOTS_PER_INCH",
+    "LEGEND_INCHES",
+    "LIGHT",
+    "Theme",
+    "legend",
+    "new_axes",
+    "save_both",
+]
 
 SIZE_INCHES = (5.6, 3.9)
 LEGEND_INCHES = 0.32
