@@ -434,4 +434,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Other processes find functions by the name of their module, which is not that of a script.
+    from slacs import main as main_of_module
+
+    main_of_module()
