@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from lumpylens.cli import app
 from lumpylens.detectors import DETECTORS
-from lumpylens.lenses.catalogue import MEANINGS
+from lumpylens.lenses.catalogue import LensCatalogue
 from lumpylens.report.comparison_table import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def test_the_columns_of_the_catalogue_are_current():
 def test_every_column_stands_in_its_page_with_its_meaning(tmp_path, monkeypatch):
     columns = script("columns")
     page = tmp_path / "page.md"
-    monkeypatch.setattr(columns, "PAGE", page)
+    monkeypatch.setattr(columns, "PAGES", {page: LensCatalogue.meanings})
     page.write_text("# Lenses\n")
     assert "has no place" in columns.main(check=False)
     page.write_text(f"# Lenses\n{columns.BEGIN}\nold\n{columns.END}\nmore\n")
@@ -92,7 +92,7 @@ def test_every_column_stands_in_its_page_with_its_meaning(tmp_path, monkeypatch)
     text = page.read_text()
     assert "old" not in text
     assert text.endswith(f"{columns.END}\nmore\n")
-    for name, meaning in MEANINGS.items():
+    for name, meaning in LensCatalogue.meanings.items():
         assert f"| `{name}` | {meaning} |" in text
 
 

@@ -340,6 +340,7 @@ def test_the_command_line_says_what_was_decided(model, survey, tmp_path, call):
     assert facts["submitted"]["images"] == 60
 
 
+@pytest.mark.slow
 def test_shards_of_the_command_line(survey, tmp_path, call):
     np.save(tmp_path / "smooth.npy", blobs(200, 5))
     model = tmp_path / "model"  # of a detector that other processes know
