@@ -58,16 +58,48 @@ def test_substructure_alone_leaves_p_values(model):
 def test_limits_of_what_is_told(model):
     learned = model.detector.learned
     mass = learned.model.free.index(RADIUS)
-    usual = float(learned.population.mean[mass] - learned.population.covariance[mass, mass].sqrt())
+    scatter = float(learned.population.covariance[mass, mass].sqrt())
+    usual = learned.usual_low
 
     def said(blur, radius, count=60):
         return learned.strangeness({BLUR: np.full(count, blur), RADIUS: np.full(count, radius)})
 
-    assert said(0.99 * OTHER_BLUR, usual - 0.99 * OTHER_RADII) == ""
+    # What chance makes of so many radii: five times its error of 1.5 / sqrt(n).
+    chance = 7.5 * scatter * math.sqrt(1 / 60 + 1 / learned.normals)
+    assert said(0.99 * OTHER_BLUR, usual - 0.99 * (OTHER_RADII + chance)) == ""
     assert "blur" in said(-1.01 * OTHER_BLUR, usual)
-    assert "blur" not in said(np.nan, usual - 1.01 * OTHER_RADII) != ""
+    assert "blur" not in said(np.nan, usual - 1.01 * (OTHER_RADII + chance)) != ""
     assert said(0.0, usual + 1.0) == ""
     assert said(1.0, usual - 1.0, count=49) == ""
+
+
+def test_numbers_that_scatter_must_differ_by_more(model):
+    """A few images of a wide population are no other population."""
+    learned = model.detector.learned
+    wide = replace(learned.population, covariance=9e4 * learned.population.covariance)
+    radius = np.full(60, learned.usual_low - 2 * OTHER_RADII)
+    given = {BLUR: np.zeros(60), RADIUS: radius}
+    assert "Einstein radii" in learned.strangeness(given)
+    assert replace(learned, population=wide).strangeness(given) == ""
+    scattered = np.linspace(-0.5, 0.6, 60)
+    calm = np.full(60, learned.usual_low)
+    assert learned.strangeness({BLUR: scattered, RADIUS: calm}) == ""
+    assert "blur" in learned.strangeness({BLUR: scattered / 20 + 0.09, RADIUS: calm})
+
+
+def test_what_normal_images_show_is_the_measure(model):
+    learned = replace(model.detector.learned, usual_blur=0.2, usual_low=2.0)
+    given = {BLUR: np.full(60, 0.2), RADIUS: np.full(60, 2.0)}
+    assert learned.strangeness(given) == ""
+    assert "blur" in learned.strangeness(given | {BLUR: np.zeros(60)})
+    arrays = learned.arrays()
+    back = type(learned).from_arrays(arrays, model.detector.image_shape)
+    assert (back.usual_blur, back.usual_low) == (0.2, 2.0)
+    del arrays["usual"]
+    earlier = type(learned).from_arrays(arrays, model.detector.image_shape)
+    mass = learned.model.free.index(RADIUS)
+    expected = learned.population.mean[mass] - learned.population.covariance[mass, mass].sqrt()
+    assert (earlier.usual_blur, earlier.usual_low) == (0.0, float(expected))
 
 
 def test_few_lumpy_images_do_not_move_what_is_told(model):

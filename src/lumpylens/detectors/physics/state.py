@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,16 @@ NORMAL_MISFIT = 5.0
 light. Not tuned."""
 
 OTHER_BLUR = 0.05
-"""Change of the logarithm of the blur that is told. 240 smooth images of the challenge and of the
-simulator have a median within 0.006, where the blur is 10 % wider it is 0.14."""
+"""Change of the logarithm of the blur that is told, beyond what chance makes. 240 smooth images of
+the challenge and of the simulator have a median within 0.006, where the blur is 10 % wider it is
+0.14."""
 
 OTHER_RADII, BELOW = 0.03, 0.16
 """Change of the logarithm of the Einstein radius below which the given share of images lies that is
-told; in a normal distribution that is the share more than a standard deviation below the mean. Not
-tuned."""
+told, beyond what chance makes. Not tuned."""
+
+CHANCE = 5.0
+"""Standard errors of such numbers that chance makes. Not tuned."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Learned:
         Of the raw scores.
     normals : int
         How many images the tails were learned from.
+    usual_blur, usual_low : float
+        Median of the estimated change of the blur, and logarithm of the Einstein radius below which
+        a share `BELOW` lies, of the normal images.
     """
 
     unit: Unit
@@ -80,6 +86,8 @@ class Learned:
     error: float
     tails: Mapping[str, Tail]
     normals: int
+    usual_blur: float
+    usual_low: float
 
     @classmethod
     def of(cls, examiner: Examiner, exam: Examination) -> Learned:
@@ -88,14 +96,29 @@ class Learned:
         assert population is not None
         law = ResidualLaw.learn(exam.observed.numpy(), exam.expected.numpy())
         error = learn_error(exam.free_spectrum)
-        count = len(exam.observed)
-        without_tails = cls(examiner.unit, examiner.model, population, law, error, {}, count)
+        without_tails = cls(
+            unit=examiner.unit,
+            model=examiner.model,
+            population=population,
+            residual_law=law,
+            error=error,
+            tails={},
+            normals=len(exam.observed),
+            usual_blur=0.0,
+            usual_low=0.0,
+        )
         tails = {
             name: Tail.learn(score)
             for name, score in without_tails.scores(exam).items()
             if name != "anomaly_score"
         }
-        return cls(examiner.unit, examiner.model, population, law, error, tails, count)
+        details = without_tails.details(exam)
+        return replace(
+            without_tails,
+            tails=tails,
+            usual_blur=float(np.median(details[BLUR])),
+            usual_low=float(np.quantile(details[GEOMETRY[0]], BELOW)),
+        )
 
     def examiner(self, encoder: Encoder, shape: tuple[int, int]) -> Examiner:
         """Examiner of images, with all that was learned."""
@@ -149,20 +172,21 @@ class Learned:
         blur, radius = details[BLUR], details[GEOMETRY[0]]
         if len(radius) < LEAST_TOGETHER:
             return ""
-        sentences = []
-        change, usual = float(np.median(blur)), math.exp(float(self.model.shared[INDEX[BLUR]]))
-        if abs(change) > OTHER_BLUR:
-            sentences.append(
-                f"the blur is about {usual * math.exp(change):.2f} px instead of {usual:.2f}"
-            )
+        # Of a median or a sixth of a normal sample, in units of its scatter.
+        error = 1.5 * math.sqrt(1 / len(radius) + 1 / self.normals)
+        sentences, usual = [], math.exp(float(self.model.shared[INDEX[BLUR]]))
+        change = float(np.median(blur)) - self.usual_blur
+        scatter = 1.4826 * float(np.median(np.abs(blur - np.median(blur))))
+        if abs(change) > OTHER_BLUR + CHANCE * error * scatter:
+            blurred = usual * math.exp(change)
+            sentences.append(f"the blur is about {blurred:.2f} px instead of {usual:.2f}")
         mass = self.model.free.index(GEOMETRY[0])
-        mean = float(self.population.mean[mass])
-        lowest = mean - float(self.population.covariance[mass, mass].sqrt())
+        scatter = float(self.population.covariance[mass, mass].sqrt())
         low = float(np.quantile(radius, BELOW))
-        if lowest - low > OTHER_RADII:
+        if self.usual_low - low > OTHER_RADII + CHANCE * error * scatter:
             sentences.append(
                 f"a sixth of the Einstein radii is below {math.exp(low):.1f} px instead of "
-                f"{math.exp(lowest):.1f}"
+                f"{math.exp(self.usual_low):.1f}"
             )
         if not sentences:
             return ""
@@ -194,6 +218,7 @@ class Learned:
             "population.covariance": population.covariance.numpy(),
             "residual": np.array([getattr(self.residual_law, name) for name in RESIDUAL]),
             "normals": np.array(self.normals),
+            "usual": np.array([self.usual_blur, self.usual_low]),
         }
         if measurement.steps is not None:
             stored["steps"] = measurement.steps.numpy()
@@ -227,6 +252,16 @@ class Learned:
             NoiseLevel(**dict(zip(NOISE, map(float, arrays["noise"]), strict=True))),
             int(arrays["psf_radius"]),
         )
+        population = GaussianPopulation(
+            torch.tensor(arrays["population.mean"]), torch.tensor(arrays["population.covariance"])
+        )
+        if "usual" in arrays:
+            usual_blur, usual_low = (float(value) for value in arrays["usual"])
+        else:
+            # Models made before it was kept: that of a normal distribution.
+            mass = model.free.index(GEOMETRY[0])
+            scatter = float(population.covariance[mass, mass].sqrt())
+            usual_blur, usual_low = 0.0, float(population.mean[mass]) - scatter
         return cls(
             unit=Unit(
                 float(arrays["brightness"]),
@@ -234,10 +269,7 @@ class Learned:
                 *(bool(flag) for flag in arrays["given"]),
             ),
             model=model,
-            population=GaussianPopulation(
-                torch.tensor(arrays["population.mean"]),
-                torch.tensor(arrays["population.covariance"]),
-            ),
+            population=population,
             residual_law=ResidualLaw(*(float(v) for v in arrays["residual"])),
             error=float(arrays["error"]),
             tails={
@@ -246,4 +278,6 @@ class Learned:
                 if name.startswith("tail.")
             },
             normals=int(arrays["normals"]),
+            usual_blur=usual_blur,
+            usual_low=usual_low,
         )
