@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lumpylens.data.image import UNKNOWN
+from lumpylens.data.images import LensImages
+from lumpylens.data.source import CutoutSource
 from lumpylens.detectors.physics.state import OTHER_BLUR, OTHER_RADII
 from lumpylens.errors import DataWarning
 from lumpylens.physics.parameters import GEOMETRY, INDEX
@@ -50,9 +54,15 @@ def test_images_like_the_training_images_keep_their_p_values(model):
 
 
 def test_substructure_alone_leaves_p_values(model):
-    with pytest.warns(DataWarning, match="lower half of normal images"):
-        table = score(model, made("slc", substructure="points"), progress=False)
+    """Of images that are labelled so nothing is said; of others that none looks normal."""
+    lumpy = made("slc", substructure="points")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = score(model, lumpy, progress=False)
     assert np.isfinite(table.p_value).all()
+    unlabelled = [replace(image, label=UNKNOWN) for image in lumpy]
+    with pytest.warns(DataWarning, match="lower half of normal images"):
+        score(model, LensImages.from_source(CutoutSource(unlabelled)), progress=False)
 
 
 def test_limits_of_what_is_told(model):

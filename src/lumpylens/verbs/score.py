@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lumpylens.data.image import ANOMALOUS
 from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, DataWarning, ModelError
 from lumpylens.files.progress import counted, note
@@ -103,8 +104,9 @@ def score(
     note(trained.calibration.selection_limit(fdr, len(images)), show=progress)
     with counted("scoring", len(images), show=progress) as step:
         table = trained.score(images, fdr=fdr, device=device, on_image=step)
-    calibration = trained.calibration
-    if remark := calibration.strangers(calibration.counts(table.p_value)):
+    # Of those that are known to be lumpy nothing else is expected.
+    unknown = table.p_value[images.labels != ANOMALOUS]
+    if remark := trained.calibration.strangers(trained.calibration.counts(unknown)):
         warnings.warn(remark, DataWarning, stacklevel=2)
     if out is not None:
         table.write(out)
