@@ -97,7 +97,9 @@ class Detector(OutlierDetector):
         stack = normal.stack()
         self._forget()
         self.image_shape = (stack.pixels.shape[1], stack.pixels.shape[2])
-        self._learn(self._fit, normal, check, stack, run)
+        self.domain = Domain.learn(stack)
+        del stack  # what the detector stacks itself should not lie beside a second stack
+        self._learn(self._fit, normal, check, run)
         return self
 
     def adapt(
@@ -127,7 +129,8 @@ class Detector(OutlierDetector):
         if self.image_shape is None:
             raise ModelError(f"{self.name} has not been trained: there is nothing to adapt")
         normal, check = normal_parts(images, validation)
-        self._learn(self._adapt, normal, check, normal.stack(shape=self.image_shape), run)
+        self.domain = Domain.learn(normal.stack(shape=self.image_shape))
+        self._learn(self._adapt, normal, check, run)
         return self
 
     def _learn(
@@ -135,11 +138,9 @@ class Detector(OutlierDetector):
         learn: Callable[[LensImages, LensImages, Run], None],
         normal: LensImages,
         check: LensImages,
-        stack: ImageBatch,
         run: Run | None,
     ) -> None:
         """Learn from normal images, and from others what losses and scores are usual."""
-        self.domain = Domain.learn(stack)
         try:
             learn(normal, check, run or Run())
         except BaseException:
