@@ -12,8 +12,22 @@ from lumpylens.errors import DataWarning
 from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.inflation import with_p_values
 from lumpylens.lenses.redshifts import Redshifts, with_masses
+from lumpylens.lenses.rows import Row
 
-__all__ = ["GrowingCatalogue", "Pace", "some_ids", "with_later_rows"]
+__all__ = [
+    "BREAKDOWNS",
+    "GrowingCatalogue",
+    "Pace",
+    "breakdown",
+    "newest_rows",
+    "some_ids",
+    "unmatched_remark",
+    "with_later_rows",
+]
+
+BREAKDOWNS = (ArithmeticError, ValueError, RuntimeError, IndexError)
+"""What fits of real data raise: these break numerics in ways that no list foresees. The other
+lenses go on, and the row says what happened."""
 
 WRITE_EVERY_SECONDS, WRITE_SHARE = 30.0, 0.05
 """Least time between two writes of the table, and largest part of all time that writing takes:
@@ -61,14 +75,8 @@ class GrowingCatalogue:
 
     def all_rows(self) -> list[LensRow]:
         """Rows of this run in order, then those of other lenses."""
-        older = {row.id: row for row in self.held}
-        newest = (self.rows.get(k, older.get(name)) for k, name in enumerate(self.ids))
-        current = with_masses([row for row in newest if row is not None], self.redshifts)
-        return with_p_values([*current, *self._older_rows()])
-
-    def _older_rows(self) -> list[LensRow]:
-        current = set(self.ids)
-        return [row for row in self.held if row.id not in current]
+        current, older = newest_rows(self.rows, self.ids, self.held)
+        return with_p_values([*with_masses(current, self.redshifts), *older])
 
     def save_now_and_then(self) -> None:
         """Write the table if it was not written a while ago: its rows may be many."""
@@ -87,9 +95,10 @@ class GrowingCatalogue:
         changed : sequence of str
             Lenses that have a row, of other pixels or settings.
         """
-        if older := [row.id for row in self._older_rows()]:
+        _, older = newest_rows(self.rows, self.ids, self.held)
+        if others := [row.id for row in older]:
             warnings.warn(
-                f"{self.place} has {some_ids(older)} that are not among these images; they stay "
+                f"{self.place} has {some_ids(others)} that are not among these images; they stay "
                 "in it, after these",
                 DataWarning,
                 stacklevel=3,
@@ -117,6 +126,42 @@ def with_later_rows(table: Sequence[LensRow], later: Sequence[LensRow]) -> list[
     new = [row for row in later if row.digest not in digests]
     replaced = {row.id for row in new}
     return [*(row for row in table if row.id not in replaced), *new]
+
+
+def newest_rows(
+    rows: Mapping[int, Row], ids: Sequence[str], held: Sequence[Row]
+) -> tuple[list[Row], list[Row]]:
+    """Rows of a run in its order, as far as there are any, and the table's rows of other lenses.
+
+    Parameters
+    ----------
+    rows : mapping of int to row
+        By position in the run; a lens without one keeps the row that the table has.
+    ids : sequence of str
+        Of the lenses of the run.
+    held : sequence of rows
+        What the table had.
+    """
+    older = {row.id: row for row in held}
+    newest = (rows.get(k, older.get(name)) for k, name in enumerate(ids))
+    current = set(ids)
+    return (
+        [row for row in newest if row is not None],
+        [row for row in held if row.id not in current],
+    )
+
+
+def breakdown(problem: Exception) -> str:
+    """Error of a lens whose fit broke down, in one line."""
+    return f"the fit broke down: {' '.join(str(problem).split()) or type(problem).__name__}"
+
+
+def unmatched_remark(table: str | Path, unmatched: Sequence[str], ids: Sequence[str]) -> str:
+    """Remark on ids of a table of redshifts that are those of no lens."""
+    return (
+        f"{table}: {some_ids(unmatched)} of it belong to no lens, or not to one alone; ids are "
+        f"such as {ids[0]}"
+    )
 
 
 def some_ids(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from pandas import DataFrame
 
-__all__ = ["RowTable", "meanings", "number", "text", "text_columns"]
+__all__ = ["Row", "RowTable", "meanings", "number", "text", "text_columns"]
 
 
 def number(meaning: str) -> Any:

@@ -14,7 +14,7 @@ from lumpylens.files.progress import counted
 from lumpylens.lenses.analysis import fit_smooth_lens
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.from_image import cutout_of
-from lumpylens.lenses.growing import Pace
+from lumpylens.lenses.growing import BREAKDOWNS, Pace, breakdown, newest_rows
 from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.sensitivity import map_sensitivity
 from lumpylens.lenses.sensitivity_maps import map_path, write_map
@@ -54,10 +54,8 @@ class Measurement:
             row = self._row()
         except DataError as problem:
             row = SensitivityRow(id=self.cutout.id, error=str(problem))
-        # Real data break numerics in ways that no list foresees; the other lenses go on.
-        except (ArithmeticError, ValueError, RuntimeError, IndexError) as problem:
-            line = " ".join(str(problem).split()) or type(problem).__name__
-            row = SensitivityRow(id=self.cutout.id, error=f"the fit broke down: {line}")
+        except BREAKDOWNS as problem:
+            row = SensitivityRow(id=self.cutout.id, error=breakdown(problem))
         digest = self.settings.digest(self.cutout, self.redshifts)
         return replace(row, seconds=time.process_time() - begun, digest=digest)
 
@@ -148,14 +146,8 @@ class SensitivityRun:
 
     def table(self) -> SensitivityTable:
         """Rows of this run in order, then those of other lenses that the table had."""
-        older = {row.id: row for row in self.held}
-        ids = self.images.ids
-        newest = (self.rows.get(k, older.get(name)) for k, name in enumerate(ids))
-        current = set(ids)
-        others = [row for row in self.held if row.id not in current]
-        return SensitivityTable(
-            tuple(with_ranks([*(row for row in newest if row is not None), *others]))
-        )
+        current, others = newest_rows(self.rows, self.images.ids, self.held)
+        return SensitivityTable(tuple(with_ranks([*current, *others])))
 
     def _measurement(self, position: int) -> Measurement:
         cutout = cutout_of(self.images[position])

@@ -19,6 +19,7 @@ from lumpylens.files.writing import whole_file
 from lumpylens.lenses.catalogue import LensCatalogue, LensRow, row_of
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.from_image import cutout_of
+from lumpylens.lenses.growing import BREAKDOWNS, breakdown
 from lumpylens.lenses.outputs import FigureTitle, Outputs
 from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.lenses.redshifts import Redshifts
@@ -182,11 +183,8 @@ class FitTask:
             return fit_lens(cutout, lens, self.seed, self.outputs)
         except DataError as problem:
             return LensRow(id=lens.id, error=str(problem))
-        # Real data break numerics in ways that no list foresees; the other lenses go on, and the
-        # row says what happened.
-        except (ArithmeticError, ValueError, RuntimeError, IndexError) as problem:
-            line = " ".join(str(problem).split()) or type(problem).__name__
-            return LensRow(id=lens.id, error=f"the fit broke down: {line}")
+        except BREAKDOWNS as problem:
+            return LensRow(id=lens.id, error=breakdown(problem))
 
 
 def fit_lens(cutout: Cutout, lens: LensToFit, seed: int, outputs: Outputs) -> LensRow:

@@ -16,7 +16,7 @@ from lumpylens.files.progress import counted
 from lumpylens.files.tables import check_table_place
 from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.from_image import cutout_of
-from lumpylens.lenses.growing import GrowingCatalogue, some_ids, with_later_rows
+from lumpylens.lenses.growing import GrowingCatalogue, unmatched_remark, with_later_rows
 from lumpylens.lenses.outputs import FigureTitle, Outputs, script_folder
 from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
@@ -147,13 +147,9 @@ def fit(
         ids = images.ids
         survey = _survey(images, seed, progress)
         distances, strangers = redshifts_by_lens(distances, ids)
-        if strangers:
-            warnings.warn(
-                f"{redshifts}: {some_ids(strangers)} of it belong to no lens, or not to one alone; "
-                f"ids are such as {ids[0]}",
-                DataWarning,
-                stacklevel=2,
-            )
+        if redshifts is not None and strangers:
+            remark = unmatched_remark(redshifts, strangers, ids)
+            warnings.warn(remark, DataWarning, stacklevel=2)
         outputs.make_folders()
         catalogue = GrowingCatalogue(place, ids, distances, held, dict(survey.failed))
         lenses, changed = _lenses_to_fit(catalogue, survey, outputs)

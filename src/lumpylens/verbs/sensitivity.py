@@ -13,7 +13,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError, DataWarning
 from lumpylens.files.tables import check_table_place
 from lumpylens.files.writing import check_writable
-from lumpylens.lenses.growing import some_ids
+from lumpylens.lenses.growing import unmatched_remark
 from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
 from lumpylens.lenses.sensitivity_table import AREAS, SensitivityTable
 
@@ -110,13 +110,9 @@ def sensitivity(
     known = {} if redshifts is None else read_redshifts(Path(redshifts))
     images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec, band=band).warned()
     distances, strangers = redshifts_by_lens(known, images.ids)
-    if strangers:
-        warnings.warn(
-            f"{redshifts}: {some_ids(strangers)} of it belong to no lens, or not to one alone; "
-            f"ids are such as {images.ids[0]}",
-            DataWarning,
-            stacklevel=2,
-        )
+    if redshifts is not None and strangers:
+        remark = unmatched_remark(redshifts, strangers, images.ids)
+        warnings.warn(remark, DataWarning, stacklevel=2)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     run = SensitivityRun(images, distances, settings, folder, place, held)
