@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contamination import alarm_rate, kept, scored
 from curves import FALSE_ALARMS, shifts
 
 from lumpylens import LensImages, TrainedModel, adapt, score, train
 from lumpylens.data.image import UNKNOWN
 from lumpylens.data.source import CutoutSource
 from lumpylens.files.writing import whole_file
-from lumpylens.results.metrics import auc, binomial_interval
+from lumpylens.results.metrics import auc
 from lumpylens.simulation import Population, Substructure, population, simulate
 
 LUMPY = 0.1
@@ -48,14 +49,11 @@ def mixed(preset: Population, lumps: Substructure, count: int, seed: int) -> Len
 def judged(model: TrainedModel, normal: LensImages, lumpy: LensImages) -> dict[str, Any]:
     """AUC, and the rate of false alarms among smooth lenses."""
     tables = [score(model, images, progress=False) for images in (normal, lumpy)]
-    scores = [table.anomaly_score[np.isfinite(table.anomaly_score)] for table in tables]
-    area, p_values = auc(*scores), tables[0].p_value[np.isfinite(tables[0].p_value)]
-    alarms, trusted = int((p_values <= FALSE_ALARMS).sum()), len(p_values)
-    low, high = binomial_interval(alarms, trusted, 0.95) if trusted else (math.nan, math.nan)
+    area = auc(*scored(tables))
     return {
         "auc": [area.value, area.low, area.high],
-        "false_alarms": [alarms / trusted if trusted else math.nan, float(low), float(high)],
-        "without_p_value": len(tables[0]) - trusted,
+        "false_alarms": alarm_rate(tables[0].p_value, FALSE_ALARMS),
+        "without_p_value": int(np.isnan(tables[0].p_value).sum()),
         "left_out": model.info.get("contaminated", {}).get("share", 0.0),
         "seconds": model.info["seconds"],
     }
@@ -79,12 +77,14 @@ def main() -> None:
         images = simulate(which, given.learned, seed=seed)
         return train(images, given.detector, seed=seed, progress=False)
 
-    model: list[TrainedModel] = []
-
+    @cache
     def first() -> TrainedModel:
-        if not model:
-            model.append(learned(preset))
-        return model[0]
+        return learned(preset)
+
+    def tried(which: Population, made: Callable[[], TrainedModel]) -> dict[str, Any]:
+        normal = simulate(which, given.tried, seed=seed + 1)
+        lumpy = simulate(which, given.tried, seed=seed + 2, substructure=lumps)
+        return judged(made(), normal, lumpy)
 
     rows: list[dict[str, Any]] = []
     for name, which in shifts(preset).items():
@@ -100,17 +100,8 @@ def main() -> None:
             place = given.out / "runs" / "adaptation" / (
                 f"{given.preset}-{given.detector}-{name}-{way}-{seed}.json".replace(" ", "-")
             )  # fmt: skip
-            if not place.exists():
-                row = judged(
-                    made(),
-                    simulate(which, given.tried, seed=seed + 1),
-                    simulate(which, given.tried, seed=seed + 2, substructure=lumps),
-                )
-                with whole_file(place) as path:
-                    path.write_text(json.dumps(row), encoding="utf-8")
-            rows.append(
-                {"images": name, "model": way} | json.loads(place.read_text(encoding="utf-8"))
-            )
+            row = kept(place, partial(tried, which, made))
+            rows.append({"images": name, "model": way} | row)
     command = (
         f"python benchmarks/adaptation.py {given.preset} --detector {given.detector} --fraction "
         f"{given.fraction:g} --learned {given.learned} --tried {given.tried} --seed {seed}"

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lumpylens import LensImages, score, train
+from lumpylens import LensImages, ScoreTable, score, train
 from lumpylens.files.writing import whole_file
 from lumpylens.results.metrics import auc, binomial_interval, roc_curve
 
@@ -31,6 +34,30 @@ def unlabelled(files: Sequence[Path], folder: str) -> LensImages:
     for number, file in enumerate(files):
         (Path(folder) / f"{number:05d}{file.suffix}").symlink_to(file.resolve())
     return LensImages.open(folder)
+
+
+def scored(tables: Sequence[ScoreTable]) -> list[NDArray[np.float64]]:
+    """Scores of the images that have one, of each table."""
+    return [table.anomaly_score[np.isfinite(table.anomaly_score)] for table in tables]
+
+
+def alarm_rate(p_values: NDArray[np.float64], nominal: float) -> list[float]:
+    """Share of p-values up to a nominal one, and its interval; NaN if there is no p-value."""
+    known = p_values[np.isfinite(p_values)]
+    if not len(known):
+        return [math.nan] * 3
+    alarms = int((known <= nominal).sum())
+    low, high = binomial_interval(alarms, len(known), 0.95)
+    return [alarms / len(known), float(low), float(high)]
+
+
+def kept(place: Path, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A row that was measured before, or now."""
+    if not place.exists():
+        with whole_file(place) as path:
+            path.write_text(json.dumps(measured()), encoding="utf-8")
+    row: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    return row
 
 
 def measure(
@@ -50,10 +77,8 @@ def measure(
     for files in (smooth[learned : learned + tried], lumpy[learned : learned + tried]):
         with tempfile.TemporaryDirectory() as folder:
             tables.append(score(model, unlabelled(files, folder), progress=False))
-    scores = [table.anomaly_score[np.isfinite(table.anomaly_score)] for table in tables]
-    area, p_values = auc(*scores), tables[0].p_value[np.isfinite(tables[0].p_value)]
-    alarms = int((p_values <= NOMINAL).sum())
-    low, high = binomial_interval(alarms, len(p_values), 0.95)
+    scores = scored(tables)
+    area, alarms = auc(*scores), alarm_rate(tables[0].p_value, NOMINAL)
     return {
         "detector": detector,
         "share": share,
@@ -64,9 +89,9 @@ def measure(
         "tpr_at_0.01": roc_curve(*scores).tpr_at(0.01).value,
         "left_out": model.info["contaminated"]["share"] if contaminated else 0.0,
         "calibration_images": len(model.calibration),
-        "false_alarms": alarms / len(p_values),
-        "false_alarms_low": float(low),
-        "false_alarms_high": float(high),
+        "false_alarms": alarms[0],
+        "false_alarms_low": alarms[1],
+        "false_alarms_high": alarms[2],
         "n_normal": len(scores[0]),
         "n_anomalous": len(scores[1]),
     }
@@ -104,12 +129,8 @@ def main() -> None:
             for contaminated in (False, True):
                 name = f"{detector}-{share:g}-{'yes' if contaminated else 'no'}-{given.seed}.json"
                 place = given.out / "runs" / "contamination" / name
-                if not place.exists():
-                    row = measure(given.data, detector, share, contaminated, given.learned,
-                                  given.tried, given.seed)  # fmt: skip
-                    with whole_file(place) as path:
-                        path.write_text(json.dumps(row), encoding="utf-8")
-                rows.append(json.loads(place.read_text(encoding="utf-8")))
+                mixture = (detector, share, contaminated, given.learned, given.tried, given.seed)
+                rows.append(kept(place, partial(measure, given.data, *mixture)))
     command = (
         f"python benchmarks/contamination.py DATA --detectors {given.detectors} "
         f"--shares {given.shares} --learned {given.learned} --tried {given.tried} "
