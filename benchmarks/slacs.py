@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from published_evidences import FLAGGED_P, scoreboard
 
 from lumpylens import LensImages, fit
 from lumpylens.files.processes import in_processes
@@ -53,7 +54,6 @@ RINGS = (0.0, 0.8, 1.2, 2.5)
 
 STRONG_SNR = 10.0
 NEAR_ARCSEC = 0.15
-FLAGGED_P = 0.01
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,7 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
     by_name = {row.id: row for row in good}
     for name in flags.names:
         lines += flag_lines(by_name[name], flags)
+    lines += ["## Beside published evidences", "", *scoreboard(good), ""]
     lines += ["## Planted perturbers", ""]
     lines += planted_lines(planted, by_name, flags.limit)
     lines += [

@@ -1,0 +1,43 @@
+"""Verdicts on real lenses, in words."""
+
+from types import SimpleNamespace
+
+import pytest
+from scripts import script
+
+published = script("published_evidences")
+
+
+def row(**changes):
+    """A lens with a perturber that noise does not make, and that multipoles leave."""
+    numbers = {
+        "id": "J1023+4230",
+        "error": "",
+        "trusted": True,
+        "perturber_p_value": 0.001,
+        "perturber_log_evidence": 37.0,
+        "perturber_log_evidence_multipoles": 22.0,
+    }
+    return SimpleNamespace(**numbers | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "candidate"),
+        ({"perturber_log_evidence_multipoles": 9.9}, "complex mass"),
+        ({"perturber_p_value": 0.01}, "none"),
+        ({"trusted": False}, "fit in doubt"),
+    ],
+)
+def test_a_verdict_is_a_word(changes, verdict):
+    assert published.verdict(row(**changes)) == verdict
+
+
+def test_lenses_that_both_have_stand_beside_each_other():
+    rows = [row(), row(id="J2238-0754"), row(id="J9999+0000"), row(id="J0728+3835", error="no PSF")]
+    table = published.scoreboard(rows)[4:]
+    assert table == [
+        "| J1023+4230 | 20 | 1.2 | 4.3 | retracted | 37 | 22 | candidate |",
+        "| J2238-0754 | 7 |  |  | never above 10 | 37 | 22 | candidate |",
+    ]
