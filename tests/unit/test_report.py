@@ -23,7 +23,7 @@ from lumpylens.data.splits import split
 from lumpylens.report import page, pictures
 from lumpylens.report.bins import shared_bins
 from lumpylens.report.evaluation import Evaluation
-from lumpylens.report.figures import power_of_ten
+from lumpylens.report.figures import distribution, power_of_ten
 from lumpylens.report.listing import write_listing
 from lumpylens.report.page import write_report
 from lumpylens.report.pictures import write_picture
@@ -240,6 +240,20 @@ def test_the_axis_follows_the_range() -> None:
     assert odd.scale == "linear"
     assert 1 <= odd.above <= 8
     assert odd.edges[-1] < 30
+
+
+def test_numbers_along_an_axis_on_both_sides_of_zero_stand_apart() -> None:
+    rng = np.random.default_rng(0)
+    values = {"normal": rng.normal(-0.3, 0.5, 500), "anomalous": 10 ** rng.normal(3, 0.7, 2000)}
+    axes = distribution(LIGHT, values, "score", None).axes[0]
+    ends = axes.transData.transform([(x, 0) for x in axes.get_xlim()])[:, 0]
+    places = axes.transData.transform([(x, 0) for x in axes.get_xticks()])[:, 0]
+    assert len(places) >= 5
+    assert np.diff(places).min() > 0.07 * np.ptp(ends)
+    assert [text.get_text() for text in axes.get_xticklabels()][-2:] == [
+        "$10^{4}$",
+        "$10^{5}$",
+    ]
 
 
 def test_an_example_is_an_image_its_reconstruction_and_their_difference(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ __all__ = ["Bins", "shared_bins"]
 
 Array = NDArray[np.float64]
 
+LEAST_APART = 0.08
+"""Distance of round numbers along an axis, in its length."""
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -33,6 +36,30 @@ class Bins:
     width: float
     below: int
     above: int
+
+    def place_of(self, value: float) -> float:
+        """Position of a value along the drawn axis, on [0, 1]."""
+        return float(np.interp(value, self.edges, np.linspace(0, 1, len(self.edges))))
+
+    def round_numbers(self) -> list[float]:
+        """Round numbers along the drawn axis, so far apart that their texts do not overlap."""
+        low, high = float(self.edges[0]), float(self.edges[-1])
+        if self.scale == "linear":
+            # matplotlib takes a second to load
+            from matplotlib.ticker import MaxNLocator
+
+            positions = [float(value) for value in MaxNLocator(5).tick_values(low, high)]
+        else:
+            powers = [float(10.0**k) for k in range(-12, 13)]
+            positions = [-value for value in powers] + [0.0] + powers
+            if self.scale == "asinh":
+                least = self.width / 3
+                positions = [value for value in positions if value == 0 or abs(value) >= least]
+        spaced: list[float] = []
+        for value in sorted(value for value in positions if low <= value <= high):
+            if not spaced or self.place_of(value) - self.place_of(spaced[-1]) > LEAST_APART:
+                spaced.append(value)
+        return spaced
 
 
 def shared_bins(normal: Array, anomalous: Array) -> Bins:

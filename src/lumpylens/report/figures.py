@@ -14,6 +14,7 @@ from matplotlib.ticker import (
     LogLocator,
     MaxNLocator,
     NullFormatter,
+    NullLocator,
     PercentFormatter,
     StrMethodFormatter,
 )
@@ -69,7 +70,13 @@ def distribution(
         colour, text = theme.of(name), f"{name} ({len(column):,})"
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.16)
         axes.stairs(share, edges, color=colour, linewidth=1.8, label=text)
-    axes.set_xscale(bins.scale, **({"linear_width": bins.width} if bins.scale == "asinh" else {}))
+    if bins.scale == "asinh":
+        axes.set_xscale("asinh", linear_width=bins.width)
+        axes.set_xticks(bins.round_numbers(), minor=False)
+        axes.xaxis.set_major_formatter(FuncFormatter(power_of_ten))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_xscale(bins.scale)
     if bins.scale == "linear" and 0 < abs(edges).max() < LEAST_WITHOUT_POWER:
         power = int(np.floor(np.log10(abs(edges).max())))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 10.0**power:g}"))

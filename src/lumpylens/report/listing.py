@@ -162,7 +162,7 @@ def write_listing(ranking: Ranking, folder: Path) -> Listing:
         data,
         words,
         {name: outline(values, bins) for name, values in histograms.items()},
-        ticks(bins),
+        [(bins.place_of(value), f"{value:g}") for value in bins.round_numbers()],
         int(np.argmin(away)),
         any(panel["name"] == "model" for parts in explained.values() for panel in parts["panels"]),
     )
@@ -246,14 +246,9 @@ def operating_points(calibration: Calibration, tested: int, bins: Bins) -> list[
         threshold = calibration.threshold(fpr)
         low, high = calibration.expected_false_alarms(fpr, tested) if tested else (0, 0)
         alarms = {"expected": fpr * tested, "low": low, "high": high}
-        x = place_of(threshold, bins)
+        x = bins.place_of(threshold)
         points.append({"fpr": fpr, "threshold": threshold, **alarms, "x": x})
     return points
-
-
-def place_of(value: float, bins: Bins) -> float:
-    """Position of a value along the drawn axis, on [0, 1]."""
-    return float(np.interp(value, bins.edges, np.linspace(0, 1, len(bins.edges))))
 
 
 def outline(values: NDArray[np.float64], bins: Bins) -> str:
@@ -265,28 +260,3 @@ def outline(values: NDArray[np.float64], bins: Bins) -> str:
     top = height * (1 - heights / max(float(heights.max()), 1e-12))
     line = " ".join(f"V{y:.1f}H{(k + 1) * step:.1f}" for k, y in enumerate(top))
     return f"M0 {height:g} {line} V{height:g}Z"
-
-
-def ticks(bins: Bins) -> list[tuple[float, str]]:
-    """Position and text of round numbers along the drawn axis."""
-    low, high = float(bins.edges[0]), float(bins.edges[-1])
-    if bins.scale == "linear":
-        from matplotlib.ticker import MaxNLocator
-
-        positions = [float(value) for value in MaxNLocator(5).tick_values(low, high)]
-    else:
-        powers = [float(10.0**k) for k in range(-12, 13)]
-        positions = [-value for value in powers] + [0.0] + powers
-        if bins.scale == "asinh":
-            positions = [value for value in positions if value == 0 or abs(value) >= bins.width / 3]
-    inside = sorted(value for value in positions if low <= value <= high)
-    return [(place_of(value, bins), f"{value:g}") for value in thinned(inside, bins)]
-
-
-def thinned(values: list[float], bins: Bins) -> list[float]:
-    """Leave out values whose texts would overlap."""
-    spaced: list[float] = []
-    for value in values:
-        if not spaced or place_of(value, bins) - place_of(spaced[-1], bins) > 0.08:
-            spaced.append(value)
-    return spaced
