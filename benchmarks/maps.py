@@ -108,7 +108,7 @@ def detections(
         smooth = simulate_with_truth(preset, seed=seed, indices=[index])
         field = filtered(smooth, preset, places)
         at = int(random.choice(torch.nonzero(field.visible[0])[:, 0].numpy()))
-        x, y = float(places.x[at]), float(places.y[at])
+        x, y = float(places.x[0, at]), float(places.y[0, at])
         for factor in factors:
             mass = factor * float(field.sensitivity()[0, at])
             lump = Substructure(count=1, einstein_radius_px=math.sqrt(mass), at_px=(x, y))
@@ -121,7 +121,7 @@ def detections(
                 "mass_px2": mass,
                 "snr_at_place": float(snr[at]),
                 "highest": float(snr[peak]),
-                "distance": math.hypot(float(places.x[peak]) - x, float(places.y[peak]) - y)
+                "distance": math.hypot(float(places.x[0, peak]) - x, float(places.y[0, peak]) - y)
                 / radius,
                 "mass_ratio": float(seen.mass()[0, at]) / mass,
             })  # fmt: skip

@@ -111,7 +111,12 @@ from lumpylens.report.style import LIGHT
 DATA = os.environ.get("LUMPYLENS_NOTEBOOK_DATA", "")  # empty: simulate a lens
 LENS = "J1627-0053"  # else the first one there is
 
-images = lumpylens.LensImages.open(DATA) if DATA else lumpylens.simulate("hst", 1, seed=4)
+SCALE = 0.05  # arcsec per pixel of HST/ACS; None if the headers of your files have it
+images = (
+    lumpylens.LensImages.open(DATA, pixel_scale_arcsec=SCALE)
+    if DATA
+    else lumpylens.simulate("hst", 1, seed=4)
+)
 names = list(images.ids)
 one = images[names.index(LENS) if LENS in names else 0]
 print(f"{one.id}: {one.image.shape[0]}x{one.image.shape[1]} pixels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 
 from lumpylens.data.images import LensImages
 from lumpylens.detectors.physics.detector import PhysicsDetector
-from lumpylens.detectors.physics.explain import perturbation_maps
+from lumpylens.detectors.physics.examination import POSITIONS
+from lumpylens.detectors.physics.explain import REACH, SPACING, perturbation_maps
+from lumpylens.physics.perturbation import Perturbers
+from lumpylens.physics.spectrum import UNSEEN
 from lumpylens.results.explanation import Explanation
 from lumpylens.simulation import simulate
 from lumpylens.simulation.substructure import Substructure
@@ -116,16 +120,16 @@ def test_one_explanation_is_one_fit(
         return fit(*given, **settings)
 
     def counted_responses(*given):
-        positions.append(len(given[3].x))
+        positions.append(given[3].x.shape[1])
         return respond(*given)
 
     monkeypatch.setattr(physics_examination, "staged_fit", counted_fit)
     monkeypatch.setattr(perturbation, "perturber_responses", counted_responses)
     detector.explain(simulate("slc", 1, seed=5))
-    scored = len(detector.examiner.positions.x)
     assert len(fits) == 1
-    assert positions[0] == scored
-    assert sum(positions[1:]) == pytest.approx(9 * scored, rel=0.05)
+    assert positions[0] == POSITIONS
+    drawn = math.pi * (REACH / SPACING) ** 2
+    assert sum(positions[1:]) == pytest.approx(drawn, rel=0.05)
 
 
 @torch.no_grad()
@@ -133,7 +137,7 @@ def test_maps_allow_for_what_errors_of_the_model_mimic(detector: PhysicsDetector
     """Their variance grows with the square of the scale of these errors."""
     examiner = detector.examiner
     seen = examiner.look(simulate("slc", 1, seed=5).stack())
-    scored = seen.signals(examiner.positions)
+    scored = seen.signals(examiner.positions(seen.solved.fitted))
     none, once, twice = (
         perturbation_maps(examiner.radius, error, seen, scored).error for error in (0.0, 1.0, 2.0)
     )
@@ -141,3 +145,23 @@ def test_maps_allow_for_what_errors_of_the_model_mimic(detector: PhysicsDetector
     grown = [np.square(one[known] / none[known]) - 1 for one in (once, twice)]
     assert np.median(grown[0]) > 0.1
     np.testing.assert_allclose(grown[1], 4 * grown[0], rtol=1e-3, atol=1e-6)
+
+
+@torch.no_grad()
+def test_positions_describe_all_but_a_twentieth_of_the_signals_of_lumps(
+    detector: PhysicsDetector,
+) -> None:
+    """Of lumps at random places that are spread like them."""
+    examiner = detector.examiner
+    seen = examiner.look(simulate("slc", 16, seed=77).stack())
+    scored = seen.signals(examiner.positions(seen.solved.fitted))
+    radius = seen.solved.fitted.values[:, :1].exp()
+    distance, turn = torch.rand(2, 16, 200, generator=torch.Generator().manual_seed(1))
+    x, y = (radius * distance * part for part in ((6.28 * turn).cos(), (6.28 * turn).sin()))
+    lumps = seen.signals(Perturbers(x, y))
+    power, axes = torch.linalg.eigh(seen.covariance(scored, scored))
+    along = (axes.mT @ seen.covariance(scored, lumps)).square()
+    told = power > 1e-7 * power[:, -1:]
+    described = (along / power[..., None]).masked_fill(~told[..., None], 0).sum(dim=(1, 2))
+    unseen = 1 - described / seen.variance(lumps).sum(dim=1)
+    assert float(unseen.mean()) == pytest.approx(UNSEEN, rel=0.3)

@@ -240,14 +240,25 @@ def test_no_step_leads_where_no_lens_is(linear, monkeypatch):
     assert float((again.values - fitted.values).abs().max()) < 0.01
 
 
-def test_a_fit_without_a_source_is_poor(linear):
+def test_a_fit_may_have_ended_in_another_valley(linear):
+    """If it has no source, is not done, or is no lens that the population has."""
     _, model, data, truth, _ = linear
-    solved = descend(model, data, truth, around(SMALL))
-    assert not _is_poor(model, solved).any()
+    prior = around(SMALL)
+    solved = descend(model, data, truth, prior)
+    assert not _is_poor(model, solved, prior).any()
     vanished = solved.fitted.amplitudes.clone()
     vanished[3, 1] = LEAST_AMPLITUDE
-    lost = replace(solved, fitted=replace(solved.fitted, amplitudes=vanished))
-    assert _is_poor(model, lost).nonzero().tolist() == [[3]]
+    unfinished = solved.fitted.converged.clone()
+    unfinished[1] = False
+    unlikely = solved.fitted.values.clone()
+    unlikely[2] = prior.mean + 1.7 * torch.diag(prior.precision).rsqrt()
+    for changes, place in (
+        ({"amplitudes": vanished}, 3),
+        ({"converged": unfinished}, 1),
+        ({"values": unlikely}, 2),
+    ):
+        changed = replace(solved, fitted=replace(solved.fitted, **changes))
+        assert _is_poor(model, changed, prior).nonzero().tolist() == [[place]]
 
 
 def test_a_source_is_seen_where_a_fit_begins(linear):

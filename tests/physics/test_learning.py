@@ -98,6 +98,21 @@ def test_both_ellipticities_of_the_halo_are_freed_together():
     assert wider.free == (*GEOMETRY, "mass_eta_1", "mass_eta_2")
 
 
+# -- over which rays a pixel is the mean ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("samples", "pitch"), learning.SAMPLINGS)
+def test_the_rays_of_a_pixel_are_found(samples, pitch):
+    model, _, values = lenses(12)
+    maker = replace(model, scene=replace(model.scene, cusp_samples=samples, cusp_pitch=pitch))
+    clean = maker.predict(values, torch.tensor([[5.0, 1.0, 0.1]]).repeat(12, 1))
+    noise = 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(4))
+    data = observe(model, clean + noise)
+    begun = fit(model, data, values, PRIOR, steps=4)
+    found, _ = learning._sample_pixels(model, data, begun, [])
+    assert (found.scene.cusp_samples, found.scene.cusp_pitch) == (samples, pitch)
+
+
 # -- what it compares, and the spread -----------------------------------------------------------
 
 

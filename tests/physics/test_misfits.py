@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from lumpylens.physics.fit_data import Fit
+from lumpylens.physics.fit_data import Data, Fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, pack
@@ -39,6 +39,12 @@ def fitted() -> Fit:
     return Fit(values, amplitudes, none, none, none.bool())
 
 
+def images(**given) -> Data:
+    """What images bring along; their pixels do not matter."""
+    nothing = torch.empty(len(next(iter(given.values()), [None, None])), 0)
+    return Data(nothing, nothing, **given)
+
+
 def expected(smooth: SmoothModel, fitted: Fit, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Wings of the blur and root of the image, by scipy."""
     light = smooth.scene.light(smooth.expand(fitted.values))
@@ -50,7 +56,7 @@ def expected(smooth: SmoothModel, fitted: Fit, k: int) -> tuple[np.ndarray, np.n
 
 def test_each_image_has_its_own_blur(fitted: Fit) -> None:
     smooth = model((*GEOMETRY, "log_psf_sigma_px"))
-    made = misfit_columns(smooth, fitted, None).reshape(2, 2, SIDE, SIDE).numpy()
+    made = misfit_columns(smooth, fitted, images()).reshape(2, 2, SIDE, SIDE).numpy()
     for k in range(2):
         for column, wanted in zip(made[k], expected(smooth, fitted, k), strict=True):
             np.testing.assert_allclose(column, wanted, rtol=1e-3, atol=1e-3 * wanted.max())
@@ -63,10 +69,17 @@ def test_given_psfs_are_used(fitted: Fit) -> None:
     offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float32)
     taps = torch.exp(-0.5 * (offsets / torch.tensor(SIGMAS)[:, None]).square())
     psf = taps[:, :, None] * taps[:, None]
-    made = misfit_columns(smooth, narrow, psf).reshape(2, 2, SIDE, SIDE).numpy()
+    made = misfit_columns(smooth, narrow, images(psf=psf)).reshape(2, 2, SIDE, SIDE).numpy()
     for k in range(2):
         wanted = expected(model((*GEOMETRY, "log_psf_sigma_px")), fitted, k)
         for column, right in zip(made[k], wanted, strict=True):
             np.testing.assert_allclose(column, right, rtol=0.02, atol=0.02 * right.max())
-    first = misfit_columns(smooth, narrow.select(torch.tensor([1])), psf[1:])
+    first = misfit_columns(smooth, narrow.select(torch.tensor([1])), images(psf=psf[1:]))
     np.testing.assert_allclose(first[0].reshape(2, SIDE, SIDE), made[1], rtol=1e-5, atol=1e-4)
+
+
+def test_images_with_noise_maps_are_linear(fitted: Fit) -> None:
+    smooth = model((*GEOMETRY, "log_psf_sigma_px"))
+    both = misfit_columns(smooth, fitted, images())
+    noise = torch.ones(2, SIDE, SIDE)
+    assert torch.equal(misfit_columns(smooth, fitted, images(noise=noise)), both[:, :1])

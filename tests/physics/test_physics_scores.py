@@ -24,7 +24,7 @@ from lumpylens.physics.scores import (
     parameter_distance,
     parameter_surprise,
 )
-from lumpylens.physics.spectrum import SCALES, Spectrum, learn_error
+from lumpylens.physics.spectrum import LUMPS, MASS_FRACTIONS, Spectrum, learn_error
 
 MEAN = torch.tensor([3.0, -0.1, 0.4], dtype=torch.float64)
 COVARIANCE = torch.tensor(
@@ -62,7 +62,7 @@ def test_the_surprise_of_a_number_is_in_its_own_standard_deviations():
 
 def test_the_distance_does_not_depend_on_the_prior_of_the_estimates():
     information = torch.linalg.inv(ERRORS)
-    prior = POPULATION.prior(4.0)
+    prior = POPULATION.prior()
     precision = prior.precision.double()
     pulled = torch.linalg.solve(
         information + precision, torch.einsum("nij,nj->ni", information, VALUES) + precision @ MEAN
@@ -202,11 +202,12 @@ def test_deflections_are_judged_by_the_ratio_of_two_likelihoods():
     information = torch.tensor([[4.0, 100.0]], dtype=torch.float64)
     along = torch.tensor([[6.0, 15.0]], dtype=torch.float64)
     found = Spectrum(information, along, torch.tensor([500.0], dtype=torch.float64)).log_ratio(0.1)
-    assert found.shape == (1, len(SCALES))
-    for ratio, scale in zip(found[0], SCALES, strict=True):
-        # 1 + e^2 l is 1.04 and 2; s is 0.05, 0.15 and 0.5.
+    assert found.shape == (1, len(MASS_FRACTIONS))
+    for ratio, fraction in zip(found[0], MASS_FRACTIONS, strict=True):
+        # 1 + e^2 l is 1.04 and 2. Half of the lumps lies at each of two positions.
         smooth = np.array([4 * 1.04, 100 * 2.0])
-        lumpy = smooth + (500 * scale) ** 2 * np.array([4.0, 100.0]) ** 2
+        lump = 500 * fraction / LUMPS
+        lumpy = smooth + LUMPS / 2 * lump**2 * np.array([4.0, 100.0]) ** 2
         expected = (
             norm.logpdf(along[0], scale=np.sqrt(lumpy)).sum()
             - norm.logpdf(along[0], scale=np.sqrt(smooth)).sum()
@@ -250,5 +251,6 @@ def test_alternatives_are_equally_probable():
 def test_what_the_positions_do_not_describe_is_a_twentieth_of_the_field():
     normal = spectra(0.0, scale=500.0, count=2)
     rise = normal.unseen_rise()
-    expected = [0.05 * (500 * scale) ** 2 * float(normal.information[0].sum()) for scale in SCALES]
+    share = normal.information[0].mean()
+    expected = [0.05 * (500 * f) ** 2 / LUMPS * float(share) for f in MASS_FRACTIONS]
     np.testing.assert_allclose(rise, [expected] * 2, rtol=1e-9)

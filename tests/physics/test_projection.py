@@ -10,6 +10,7 @@ from lumpylens.physics.compiled.projection import project_bent
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement, jpeg_steps
 from lumpylens.physics.parameters import COUNT, GEOMETRY, NAMES
+from lumpylens.physics.perturbation import Perturbers
 from lumpylens.physics.psf import kernel_response
 from lumpylens.physics.render import Scene
 
@@ -63,33 +64,37 @@ def test_both_engines_agree(kind, psf_given, pixel):
         torch.testing.assert_close(compiled, reference, rtol=1e-5, atol=2e-5)
 
 
-def bent(smooth, response, side):
+def bent(smooth, response, side, count):
     """Coefficients of light that is moved by small deflections, from both engines."""
     generator = torch.Generator().manual_seed(3)
     gradient = torch.randn(COUNT_OF_LENSES, 2, side, side, generator=generator)
-    bend = torch.randn(2, 4, side, side, generator=generator)
-    light = -(gradient[:, 0, None] * bend[0] + gradient[:, 1, None] * bend[1])
-    compiled = project_bent(
-        gradient.numpy(), bend.numpy(), response.bands, smooth.measurement.lines
-    )
+    places = Perturbers(*(side / 3 * torch.randn(2, count, 4, generator=generator)), softening=0.7)
+    x, y = (line + 0.25 for line in Scene(side, side).grid(gradient))
+    bend_x, bend_y = places.deflections(x, y)
+    light = -(gradient[:, 0, None] * bend_x + gradient[:, 1, None] * bend_y)
+    grid, at = (x[0].numpy(), y[0].numpy()), (places.x.numpy(), places.y.numpy())
+    lines = smooth.measurement.lines
+    compiled = project_bent(gradient.numpy(), grid, at, 0.7, response.bands, lines)
     return torch.from_numpy(compiled), smooth.measurement.select(response(light))
 
 
 @pytest.mark.parametrize("kind", ["compressed", "linear"])
 @pytest.mark.parametrize("psf_given", [False, True])
-def test_bent_light(kind, psf_given):
+@pytest.mark.parametrize("count", [1, COUNT_OF_LENSES])
+def test_bent_light(kind, psf_given, count):
+    """By masses at the same places in all images, or at others in each."""
     smooth = model(kind)
     if psf_given:
         response = kernel_response(smooth.basis, lopsided_psfs())
     else:
         response, _ = smooth.responses(smooth.expand(values()[:, smooth.free_index]), None)
-    torch.testing.assert_close(*bent(smooth, response, 64), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(*bent(smooth, response, 64, count), rtol=1e-5, atol=1e-5)
 
 
 def test_a_band_as_long_as_the_image():
     smooth = SmoothModel(Scene(6, 6), Measurement(0, 0, 6), TRUE, GEOMETRY, NoiseLevel(1.0))
     response, _ = smooth.responses(smooth.expand(values()[:, smooth.free_index]), None)
-    torch.testing.assert_close(*bent(smooth, response, 6), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(*bent(smooth, response, 6, 1), rtol=1e-5, atol=1e-5)
 
 
 def test_an_image_has_the_same_bits_alone_and_in_a_batch():

@@ -119,3 +119,18 @@ def test_the_kernel_is_cut_and_still_normalised():
     middle = matrix[SIZE // 2]
     assert int((middle > 0).sum()) == 5
     assert math.isclose(float(middle.sum()), 1.0)
+
+
+@pytest.mark.parametrize("like_rows", [True, False])
+def test_light_at_centres_is_averaged_over_neighbours_before_it_is_blurred(like_rows):
+    taps = torch.tensor(skewed_kernel())[None]
+    made = kernel_response(EYE, taps, tolerance=1e-9)
+    if like_rows:
+        made = Response(made.rows, made.rows)
+    light = torch.zeros(1, 1, *EYE.shape, dtype=made.rows.dtype)
+    light[..., 12, 15] = 1
+    averaged = light.clone()
+    for axis in (2, 3):
+        near = averaged.roll(1, dims=axis) + averaged.roll(-1, dims=axis)
+        averaged = 0.9 * averaged + 0.05 * near
+    torch.testing.assert_close(made.of_centres(0.1)(light), made(averaged))

@@ -32,6 +32,15 @@ def test_the_square_holds_99_percent_of_the_variance(odd, size):
     assert found.column <= 30 < 30 + side <= found.column + size
 
 
+def test_what_varies_beyond_its_noise_counts_and_not_what_is_bright():
+    """A bright middle, whose noise is high, and arcs around it that are faint."""
+    images = varying(60, 80, [(4, 1.0), (20, 0.01)])
+    assert choose_region(images, None).size == 6
+    noise = torch.full_like(images, 1e-3)
+    noise[:, 28:32, 38:42] = 0.1
+    assert choose_region(images, None, noise).size == 22
+
+
 def test_the_square_of_compressed_images_consists_of_whole_blocks():
     found = choose_region(varying(60, 80, [(12, 0.94), (20, 0.06)]), TABLE)
     # 28 pixels are asked for; blocks begin at multiples of 8.

@@ -51,6 +51,20 @@ def test_unit_variance_on_smooth_renders_with_noise_maps():
     assert float(snr.square().mean()) == pytest.approx(1, abs=0.12)
 
 
+def test_positions_are_spread_like_the_mass_of_each_lens():
+    """Of an isothermal halo there is as much between any two distances, and in all directions."""
+    radius, x, y = torch.tensor([8.0, 20.0]), torch.tensor([0.5, -3.0]), torch.tensor([0.0, 2.0])
+    places = Perturbers.like_halo(radius, (x, y), 100)
+    assert places.x.shape == (2, 100)
+    for k in range(2):
+        dx, dy = places.x[k] - x[k], places.y[k] - y[k]
+        inside = torch.hypot(dx, dy) / radius[k]
+        np.testing.assert_allclose(inside.sort().values, (np.arange(100) + 0.5) / 100, atol=1e-5)
+        for ring in (inside < 0.5, inside >= 0.5):
+            turns = torch.atan2(dy, dx)[ring]
+            assert float(torch.hypot(turns.cos().mean(), turns.sin().mean())) < 0.05
+
+
 @pytest.mark.slow
 def test_unit_variance_on_compressed_smooth_renders():
     # One noise level for all, which the model can learn; images whose noise differs are the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -91,7 +92,9 @@ def test_a_class_is_named_by_its_module(module, tmp_path):
     assert model.detector.name == module
     config = tomllib.loads((tmp_path / "model" / "config.toml").read_text())
     assert config["detector"] == f"{module}:Halo"
-    assert f"--detector {module}:Halo" in (tmp_path / "model" / "card.md").read_text()
+    card = (tmp_path / "model" / "card.md").read_text()
+    assert f"--detector {module}:Halo" in card
+    assert re.search(r"Of \d+ normal test images [\d.]+% lie above the threshold", card)
     fresh = blobs(5, seed=1)
     np.testing.assert_array_equal(
         load_model(tmp_path / "model").detector.anomaly_score(fresh),

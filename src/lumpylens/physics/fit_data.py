@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lumpylens.physics.model import Linearisation, SmoothModel
 from lumpylens.physics.noise import Evidence
-from lumpylens.physics.psf import Response
+from lumpylens.physics.psf import Blur
 from lumpylens.physics.records import select
 
 __all__ = ["Data", "Fit", "Prior", "Solution", "observe"]
@@ -28,23 +28,23 @@ class Data:
         Rough inverse variance of each, before anything is known of the image's light.
     noise : Tensor, shape (n, H, W), or None
     psf : Tensor, shape (n, p, p), or None
-    response : Response or None
-        Of the PSFs, in the model that the data are compared with, where it is known already.
+    known_blur : Blur or None
+        By the PSFs, in the model that the data are compared with, where it is known already.
     """
 
     observed: Float[Tensor, "n a"]
     weight: Float[Tensor, "n a"]
     noise: Float[Tensor, "n H W"] | None = None
     psf: Float[Tensor, "n p p"] | None = None
-    response: Response | None = None
+    known_blur: Blur | None = None
 
     def __len__(self) -> int:
         return len(self.observed)
 
     @property
-    def blur(self) -> Response | Tensor | None:
-        """PSFs, or their response where it is known."""
-        return self.psf if self.response is None else self.response
+    def blur(self) -> Blur | Tensor | None:
+        """PSFs, or what they do where that is known."""
+        return self.psf if self.known_blur is None else self.known_blur
 
     def select(self, index: Shaped[Tensor, " m"]) -> Data:
         """Data of some of the images."""

@@ -69,7 +69,8 @@ def solve_amplitudes(
     weighted = columns * data.weight[:, None]
     gram = torch.matmul(weighted, columns.mT)
     right = along(weighted, data.observed)[..., None]
-    ridge = 1e-6 * torch.diagonal(gram, dim1=1, dim2=2)
+    # A source that is nowhere in the image has no light there to be scaled.
+    ridge = (1e-6 * torch.diagonal(gram, dim1=1, dim2=2)).clamp_min(1e-20)
     solved = torch.linalg.solve(gram + torch.diag_embed(ridge), right)[..., 0]
     seen = SEEN_AT_START * gram[:, 1, 1].clamp_min(1e-20).rsqrt()
     least = torch.stack([torch.full_like(seen, LEAST_AMPLITUDE), seen], dim=1)
@@ -151,7 +152,7 @@ def descend(
     Kaufman's approximation).
     """
     # Singular vectors of the PSFs, once and not at each step.
-    data = replace(data, response=model.given_response(data.psf))
+    data = replace(data, known_blur=model.given_blur(data.psf))
     if amplitudes is None:
         amplitudes = solve_amplitudes(model, data, start)
     current = _point(model, data, prior, start, amplitudes)

@@ -26,7 +26,13 @@ from lumpylens.physics.compiled.tangents import (
 )
 from lumpylens.physics.noise import BLOCK, KEPT, Measurement
 from lumpylens.physics.parameters import INDEX
-from lumpylens.physics.psf import Response, gaussian_matrix, gaussian_response, kernel_response
+from lumpylens.physics.psf import (
+    Blur,
+    Response,
+    gaussian_matrix,
+    gaussian_response,
+    kernel_response,
+)
 from lumpylens.physics.render import Scene
 
 __all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
@@ -168,22 +174,22 @@ class SmoothModel:
         padded = torch.nn.functional.pad(self.measurement.basis, (margin, margin))
         return padded.reshape(-1, self.scene.height, binning).sum(dim=2)
 
-    def given_response(self, psf: Tensor | Response | None) -> Response | None:
-        """Map of given point-spread functions (n, p, p), which no parameter changes."""
-        if psf is None or isinstance(psf, Response):
+    def given_blur(self, psf: Tensor | Blur | None) -> Blur | None:
+        """Maps of given point-spread functions (n, p, p), which no parameter changes."""
+        if psf is None or isinstance(psf, Blur):
             return psf
-        return kernel_response(self.basis.to(psf), psf)
+        lens = kernel_response(self.basis.to(psf), psf)
+        return Blur(lens, lens.of_centres(self.source_variance))
 
-    def responses(self, full: Tensor, psf: Tensor | Response | None) -> tuple[Response, Response]:
+    def responses(self, full: Tensor, psf: Tensor | Blur | None) -> tuple[Response, Response]:
         """Maps from lens light and from source light to coefficients.
 
         The source is sampled at pixel centres only, so its blur is slightly wider, to stand for
         the average over the pixel that the lens light gets by sub-sampling.
         """
-        if response := self.given_response(
-            psf if isinstance(psf, Response | None) else psf.to(full)
-        ):
-            return response, response
+        given = self.given_blur(psf.to(full) if isinstance(psf, Tensor) else psf)
+        if given is not None:
+            return given.lens, given.source
         if PSF_NAME in self.free:
             return self._gaussian_responses(full)
         kind = (full.dtype, full.device)
@@ -217,7 +223,7 @@ class SmoothModel:
     def columns(
         self,
         values: Tensor,
-        psf: Tensor | Response | None = None,
+        psf: Tensor | Blur | None = None,
         extra: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Coefficients (n, 3, c, c) of lens light, source and background of amplitude 1.
@@ -226,8 +232,8 @@ class SmoothModel:
         ----------
         values : Tensor, shape (n, k)
             Free parameters.
-        psf : Tensor, shape (n, p, p), or Response, optional
-            Given point-spread functions, or their map, instead of the Gaussian.
+        psf : Tensor, shape (n, p, p), or Blur, optional
+            Given point-spread functions, or their maps, instead of the Gaussian.
         extra : pair of Tensor, shape (n, h, w), optional
             Deflection of perturbers.
         """
@@ -302,7 +308,7 @@ class SmoothModel:
         self,
         values: Tensor,
         amplitudes: Tensor,
-        psf: Tensor | Response | None = None,
+        psf: Tensor | Blur | None = None,
         noise: Tensor | None = None,
         also: Sequence[str] = (),
     ) -> Linearisation:
@@ -312,7 +318,7 @@ class SmoothModel:
         ----------
         values : Tensor, shape (n, k)
         amplitudes : Tensor, shape (n, 3)
-        psf : Tensor, shape (n, p, p), or Response, optional
+        psf : Tensor, shape (n, p, p), or Blur, optional
         noise : Tensor, shape (n, H, W), optional
         also : sequence of str
             Shared parameters whose derivatives are added, after those of the free ones.

@@ -23,6 +23,7 @@ from lumpylens.physics.inference import along
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response
+from lumpylens.physics.records import select
 from lumpylens.physics.spectrum import Spectrum
 
 __all__ = [
@@ -56,8 +57,8 @@ class Perturbers:
 
     Attributes
     ----------
-    x, y : Tensor, shape (m,)
-        Relative to the image's centre, pixels.
+    x, y : Tensor, shape (n or 1, m)
+        Relative to the image's centre, pixels: of each image, or of all.
     softening : float
         Of the point mass, pixels.
     """
@@ -68,16 +69,40 @@ class Perturbers:
 
     @classmethod
     def disc(cls, radius: float, spacing: float) -> Perturbers:
-        """Make a square grid of positions inside a circle about the centre."""
+        """Make a square grid of positions inside a circle about the centre, for all images."""
         half = math.ceil(radius / spacing)
         line = (torch.arange(2 * half, device="cpu") - half + 0.5) * spacing
         x, y = (grid.flatten() for grid in torch.meshgrid(line, line, indexing="xy"))
         inside = x.square() + y.square() <= radius**2
-        return cls(x[inside], y[inside])
+        return cls(x[inside][None], y[inside][None])
+
+    @classmethod
+    def like_halo(cls, radius: Tensor, centre: tuple[Tensor, Tensor], count: int) -> Perturbers:
+        """Spread positions like the mass of an isothermal halo, which is uniform in distance.
+
+        They lie on a spiral with the golden angle between neighbours, so that every part of the
+        disc has its share.
+
+        Parameters
+        ----------
+        radius : Tensor, shape (n,)
+            Of each image, pixels.
+        centre : pair of Tensor, shape (n,)
+            Coordinates x and y, pixels.
+        count : int
+        """
+        order = torch.arange(count, dtype=torch.float64, device="cpu")
+        angle = order * math.pi * (3 - math.sqrt(5))
+        distance = (order + 0.5) / count
+        unit = torch.stack([distance * angle.cos(), distance * angle.sin()]).to(radius)
+        x, y = (c[:, None] + radius[:, None] * u for c, u in zip(centre, unit, strict=True))
+        return cls(x, y)
 
     def deflections(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Deflection (m, h, w) of each at positions (1, h, w), for a unit Einstein radius."""
-        return softened_point(x - self.x[:, None, None], y - self.y[:, None, None], self.softening)
+        """Deflection (n or 1, m, h, w) at positions (1, h, w), for a unit Einstein radius."""
+        return softened_point(
+            x - self.x[..., None, None], y - self.y[..., None, None], self.softening
+        )
 
 
 @dataclass(frozen=True)
@@ -129,12 +154,12 @@ class Field:
         return Spectrum(values.clamp_min(1e-9), along, self.halo.double())
 
 
-def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tensor:
+def misfit_columns(model: SmoothModel, fitted: Fit, data: Data) -> Tensor:
     """Directions, shape (n, j, a), in which a simple instrument model is wrong.
 
     They are projected out like the parameters, so that they are not mistaken for a perturber: the
-    blur's wings (the lens light under a blur twice as wide), a departure
-    from linear brightness (the square root of the image), and for 8-bit images the staircase
+    blur's wings (the lens light under a blur twice as wide); without noise maps, a departure
+    from linear brightness (the square root of the image); and for 8-bit images the staircase
     of rounding where the image is faint (sine and cosine of 2 pi times the brightness).
 
     Parameters
@@ -142,10 +167,10 @@ def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tenso
     model : SmoothModel
     fitted : Fit
         n images.
-    psf : Tensor, shape (n, p, p), or None
-        Given point-spread functions, instead of the Gaussian.
+    data : Data
+        The images. Noise maps tell that they are linear.
     """
-    full = model.expand(fitted.values)
+    full, psf = model.expand(fitted.values), data.psf
     light = model.scene.light(full)
     amplitudes = fitted.amplitudes[:, :, None, None]
     lens, source = amplitudes[:, 0] * light.lens, amplitudes[:, 1] * light.source
@@ -158,7 +183,9 @@ def misfit_columns(model: SmoothModel, fitted: Fit, psf: Tensor | None) -> Tenso
         blur = kernel_response(eye, psf.to(full))
         wider = kernel_response(eye, twice_as_wide(psf.to(full)))
     grey = blur((lens + source)[:, None]) + amplitudes[:, 2:]
-    columns = [wider(lens[:, None]), grey.clamp_min(0).sqrt()]
+    columns = [wider(lens[:, None])]
+    if data.noise is None:
+        columns.append(grey.clamp_min(0).sqrt())
     if model.measurement.steps is not None:
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         columns += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
@@ -221,7 +248,7 @@ class Filter:
         self, model: SmoothModel, data: Data, solved: Solution, *, binning: int = 2
     ) -> None:
         self.model, self.data, self.solved, self.binning = model, data, solved, binning
-        misfits = misfit_columns(model, solved.fitted, data.psf)
+        misfits = misfit_columns(model, solved.fitted, data)
         self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
         self.weight, self.score = solved.evidence.information[:, None], solved.evidence.score
         self.weighted = self.tangents * self.weight
@@ -344,8 +371,7 @@ def perturber_responses(
     def binned(image: Tensor) -> Tensor:
         return image.reshape(*image.shape[:-2], height, binning, width, binning).mean(dim=(-3, -1))
 
-    x, y = model.scene.grid(fitted.values)
-    bend = perturbers.deflections(binned(x), binned(y))
+    x, y = (binned(line) for line in model.scene.grid(fitted.values))
     full = model.expand(fitted.values)
     light = model.scene.tangents(full, ())
     gradient = binned(fitted.amplitudes[:, 1, None, None, None] * light.source_gradient)
@@ -355,12 +381,16 @@ def perturber_responses(
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),
     )
     if is_compiled(gradient):
-        both = torch.stack(bend).numpy()
+        grid, places = (x[0].numpy(), y[0].numpy()), (perturbers.x.numpy(), perturbers.y.numpy())
         lines = model.measurement.lines
-        return torch.from_numpy(project_bent(gradient.numpy(), both, coarse.bands, lines))
+        return torch.from_numpy(
+            project_bent(gradient.numpy(), grid, places, perturbers.softening, coarse.bands, lines)
+        )
     responses = []
     for part in torch.arange(len(gradient), device=gradient.device).split(IMAGES_PER_CHUNK):
+        near = perturbers if len(perturbers.x) == 1 else select(perturbers, part)
+        bend_x, bend_y = near.deflections(x, y)
         gx, gy = gradient[part, :, None].unbind(dim=1)
-        moved_light = (gx * -bend[0]).addcmul_(gy, -bend[1])
+        moved_light = (gx * -bend_x).addcmul_(gy, -bend_y)
         responses.append(model.measurement.select(coarse.select(part)(moved_light)))
     return torch.cat(responses)

@@ -232,17 +232,16 @@ class GaussianPopulation:
     mean: Tensor
     covariance: Tensor
 
-    def prior(self, inflation: float = 1.0, *, free: int | None = None) -> Prior:
-        """Make a prior, with the covariance times `inflation`.
+    def prior(self, *, free: int | None = None) -> Prior:
+        """Make a prior.
 
         Parameters
         ----------
-        inflation : float
         free : int, optional
             Position of a logarithm about which nothing is known: a standard deviation of 1 is
             added.
         """
-        covariance = self.covariance * inflation
+        covariance = self.covariance.clone()
         if free is not None:
             covariance[free, free] += 1
         return Prior(self.mean.float(), torch.linalg.inv(covariance).float())

@@ -15,7 +15,7 @@ from torch import Tensor
 from lumpylens.physics.batches import per_lens
 from lumpylens.physics.compiled.projection import Bands, bands_of
 
-__all__ = ["Response", "gaussian_response", "kernel_response"]
+__all__ = ["Blur", "Response", "gaussian_response", "kernel_response"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,35 @@ class Response:
         if self.rows.shape[0] == 1:
             return self
         return Response(self.rows[index], self.columns[index])
+
+    def of_centres(self, variance: float) -> Response:
+        """Map for light that is sampled at the centres of pixels, and not averaged over them.
+
+        Parameters
+        ----------
+        variance : float
+            Of the places in a pixel that the average is taken over, along each axis, px^2.
+        """
+        rows = _averaged(self.rows, variance)
+        return Response(
+            rows, rows if self.columns is self.rows else _averaged(self.columns, variance)
+        )
+
+
+def _averaged(matrices: Tensor, variance: float) -> Tensor:
+    """Apply matrices (n, terms, c, h) to averages over neighbours of the given variance."""
+    near = (1 - variance) * matrices
+    near[..., 1:] += variance / 2 * matrices[..., :-1]
+    near[..., :-1] += variance / 2 * matrices[..., 1:]
+    return near
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Maps from lens light and from source light to coefficients."""
+
+    lens: Response
+    source: Response
 
 
 def gaussian_matrix(size: int, sigma: Tensor, radius: int) -> Tensor:

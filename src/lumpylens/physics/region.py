@@ -21,7 +21,9 @@ RENDERED_MARGIN_PX = 8
 there."""
 
 
-def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
+def choose_region(
+    images: Tensor, jpeg_table: Tensor | None, noise: Tensor | None = None
+) -> Measurement:
     """Find the centred square in which normal images differ from each other.
 
     Parameters
@@ -29,10 +31,15 @@ def choose_region(images: Tensor, jpeg_table: Tensor | None) -> Measurement:
     images : Tensor, shape (n, H, W)
     jpeg_table : Tensor, shape (8, 8), or None
         Quantisation table of compressed images, for which the square consists of whole blocks.
+    noise : Tensor, shape (n, H, W), optional
+        Standard deviations. Pixels then count by how far they vary beyond noise, in its units: the
+        middle of bright lens galaxies does not hide the arcs.
     """
     height, width = images.shape[1:]
     grid = BLOCK if jpeg_table is not None else 2
     variance = images.var(dim=0)
+    if noise is not None:
+        variance = ((images / noise).var(dim=0) - 1).clamp_min(0)
     y = (torch.arange(height, device=images.device) - (height - 1) / 2).abs()
     x = (torch.arange(width, device=images.device) - (width - 1) / 2).abs()
     distance = torch.maximum(y[:, None], x[None, :])
@@ -55,7 +62,12 @@ def _first(side: int, size: int, grid: int) -> int:
 
 
 def scene_of(
-    measurement: Measurement, shape: tuple[int, int], *, pixel: int = 1, cusp_samples: int = 4
+    measurement: Measurement,
+    shape: tuple[int, int],
+    *,
+    pixel: int = 1,
+    cusp_samples: int = 4,
+    cusp_pitch: float | None = None,
 ) -> Scene:
     """Make the grid on which the compared square is rendered.
 
@@ -65,7 +77,8 @@ def scene_of(
         Of the whole image.
     pixel : int
         Image pixels per rendered pixel along each axis.
-    cusp_samples : int
+    cusp_samples, cusp_pitch
+        See `Scene`.
     """
     middle = (measurement.size - 1) / 2
     side = (measurement.size + 2 * RENDERED_MARGIN_PX) // pixel
@@ -76,5 +89,6 @@ def scene_of(
         offset_y=measurement.row + middle - (shape[0] - 1) / 2,
         pixel=pixel,
         cusp_samples=cusp_samples,
+        cusp_pitch=cusp_pitch,
         cusp_radius=8 if pixel == 1 else 6,
     )

@@ -11,16 +11,15 @@ from torch import Tensor
 
 __all__ = ["Spectrum", "learn_error"]
 
-SCALES = (1e-4, 3e-4, 1e-3)
-"""Standard deviations of the field of perturbers that a score asks for, each as probable as the
-others: squared Einstein radii at every position, in units of the halo's. Lumps of equal mass with a
-fraction f of the lens's mass, N of them among the positions, make a field of about f / sqrt(100 N),
-so 25 lumps with 0.5 to 5 % of the mass. In larger fields scores only grow, and ranks stay."""
+LUMPS, MASS_FRACTIONS = 25, (0.005, 0.015, 0.05)
+"""Fields that a score asks for, each as probable as the others: so many lumps of equal mass, with
+these fractions of the mass of the lens in all of them. In larger fields scores only grow, and ranks
+stay."""
 
 UNSEEN = 0.05
-"""Share of a perturber's signal outside of the signals of perturbers at the positions of the
-spectrum: for random places in 8 smooth lenses the median is 0.055 in images like those of the
-challenge, and 0.002 in those of `euclid`."""
+"""Share of the signals of lumps that is outside of those of perturbers at the positions of the
+spectrum: 0.05 for random places in 16 smooth lenses like those of the challenge, and 0.03 in those
+of `euclid`."""
 
 TRIMMED = 0.1
 """Fraction of the normal images, those that show most deflections, from which the error of the
@@ -46,11 +45,12 @@ class Spectrum:
     halo: Tensor
 
     def field_variance(self) -> Tensor:
-        """Variance of the deflections asked for, px^4; shape (n, len(SCALES))."""
-        return (self.halo[:, None] * self.halo.new_tensor(SCALES)).square()
+        """Variance of the squared Einstein radius at each position, px^4, shape (n, s)."""
+        mass = self.halo[:, None] * self.halo.new_tensor(MASS_FRACTIONS)
+        return mass.square() / LUMPS / self.information.shape[1]
 
     def log_ratio(self, error: float) -> Tensor:
-        """Log likelihood ratio of a random field of perturbers of each of `SCALES`; (n, s).
+        """Log likelihood ratio of a random field of each of `MASS_FRACTIONS`, shape (n, s).
 
         With information l, the component along a direction is distributed as N(0, l (1 + e^2 l))
         in a smooth lens, and as N(0, l (1 + (e^2 + s^2) l)) in a field of scale s. A lens in which
@@ -65,7 +65,7 @@ class Spectrum:
         return _log_ratio(self, noise, self.field_variance()[..., None])
 
     def unseen_rise(self) -> Tensor:
-        """Deviance that a field of each of `SCALES` adds outside of the spectrum, shape (n, s)."""
+        """Deviance that each field adds outside of the spectrum, shape (n, s)."""
         return UNSEEN * self.field_variance() * self.information.sum(dim=1, keepdim=True)
 
 

@@ -27,6 +27,10 @@ lumpy lenses are poor, too, wherever they begin."""
 POOR_LINEAR = 1.2
 """The same for images that are not compressed. Noise alone scatters by 0.05 in 900 pixels."""
 
+UNLIKELY = 2.5
+"""Squared standard deviations of the prior per parameter beyond which the fit of a linear image is
+tried again: with 17 parameters one of a thousand lenses has more. Not tuned."""
+
 PLACES, AWAY = 8, 0.75
 """Places around the middle where sources are looked for, and how far away, in standard deviations
 of the prior. Not tuned."""
@@ -61,13 +65,13 @@ def staged_fit(
     start : Tensor, shape (n, k)
     prior : Prior
     again : bool
-        Whether images whose deviance is far above what noise explains, or whose source has
-        vanished, are fitted again from the places of the prior; the better answer stays.
+        Whether images that may have ended in another valley (see `_is_poor`) are fitted again,
+        from the places of the prior; the better answer stays.
     """
     first = _run(stages, data, start, prior)
     if not again:
         return first
-    poor = torch.nonzero(_is_poor(stages[-1].model, first))[:, 0]
+    poor = torch.nonzero(_is_poor(stages[-1].model, first, prior))[:, 0]
     if len(poor) == 0:
         return first
     poor_data = data.select(poor)
@@ -80,14 +84,21 @@ def staged_fit(
     return put(first, poor, keep(better, second, previous))
 
 
-def _is_poor(model: SmoothModel, solution: Solution) -> Tensor:
-    """Whether each fit is worse than noise makes it, or has lost its source; bool, shape (n,)."""
+def _is_poor(model: SmoothModel, solution: Solution, prior: Prior) -> Tensor:
+    """Whether each fit may have ended in another valley; bool, shape (n,).
+
+    Its deviance is far above what noise explains, its source has vanished, no such lens is in the
+    population, or it has not converged.
+    """
     steps = model.measurement.active_steps
     expected, _ = expected_deviance(solution.line.predicted, solution.line.sigma, steps)
     observed = solution.evidence.deviance.sum(dim=1)
-    limit = POOR_LINEAR if steps is None else POOR
     lost = solution.fitted.amplitudes[:, 1] <= 2 * LEAST_AMPLITUDE
-    return lost | (observed > limit * expected.sum(dim=1))
+    doubtful = lost | ~solution.fitted.converged
+    if steps is not None:
+        return doubtful | (observed > POOR * expected.sum(dim=1))
+    unlikely = prior.energy(solution.fitted.values) > UNLIKELY * len(prior.mean)
+    return doubtful | unlikely | (observed > POOR_LINEAR * expected.sum(dim=1))
 
 
 def _from_the_prior(stages: Sequence[Stage], data: Data, prior: Prior) -> Fit:

@@ -67,7 +67,7 @@ def card_of(model: TrainedModel) -> str:
             else "normal test images"
         )
         lines.append(
-            f"Of {normal['test_images']} {kind}test images {normal['false_alarm_rate']:.1%} lie "
+            f"Of {normal['test_images']} {kind} {normal['false_alarm_rate']:.1%} lie "
             f"above the threshold for {normal['nominal_false_alarm_rate']:.1%}."
         )
     if normal["median_reconstruction_mse"] is not None:

@@ -176,7 +176,7 @@ class PhysicsDetector(Detector):
         positions = np.linspace(0, len(normal) - 1, min(self.config.sample, len(normal)))
         sample = take(normal, np.unique(positions.round().astype(int)))
         pixels = unit.grey(sample.pixels)
-        first = self._first_model(pixels, table, sample)
+        first = self._first_model(pixels, table, unit.noise(sample))
         estimates = read(encoder, self.image_shape, pixels, first.shared)
         model, rounds = learn_instrument(
             start_model(first, estimates),
@@ -216,17 +216,19 @@ class PhysicsDetector(Detector):
         self.history = [*self.history, *of_encoder(rounds)]
         return replace(examiner, encoder=encoder)
 
-    def _first_model(self, pixels: Tensor, table: Tensor | None, batch: ImageBatch) -> SmoothModel:
+    def _first_model(
+        self, pixels: Tensor, table: Tensor | None, noise: Tensor | None
+    ) -> SmoothModel:
         assert self.image_shape is not None
-        measurement = choose_region(pixels, table)
-        noise = NoiseLevel(
+        measurement = choose_region(pixels, table, noise)
+        level = NoiseLevel(
             floor=1.0, gain=0.02, offset=0.3 if table is not None else 1e-6, roughness=1e-3
         )
-        if batch.noise is not None:
-            noise = NoiseLevel(floor=1e-6, gain=1e-7, offset=1e-9, roughness=1e-3)
+        if noise is not None:
+            level = NoiseLevel(floor=1e-6, gain=1e-7, offset=1e-9, roughness=1e-3)
         shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
         scene = scene_of(measurement, self.image_shape)
-        return SmoothModel(scene, measurement, shared, GEOMETRY, noise)
+        return SmoothModel(scene, measurement, shared, GEOMETRY, level)
 
     # -- scoring ----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lumpylens.data.images import ImageBatch
-from lumpylens.physics.batches import map_chunks
+from lumpylens.physics.batches import map_chunks, per_lens
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.fit_data import Data, Fit, Prior, observe
 from lumpylens.physics.learning import GREY, broad_prior, stages_of
@@ -30,14 +30,16 @@ CPU = torch.device("cpu")
 
 __all__ = ["Examination", "Examiner", "Unit", "prior_of_fits", "read", "take"]
 
-MASS = INDEX["log_einstein_radius_px"]
+MASS, CENTRE_X, CENTRE_Y = (
+    INDEX[name] for name in ("log_einstein_radius_px", "centre_x_px", "centre_y_px")
+)
 BLUR = "log_psf_sigma_px"
-WIDENED = 4.0
-"""Factor on the population's covariance in the prior of fits: twice its standard deviations, since
-substructure changes what a smooth lens can look like. Not tuned."""
+POSITIONS = 100
+"""Positions of perturbers within the Einstein radius, spread like the mass there. Not tuned."""
 
-REACH, SPACING = 1.5, 0.25
-"""Radius of the disc of perturber positions and their distance, in Einstein radii."""
+BINNED_RADIUS_PX = 16.0
+"""Einstein radius from which on the deflections of perturbers are averaged over two pixels. In
+smaller images that hides much of what lumps change."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,21 @@ class Unit:
 
     def observe(self, model: SmoothModel, batch: ImageBatch, device: torch.device = CPU) -> Data:
         """Images ready to be compared with a model."""
-        noise = psf = None
-        if self.noise_given and batch.noise is not None:
-            noise = torch.from_numpy(batch.noise).to(device) * self.brightness
+        noise, psf = self.noise(batch), None
         if self.psf_given and batch.psf is not None:
             psf = torch.from_numpy(batch.psf).to(device)
-        return observe(model, self.grey(batch.pixels).to(device), noise, psf)
+        return observe(
+            model,
+            self.grey(batch.pixels).to(device),
+            None if noise is None else noise.to(device),
+            psf,
+        )
+
+    def noise(self, batch: ImageBatch) -> Tensor | None:
+        """Noise maps in grey levels, shape (n, H, W), if the training images had any."""
+        if not self.noise_given or batch.noise is None:
+            return None
+        return torch.from_numpy(batch.noise) * self.brightness
 
 
 @torch.no_grad()
@@ -173,10 +184,12 @@ class Examiner:
         """Einstein radius of a normal lens, px."""
         return float(torch.exp(self.model.shared[MASS]))
 
-    @cached_property
-    def positions(self) -> Perturbers:
-        """Positions at which a perturber is looked for."""
-        return moved(Perturbers.disc(REACH * self.radius, SPACING * self.radius), self.device)
+    def positions(self, fitted: Fit) -> Perturbers:
+        """Positions at which perturbers of each lens are looked for."""
+        full = self.model.expand(fitted.values)
+        return Perturbers.like_halo(
+            per_lens(torch.exp, full[:, MASS]), (full[:, CENTRE_X], full[:, CENTRE_Y]), POSITIONS
+        )
 
     @cached_property
     def prior(self) -> Prior:
@@ -197,7 +210,7 @@ class Examiner:
         prior = moved(self.prior, self.device)
         again = self.population is not None
         solved = staged_fit(self.stages, data, self.model.reduce(start), prior, again=again)
-        return Filter(self.model, data, solved)
+        return Filter(self.model, data, solved, binning=2 if self.radius > BINNED_RADIUS_PX else 1)
 
     @torch.no_grad()
     def fit(
@@ -219,14 +232,15 @@ class Examiner:
 
         def chunk(part: Tensor) -> Examination:
             filtered = self.look(take(batch, part.numpy()))
-            judged = moved(self.judge(filtered, filtered.signals(self.positions)), CPU)
+            signals = filtered.signals(self.positions(filtered.solved.fitted))
+            judged = moved(self.judge(filtered, signals), CPU)
             count(part, on_image)
             return judged
 
         return join(map_chunks(chunk, len(batch)))
 
     def judge(self, filtered: Filter, signals: Signals) -> Examination:
-        """Numbers of fitted images, with the signals of perturbers at `positions`."""
+        """Numbers of fitted images, with the signals of perturbers at their `positions`."""
         fitted = filtered.solved.fitted
         spectrum, free_spectrum = (
             filtered.field(signals, prior).spectrum() for prior in self._priors()
@@ -261,13 +275,14 @@ class Examiner:
 
 
 def prior_of_fits(model: SmoothModel, population: GaussianPopulation | None) -> Prior:
-    """Make a prior that lets the data decide, but lets faint lenses converge.
+    """Make the prior of fits: any lens at first, then one of the population, of any mass.
 
-    The mass may be any: the mass of lumps adds to it.
+    The mass of lumps adds to that of the lens. A wider prior leaves more faint lenses unfinished:
+    in `euclid` 6 % of the smooth ones with twice the standard deviations, and 3 % with this one.
     """
     if population is None:
         return broad_prior(model)
-    return population.prior(WIDENED, free=model.free.index(GEOMETRY[0]))
+    return population.prior(free=model.free.index(GEOMETRY[0]))
 
 
 def count(part: Tensor, on_image: Callable[[], None] | None) -> None:

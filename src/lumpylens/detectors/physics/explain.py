@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lumpylens.data.images import ImageBatch
 from lumpylens.detectors.lens_words import departures, surprises_of
 from lumpylens.detectors.outcome import BatchScores
-from lumpylens.detectors.physics.examination import REACH, SPACING, Examination, Examiner
+from lumpylens.detectors.physics.examination import Examination, Examiner
 from lumpylens.detectors.physics.state import Learned
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.parameters import INDEX
@@ -24,8 +24,8 @@ from lumpylens.results.position import position_words
 
 __all__ = ["explain_one"]
 
-FINER = 3
-"""Positions of the drawn maps per position that the score uses, along each axis."""
+REACH, SPACING = 1.5, 1 / 12
+"""Radius of the drawn maps and the distance of their positions, in Einstein radii."""
 
 AT_ONCE = 150
 """Positions filtered at once, beside those of the score."""
@@ -72,7 +72,7 @@ def explain_one(
     """Explain the one image of a batch."""
     model = learned.model
     filtered = examiner.look(alone)
-    scored = filtered.signals(examiner.positions)
+    scored = filtered.signals(examiner.positions(filtered.solved.fitted))
     exam = examiner.judge(filtered, scored)
     result = scores_of(alone, exam)
     maps = perturbation_maps(examiner.radius, learned.error, filtered, scored)
@@ -115,7 +115,7 @@ def explain_one(
 
 
 def perturbation_maps(unit: float, error: float, filtered: Filter, scored: Signals) -> Maps:
-    """Filter one image at `FINER` times the positions of its score.
+    """Filter one image at a fine grid of positions.
 
     The deflections that errors of the instrument model mimic are a random field at the
     positions of the score, of scale e. So the variance of D'Pr at x is, with C = D'PD,
@@ -132,11 +132,11 @@ def perturbation_maps(unit: float, error: float, filtered: Filter, scored: Signa
     scored : Signals
         At the positions of the score.
     """
-    spacing = SPACING * unit / FINER
+    spacing = SPACING * unit
     fine = Perturbers.disc(REACH * unit, spacing)
     values = []
-    for part in torch.arange(len(fine.x)).split(AT_ONCE):
-        signals = filtered.signals(Perturbers(fine.x[part], fine.y[part]))
+    for x, y in zip(fine.x.split(AT_ONCE, dim=1), fine.y.split(AT_ONCE, dim=1), strict=True):
+        signals = filtered.signals(Perturbers(x, y))
         information = filtered.variance(signals)[0]
         mimicked = filtered.covariance(signals, scored)[0].square().sum(dim=1)
         spread = (information + error**2 * mimicked).clamp_min(0).sqrt() / information
@@ -145,7 +145,7 @@ def perturbation_maps(unit: float, error: float, filtered: Filter, scored: Signa
         values.append(torch.stack([mass, spread]).masked_fill(hidden, math.nan))
     half = math.ceil(REACH * unit / spacing)
     square = np.full((2, 2 * half, 2 * half), np.nan)
-    at = [(grid / spacing + half - 0.5).round().long().numpy() for grid in (fine.y, fine.x)]
+    at = [(grid / spacing + half - 0.5).round().long().numpy() for grid in (fine.y[0], fine.x[0])]
     square[:, at[0], at[1]] = torch.cat(values, dim=1).numpy()
     side = half * spacing
     return Maps(square[0] / square[1], square[0], square[1], (-side, side, -side, side))

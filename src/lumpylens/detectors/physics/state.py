@@ -206,7 +206,7 @@ class Learned:
         measurement = model.measurement
         stored: dict[str, NDArray[Any]] = {
             "region": np.array([measurement.row, measurement.column, measurement.size]),
-            "cusp_samples": np.array(model.scene.cusp_samples),
+            "cusp": np.array([model.scene.cusp_samples, model.scene.pitch]),
             "psf_radius": np.array(model.psf_radius),
             "shared": model.shared.numpy(),
             "free": np.array([name in model.free for name in NAMES], dtype=np.uint8),
@@ -231,12 +231,13 @@ class Learned:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> Learned:
         """Take back what `arrays` gave, for images of a shape."""
-        if "tail.free_mass" not in arrays:
+        if "cusp" not in arrays:
             raise ModelError(
-                "an earlier version trained this model, and its scores have another unit: train it "
+                "an earlier version trained this model, whose scores mean something else: train it "
                 "again with the command in its card.md"
             )
         row, column, size = (int(v) for v in arrays["region"])
+        samples, pitch = arrays["cusp"].tolist()
         measurement = Measurement(
             row,
             column,
@@ -245,7 +246,7 @@ class Learned:
             active=torch.tensor(arrays["active"]) if "active" in arrays else None,
         )
         model = SmoothModel(
-            scene_of(measurement, shape, cusp_samples=int(arrays["cusp_samples"])),
+            scene_of(measurement, shape, cusp_samples=int(samples), cusp_pitch=pitch),
             measurement,
             torch.tensor(arrays["shared"]),
             tuple(name for name, free in zip(NAMES, arrays["free"], strict=True) if free),
@@ -255,13 +256,7 @@ class Learned:
         population = GaussianPopulation(
             torch.tensor(arrays["population.mean"]), torch.tensor(arrays["population.covariance"])
         )
-        if "usual" in arrays:
-            usual_blur, usual_low = (float(value) for value in arrays["usual"])
-        else:
-            # Models made before it was kept: that of a normal distribution.
-            mass = model.free.index(GEOMETRY[0])
-            scatter = float(population.covariance[mass, mass].sqrt())
-            usual_blur, usual_low = 0.0, float(population.mean[mass]) - scatter
+        usual_blur, usual_low = arrays["usual"].tolist()
         return cls(
             unit=Unit(
                 float(arrays["brightness"]),

@@ -139,24 +139,36 @@ def project_tangents(
     return whole.reshape(-1, side, side)
 
 
-def project_bent(gradient: Image, bend: Image, bands: tuple[Bands, Bands], lines: Lines) -> Image:
-    """Map the light that small deflections move to its compared coefficients, shape (n, m, a).
+def project_bent(
+    gradient: Image,
+    grid: tuple[Image, Image],
+    places: tuple[Image, Image],
+    softening: float,
+    bands: tuple[Bands, Bands],
+    lines: Lines,
+) -> Image:
+    """Map the light that point masses move to its compared coefficients, shape (n, m, a).
 
     Parameters
     ----------
     gradient : ndarray of float32, shape (n, 2, h, w)
         Of the brightness where each ray ends, along x and y.
-    bend : ndarray of float32, shape (2, m, h, w)
-        Deflections along x and y.
+    grid : pair of ndarray of float32, shape (h, w)
+        Positions x and y of the rays in the image.
+    places : pair of ndarray of float32, shape (n or 1, m)
+        Of the masses, whose Einstein radius is 1.
+    softening : float
+        See `lumpylens.physics.deflection.softened_point`.
     bands : pair of Bands
     lines : Lines
     """
     # Positions come last, so that loops over them are long and those over pixels need no turning.
-    bend_last = np.ascontiguousarray(np.moveaxis(bend, 1, -1))
-    out = np.zeros((len(gradient), lines.count, bend.shape[1]), np.float32)
+    out = np.zeros((len(gradient), lines.count, places[0].shape[1]), np.float32)
     at = lines.rows[lines.row_place], lines.columns[lines.column_place]
+    core = F(softening**2)
     for k, of_image in enumerate(gradient):
-        _project_bent(out[k], of_image, bend_last, *_taps(bands, k), *at)
+        x, y = (part[k if len(part) > 1 else 0] for part in places)
+        _project_bent(out[k], of_image, *grid, x, y, core, *_taps(bands, k), *at)
     return out.swapaxes(1, 2)
 
 
@@ -214,18 +226,20 @@ def _add_rows(out, table, first, taps):  # type: ignore[no-untyped-def]
 
 @compiled
 def _project_bent(  # type: ignore[no-untyped-def]
-    out, gradient, bend, row_taps, row_first, column_taps, column_first, rows, columns
-):
-    """Add coefficients (a, m) in `rows` and `columns` of the light that deflections move."""
-    height, width, count = bend.shape[1:]
+    out, gradient, x, y, at_x, at_y, core, row_taps, row_first, column_taps, column_first, rows,
+    columns,
+):  # fmt: skip
+    """Add coefficients (a, m) in `rows` and `columns` of the light that point masses move."""
+    height, width, count = x.shape[0], x.shape[1], at_x.shape[0]
     light = np.empty((height, width * count), np.float32)
     for i in range(height):
         for j in range(width):
             slope_x, slope_y = gradient[0, i, j], gradient[1, i, j]
-            bend_x, bend_y = bend[0, i, j], bend[1, i, j]
+            ray_x, ray_y = x[i, j], y[i, j]
             part = light[i, j * count : (j + 1) * count]
             for m in range(count):
-                part[m] = -(slope_x * bend_x[m] + slope_y * bend_y[m])
+                u, v = ray_x - at_x[m], ray_y - at_y[m]
+                part[m] = -(slope_x * u + slope_y * v) / (u * u + v * v + core)
     blurred = np.empty(width * count, np.float32)
     by_column = blurred.reshape(width, count)
     for term in range(row_taps.shape[0]):
