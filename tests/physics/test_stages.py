@@ -29,6 +29,8 @@ def test_training_says_what_each_stage_learned(capsys, show):
     assert [text for text in words if text not in rounds] == [
         "encoder: the one that ships (# s)",
         "instrument and noise from # lenses, first fits: the lens galaxy is seen (# s)",
+        "instrument and noise from # lenses, the lens light of a pixel is the mean of # x # rays "
+        "(# s)",
         *2
         * [
             "fitting normal lenses: # of # in # s",
