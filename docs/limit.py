@@ -45,7 +45,10 @@ def read(name: str) -> Any:
 
 
 def physics(population: str, lumps: str) -> list[float] | None:
-    """AUC and interval of `physics` on the same lumps, from the table that has them."""
+    """AUC and interval of `physics` on the same lumps, from the table that has them.
+
+    A table of `physics` alone comes before one of all detectors, which is run less often.
+    """
     compensated = lumps.endswith(COMPENSATED)
     if "1 %" in lumps:
         for point in read("curves-slc")["detectors"]["physics"]["mass"]:
@@ -53,7 +56,9 @@ def physics(population: str, lumps: str) -> list[float] | None:
                 auc: list[float] = point["auc"]["anomaly_score"]
                 return auc
         return None
-    table = read(population + ("-compensated" if compensated else ""))
+    ending = "-compensated" if compensated else ""
+    alone = f"{population}-physics{ending}"
+    table = read(alone if (RESULTS / f"{alone}.json").exists() else population + ending)
     for row in table["rows"]:
         if row["detector"] == "physics":
             return [row["auc"], row["auc_low"], row["auc_high"]]
