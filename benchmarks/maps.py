@@ -54,7 +54,10 @@ def smooth_model(preset: Population) -> SmoothModel:
         log_psf_sigma_px=math.log(preset.psf_sigma_px),
     )[0]
     region = Measurement(0, 0, preset.size_px)
-    scene = scene_of(region, (preset.size_px, preset.size_px))
+    # As the simulator averages over pixels; a detector learns it from normal images.
+    scene = scene_of(
+        region, (preset.size_px, preset.size_px), cusp_samples=2, cusp_pitch=preset.cusp_pitch
+    )
     return SmoothModel(scene, region, shared, GEOMETRY, NoiseLevel(1e-12))
 
 
