@@ -238,7 +238,7 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
     by_name = {row.id: row for row in good}
     for name in flags.names:
         lines += flag_lines(by_name[name], flags)
-    lines += ["## Beside published evidences", "", *scoreboard(good), ""]
+    lines += ["## Beside published evidences", "", *scoreboard(rows), ""]
     lines += ["## Planted perturbers", ""]
     lines += planted_lines(planted, by_name, flags.limit)
     lines += [

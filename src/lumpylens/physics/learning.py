@@ -47,6 +47,10 @@ SAMPLINGS = ((1, 1.0), (2, 1 / 3), (2, 1 / 2), (4, 1 / 4))
 over the pixel, which the last comes close to; simulators take few rays, some of them close
 together. In the middle of a galaxy the difference is larger than the noise."""
 
+OUTER_QUARTER = 0.25
+"""Part of the images on each side whose differences between samplings do not count: where one of
+the fits failed, they say nothing about rays. Not tuned."""
+
 LENS_LIGHT = tuple(name for name in NAMES if "lens_light" in name)
 LEAST_LENS_LIGHT = 5.0
 """Median significance of the lens light below which images are taken to have none: in simulated
@@ -218,8 +222,7 @@ def _sample_pixels(
         candidate, fits, _ = _settle(replace(model, scene=scene), data, fitted, shared)
         tried.append((candidate, fits))
     deviances = torch.stack([fits.deviance for _, fits in tried]).numpy()
-    # Images of which one of the fits failed say nothing about rays.
-    worse = trim_mean(deviances - deviances.mean(axis=0), 0.25, axis=1)
+    worse = trim_mean(deviances - deviances.mean(axis=0), OUTER_QUARTER, axis=1)
     return tried[int(worse.argmin())]
 
 
