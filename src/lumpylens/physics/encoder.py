@@ -261,7 +261,10 @@ class Encoder(nn.Module):
         """Make a trained network from its weights; no random number is drawn for it."""
         with torch.device("meta"):
             encoder = cls(input_shape)
-        encoder.load_state_dict(weights, assign=True)
+        # Copied, since weights that are read from files lie anywhere in memory, and on some
+        # processors the last digits of products depend on where.
+        copies = {name: part.clone() for name, part in weights.items()}
+        encoder.load_state_dict(copies, assign=True)
         return encoder.eval()
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
