@@ -120,7 +120,8 @@ def test_one_explanation_is_one_fit(
         return fit(*given, **settings)
 
     def counted_responses(*given):
-        positions.append(given[3].x.shape[1])
+        perturbers = next(argument for argument in given if isinstance(argument, Perturbers))
+        positions.append(perturbers.x.shape[1])
         return respond(*given)
 
     monkeypatch.setattr(physics_examination, "staged_fit", counted_fit)

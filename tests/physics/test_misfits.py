@@ -13,7 +13,7 @@ from lumpylens.physics.fit_data import Data, Fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, pack
-from lumpylens.physics.perturbation import misfit_columns
+from lumpylens.physics.perturbation import FittedLight, misfit_columns
 from lumpylens.physics.render import Scene
 
 SIDE, RADIUS = 48, 8
@@ -45,6 +45,10 @@ def images(**given) -> Data:
     return Data(nothing, nothing, **given)
 
 
+def columns(smooth: SmoothModel, fitted: Fit, data: Data) -> torch.Tensor:
+    return misfit_columns(smooth, fitted, FittedLight.of(smooth, fitted), data)
+
+
 def expected(smooth: SmoothModel, fitted: Fit, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Wings of the blur and root of the image, by scipy."""
     light = smooth.scene.light(smooth.expand(fitted.values))
@@ -56,7 +60,7 @@ def expected(smooth: SmoothModel, fitted: Fit, k: int) -> tuple[np.ndarray, np.n
 
 def test_each_image_has_its_own_blur(fitted: Fit) -> None:
     smooth = model((*GEOMETRY, "log_psf_sigma_px"))
-    made = misfit_columns(smooth, fitted, images()).reshape(2, 2, SIDE, SIDE).numpy()
+    made = columns(smooth, fitted, images()).reshape(2, 2, SIDE, SIDE).numpy()
     for k in range(2):
         for column, wanted in zip(made[k], expected(smooth, fitted, k), strict=True):
             np.testing.assert_allclose(column, wanted, rtol=1e-3, atol=1e-3 * wanted.max())
@@ -69,17 +73,17 @@ def test_given_psfs_are_used(fitted: Fit) -> None:
     offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float32)
     taps = torch.exp(-0.5 * (offsets / torch.tensor(SIGMAS)[:, None]).square())
     psf = taps[:, :, None] * taps[:, None]
-    made = misfit_columns(smooth, narrow, images(psf=psf)).reshape(2, 2, SIDE, SIDE).numpy()
+    made = columns(smooth, narrow, images(psf=psf)).reshape(2, 2, SIDE, SIDE).numpy()
     for k in range(2):
         wanted = expected(model((*GEOMETRY, "log_psf_sigma_px")), fitted, k)
         for column, right in zip(made[k], wanted, strict=True):
             np.testing.assert_allclose(column, right, rtol=0.02, atol=0.02 * right.max())
-    first = misfit_columns(smooth, narrow.select(torch.tensor([1])), images(psf=psf[1:]))
+    first = columns(smooth, narrow.select(torch.tensor([1])), images(psf=psf[1:]))
     np.testing.assert_allclose(first[0].reshape(2, SIDE, SIDE), made[1], rtol=1e-5, atol=1e-4)
 
 
 def test_images_with_noise_maps_are_linear(fitted: Fit) -> None:
     smooth = model((*GEOMETRY, "log_psf_sigma_px"))
-    both = misfit_columns(smooth, fitted, images())
+    both = columns(smooth, fitted, images())
     noise = torch.ones(2, SIDE, SIDE)
-    assert torch.equal(misfit_columns(smooth, fitted, images(noise=noise)), both[:, :1])
+    assert torch.equal(columns(smooth, fitted, images(noise=noise)), both[:, :1])

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from lumpylens.physics.batches import is_compiled, per_lens
-from lumpylens.physics.compiled.projection import project_bent
+from lumpylens.physics.compiled.projection import Lines, project_bent
 from lumpylens.physics.deflection import softened_point
 from lumpylens.physics.fit_data import Data, Fit, Prior, Solution
 from lumpylens.physics.inference import along
@@ -29,12 +29,13 @@ from lumpylens.physics.spectrum import Spectrum
 __all__ = [
     "Field",
     "Filter",
+    "FittedLight",
     "Perturbers",
     "Signals",
     "misfit_columns",
 ]
 
-LOG_EINSTEIN_RADIUS = INDEX["log_einstein_radius_px"]
+LOG_EINSTEIN_RADIUS, LOG_BLUR = INDEX["log_einstein_radius_px"], INDEX["log_psf_sigma_px"]
 
 IMAGES_PER_CHUNK = 4
 """Images whose responses are computed at once, so that their arrays stay in the cache."""
@@ -149,12 +150,41 @@ class Field:
 
     def spectrum(self) -> Spectrum:
         """Transform the field to independent directions."""
-        values, vectors = torch.linalg.eigh(self.covariance.double())
-        along = torch.matmul(vectors.mT, self.projected.double()[..., None])[..., 0]
-        return Spectrum(values.clamp_min(1e-9), along, self.halo.double())
+        # Single precision, like the covariance: twice as fast, and no direction counts whose
+        # eigenvalue is lost in the rounding of the largest.
+        values, vectors = torch.linalg.eigh(self.covariance)
+        along = torch.matmul(vectors.mT, self.projected[..., None])[..., 0]
+        return Spectrum(values.double().clamp_min(1e-9), along.double(), self.halo.double())
 
 
-def misfit_columns(model: SmoothModel, fitted: Fit, data: Data) -> Tensor:
+@dataclass(frozen=True)
+class FittedLight:
+    """Light of fitted lenses on the sky, before the blur.
+
+    Attributes
+    ----------
+    lens, source : Tensor, shape (n, h, w)
+    gradient : Tensor, shape (n, 2, h, w)
+        Of the source's brightness along x and y, where each ray ends.
+    """
+
+    lens: Tensor
+    source: Tensor
+    gradient: Tensor
+
+    @classmethod
+    def of(cls, model: SmoothModel, fitted: Fit) -> FittedLight:
+        """Render the light of fits of `model`."""
+        light = model.scene.tangents(model.expand(fitted.values), ())
+        lens, source = (fitted.amplitudes[:, k, None, None] for k in range(2))
+        return cls(
+            lens * light.lens[:, 0],
+            source * light.source[:, 0],
+            source[:, None] * light.source_gradient,
+        )
+
+
+def misfit_columns(model: SmoothModel, fitted: Fit, light: FittedLight, data: Data) -> Tensor:
     """Directions, shape (n, j, a), in which a simple instrument model is wrong.
 
     They are projected out like the parameters, so that they are not mistaken for a perturber: the
@@ -167,14 +197,14 @@ def misfit_columns(model: SmoothModel, fitted: Fit, data: Data) -> Tensor:
     model : SmoothModel
     fitted : Fit
         n images.
+    light : FittedLight
+        Of `fitted`.
     data : Data
         The images. Noise maps tell that they are linear.
     """
     full, psf = model.expand(fitted.values), data.psf
-    light = model.scene.light(full)
-    amplitudes = fitted.amplitudes[:, :, None, None]
-    lens, source = amplitudes[:, 0] * light.lens, amplitudes[:, 1] * light.source
-    eye = torch.eye(model.scene.height, dtype=full.dtype, device=full.device)
+    side = model.scene.height
+    eye, everywhere = torch.eye(side, dtype=full.dtype, device=full.device), Lines.of(side, None)
     if psf is None:
         sigma, radius = model.blur_sigma(full), model.psf_radius
         blur = gaussian_response(eye, sigma, radius)
@@ -182,16 +212,18 @@ def misfit_columns(model: SmoothModel, fitted: Fit, data: Data) -> Tensor:
     else:
         blur = kernel_response(eye, psf.to(full))
         wider = kernel_response(eye, twice_as_wide(psf.to(full)))
-    grey = blur((lens + source)[:, None]) + amplitudes[:, 2:]
-    columns = [wider(lens[:, None])]
+    total = (light.lens + light.source)[:, None]
+    grey = blur.at(total, everywhere) + fitted.amplitudes[:, 2:, None]
+    columns = [wider.at(light.lens[:, None], everywhere)]
     if data.noise is None:
         columns.append(grey.clamp_min(0).sqrt())
     if model.measurement.steps is not None:
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         columns += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
     basis = model.basis.to(full)
-    response = Response(basis[None, None], basis[None, None])
-    return model.measurement.select(response(torch.cat(columns, dim=1)))
+    basis = basis[None, None]
+    images = torch.cat(columns, dim=1).unflatten(-1, (side, side))
+    return Response(basis, basis).at(images, model.measurement.lines)
 
 
 def twice_as_wide(psf: Tensor) -> Tensor:
@@ -248,7 +280,8 @@ class Filter:
         self, model: SmoothModel, data: Data, solved: Solution, *, binning: int = 2
     ) -> None:
         self.model, self.data, self.solved, self.binning = model, data, solved, binning
-        misfits = misfit_columns(model, solved.fitted, data)
+        self.light = FittedLight.of(model, solved.fitted)
+        misfits = misfit_columns(model, solved.fitted, self.light, data)
         self.tangents = torch.cat([solved.line.tangents, misfits], dim=1)
         self.weight, self.score = solved.evidence.information[:, None], solved.evidence.score
         self.weighted = self.tangents * self.weight
@@ -264,19 +297,23 @@ class Filter:
         eliminated: Tensor = cross.mT @ torch.linalg.solve(own, cross)
         return self.tangent_information[:, :count, :count] - eliminated
 
-    def departure(self, name: str) -> Tensor:
-        """Estimate how far each image is from the shared number `name`, shape (n,).
+    def blur_departure(self) -> Tensor:
+        """Estimate by how much the logarithm of each image's blur is above the model's, (n,).
 
         One step of a fit in which it is free, with the numbers of the lens.
         """
-        fitted, index = self.solved.fitted, INDEX[name]
-        moved = self.model.shared.clone()
-        moved[index] += STEP
-        changed = self.model.with_shared(moved).predict(
-            fitted.values, fitted.amplitudes, self.data.psf
+        fitted, shared = self.solved.fitted, self.model.shared.clone()
+        shared[LOG_BLUR] += STEP
+        wider = self.model.with_shared(shared)
+        responses = wider.responses(wider.expand(fitted.values), None)
+        lines = self.model.measurement.lines
+        lens, source = (
+            response.at(light[:, None], lines)
+            for response, light in zip(responses, (self.light.lens, self.light.source), strict=True)
         )
-        select = self.model.measurement.select
-        tangent = (select(changed) - self.solved.line.predicted)[:, None] / STEP
+        flat = self.model.measurement.select(self.model.constant(fitted.values))
+        changed = lens + source + fitted.amplitudes[:, 2:, None] * flat
+        tangent = (changed - self.solved.line.predicted[:, None]) / STEP
         count = len(self.model.free) + fitted.amplitudes.shape[1]
         smooth = self.tangent_information[:, :count, :count]
         cross = torch.matmul(self.weighted[:, :count], tangent.mT).double()
@@ -310,7 +347,7 @@ class Filter:
     def signals(self, perturbers: Perturbers) -> Signals:
         """Compute the change of each image by each perturber."""
         responses = perturber_responses(
-            self.model, self.solved.fitted, self.data, perturbers, self.binning
+            self.model, self.solved.fitted, self.light, self.data, perturbers, self.binning
         )
         data = along(responses, self.score).double()
         gram = torch.matmul(responses * self.weight, responses.mT).double()
@@ -361,21 +398,16 @@ class Filter:
 def perturber_responses(
     model: SmoothModel,
     fitted: Fit,
+    light: FittedLight,
     data: Data,
     perturbers: Perturbers,
     binning: int,
 ) -> Tensor:
     """D_x of every position, shape (n, m, a)."""
     height, width = model.scene.height // binning, model.scene.width // binning
-
-    def binned(image: Tensor) -> Tensor:
-        return image.reshape(*image.shape[:-2], height, binning, width, binning).mean(dim=(-3, -1))
-
-    x, y = (binned(line) for line in model.scene.grid(fitted.values))
-    full = model.expand(fitted.values)
-    light = model.scene.tangents(full, ())
-    gradient = binned(fitted.amplitudes[:, 1, None, None, None] * light.source_gradient)
-    _, response = model.responses(full, data.psf)
+    x, y = (avg_pool2d(line, binning) for line in model.scene.grid(fitted.values))
+    gradient = avg_pool2d(light.gradient, binning)
+    _, response = model.responses(model.expand(fitted.values), data.psf)
     coarse = Response(
         response.rows.unflatten(-1, (height, binning)).sum(dim=-1),
         response.columns.unflatten(-1, (width, binning)).sum(dim=-1),

@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lumpylens.physics.batches import per_lens
-from lumpylens.physics.compiled.projection import Bands, bands_of
+from lumpylens.physics.batches import is_compiled, per_lens
+from lumpylens.physics.compiled.projection import Bands, Lines, bands_of, project
 
 __all__ = ["Blur", "Response", "gaussian_response", "kernel_response"]
 
@@ -44,6 +44,13 @@ class Response:
             # One matrix for all images: two large products instead of n small ones.
             return torch.matmul(torch.matmul(rows[0], light), columns[0].transpose(0, 1))
         return torch.matmul(torch.matmul(rows[:, None], light), columns[:, None].transpose(-1, -2))
+
+    def at(self, light: Tensor, lines: Lines) -> Tensor:
+        """Map light of shape (n, k, h, w) to some of the coefficients alone, shape (n, k, a)."""
+        if is_compiled(light):
+            return torch.from_numpy(project(light.numpy(), self.bands, lines))
+        places = torch.from_numpy(lines.flat(self.rows.shape[2])).to(light.device)
+        return self(light).flatten(-2).index_select(-1, places)
 
     @cached_property
     def bands(self) -> tuple[Bands, Bands]:
@@ -148,7 +155,12 @@ def kernel_response(basis: Tensor, kernel: Tensor, tolerance: float = 1e-3) -> R
     if kernel.shape[-1] % 2 == 0 or kernel.shape[-2] % 2 == 0:
         raise ValueError(f"a point-spread function needs odd sides, got {tuple(kernel.shape)}")
     kernel = kernel / kernel.sum(dim=(-1, -2), keepdim=True)
-    left_vectors, values, right_vectors = torch.linalg.svd(kernel, full_matrices=False)
+    # One by one: on some processors the last digits depend on where in memory a kernel lies, and
+    # in a batch that is another place than alone.
+    parts = [torch.linalg.svd(single, full_matrices=False) for single in kernel]
+    left_vectors, values, right_vectors = (
+        torch.stack(of_kernels) for of_kernels in zip(*parts, strict=True)
+    )
     lost = values.square().flip(-1).cumsum(-1).flip(-1).sqrt() / values.norm(dim=-1, keepdim=True)
     terms = int((lost > tolerance).sum(dim=-1).max())
     # The terms of a kernel do not depend on the other kernels of the batch.

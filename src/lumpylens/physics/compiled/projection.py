@@ -7,6 +7,7 @@ compressed image are not compared, and are not computed here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 
 from lumpylens.physics.compiled.elementary import F, Image, compiled
 
-__all__ = ["Bands", "Lines", "bands_of", "project_bent", "project_tangents"]
+__all__ = ["Bands", "Lines", "bands_of", "project", "project_bent", "project_tangents"]
+
+AT_ONCE = 8
+"""Numbers that loops take at once."""
+
+WORTH_FILLING = 4
+"""Left-over numbers that take longer one by one than together with zeros that fill them up."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,15 @@ class Bands:
 def bands_of(matrices: Image) -> Bands:
     """Find the bands of matrices, shape (n, terms, c, h).
 
-    They are equally long: that of the longest row.
+    They are equally long: that of the longest row, with zeros where that makes loops faster.
     """
     height = matrices.shape[-1]
     filled = (matrices != 0).any(axis=(0, 1))
     first = filled.argmax(axis=1)
     behind = np.where(filled.any(axis=1), height - filled[:, ::-1].argmax(axis=1), 0)
     length = max(int((behind - first).max()), 1)
+    if length % AT_ONCE >= WORTH_FILLING:
+        length = min(math.ceil(length / AT_ONCE) * AT_ONCE, height)
     first = np.minimum(first, height - length)
     at = first[:, None] + np.arange(length)
     taps = np.take_along_axis(matrices, at[None, None], axis=3)
@@ -62,15 +71,19 @@ class Lines:
     Attributes
     ----------
     rows, columns : ndarray of int
-        Those that have any.
+        Those that have any; first the rows that have most.
     row_place, column_place : ndarray of int, shape (a,)
         Of each compared coefficient, in `rows` and `columns`.
+    reach : ndarray of int
+        How many of the first rows hold all that is compared in each column. Of a block cosine
+        transform few high frequencies are, so that half of the products are left out.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     row_place: NDArray[np.int64]
     column_place: NDArray[np.int64]
+    reach: NDArray[np.int64]
 
     @property
     def count(self) -> int:
@@ -80,7 +93,7 @@ class Lines:
     @property
     def arrays(self) -> tuple[NDArray[np.int64], ...]:
         """All of them, as compiled code takes them."""
-        return self.rows, self.columns, self.row_place, self.column_place
+        return self.rows, self.columns, self.row_place, self.column_place, self.reach
 
     def flat(self, side: int) -> NDArray[np.int64]:
         """Places of the compared coefficients among all, flattened, shape (a,)."""
@@ -93,9 +106,14 @@ class Lines:
     def of(cls, side: int, active: NDArray[np.int64] | None) -> Lines:
         """Lines of flattened coefficients `active` of (side, side), or of all."""
         flat = np.arange(side * side) if active is None else active
-        rows, row_place = np.unique(flat // side, return_inverse=True)
+        rows, row_place, count = np.unique(flat // side, return_inverse=True, return_counts=True)
         columns, column_place = np.unique(flat % side, return_inverse=True)
-        return cls(rows, columns, row_place, column_place)
+        order = np.argsort(-count, kind="stable")
+        row_place = np.argsort(order)[row_place]
+        reach = np.zeros(len(columns), np.int64)
+        np.maximum.at(reach, column_place, row_place + 1)
+        reach = np.minimum(-(-reach // AT_ONCE) * AT_ONCE, len(rows))
+        return cls(rows[order], columns, row_place, column_place, reach)
 
 
 def project_tangents(
@@ -139,6 +157,28 @@ def project_tangents(
     return whole.reshape(-1, side, side)
 
 
+def project(light: Image, bands: tuple[Bands, Bands], lines: Lines) -> Image:
+    """Map light to coefficients.
+
+    Parameters
+    ----------
+    light : ndarray of float32, shape (n, k, h, w)
+    bands : pair of Bands
+    lines : Lines
+        Of the coefficients that are wanted.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, k, a)
+    """
+    count, planes = light.shape[:2]
+    out = np.zeros((count, planes, lines.count), np.float32)
+    places = np.arange(planes)
+    for k in range(count):
+        _project(out[k], light[k], *_taps(bands, k), *lines.arrays, places, F(1))
+    return out
+
+
 def project_bent(
     gradient: Image,
     grid: tuple[Image, Image],
@@ -180,7 +220,7 @@ def _taps(bands: tuple[Bands, Bands], image: int) -> tuple[NDArray[Any], ...]:
 @compiled
 def _project(  # type: ignore[no-untyped-def]
     out, light, row_taps, row_first, column_taps, column_first, rows, columns, row_place,
-    column_place, places, scale,
+    column_place, reach, places, scale,
 ):  # fmt: skip
     """Add the coefficients of planes (p, h, w), times a number, to the rows `places` of `out`."""
     width, row_count, column_count = light.shape[2], rows.shape[0], columns.shape[0]
@@ -198,7 +238,7 @@ def _project(  # type: ignore[no-untyped-def]
                     turned[j, r] = blurred[r, j]
             for c in range(column_count):
                 line = columns[c]
-                _add_rows(total[c], turned, column_first[line], column_taps[term, line])
+                _add_rows(total[c, : reach[c]], turned, column_first[line], column_taps[term, line])
         row = out[places[plane]]
         for a in range(out.shape[1]):
             row[a] += scale * total[column_place[a], row_place[a]]
@@ -207,8 +247,8 @@ def _project(  # type: ignore[no-untyped-def]
 @compiled
 def _add_rows(out, table, first, taps):  # type: ignore[no-untyped-def]
     """Add rows of a table from `first` on, each times its tap, eight at a time."""
-    in_eights = taps.shape[0] // 8 * 8
-    for k in range(0, in_eights, 8):
+    in_eights = taps.shape[0] // AT_ONCE * AT_ONCE
+    for k in range(0, in_eights, AT_ONCE):
         row = first + k
         a, b, c, d = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
         e, f, g, h = taps[k + 4], taps[k + 5], taps[k + 6], taps[k + 7]
