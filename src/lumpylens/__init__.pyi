@@ -23,6 +23,7 @@ from .verbs.explain import explain as explain
 from .verbs.export import export as export
 from .verbs.fit import fit as fit
 from .verbs.info import info as info
+from .verbs.population import population as population
 from .verbs.score import score as score
 from .verbs.sensitivity import sensitivity as sensitivity
 from .verbs.train import train as train

@@ -17,8 +17,8 @@ from lumpylens.errors import DataWarning
 from lumpylens.results.score_table import ScoreTable
 
 VERBS = (
-    "adapt", "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info", "score",
-    "sensitivity", "simulate", "train",
+    "adapt", "benchmark", "demo", "evaluate", "explain", "export", "fetch", "fit", "info",
+    "population", "score", "sensitivity", "simulate", "train",
 )  # fmt: skip
 
 

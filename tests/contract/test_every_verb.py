@@ -17,7 +17,7 @@ OF_THE_TERMINAL = {"as_json", "quiet", "debug"}
 """What a terminal asks for and a program does not; ``--quiet`` stands for ``progress=False``."""
 PLACES = {"train": "model", "adapt": "adapted", "evaluate": "results", "explain": "explained",
           "fit": "fits.csv", "benchmark": "results", "simulate": "lenses.h5",
-          "sensitivity": "sensitivity.csv"}  # fmt: skip
+          "sensitivity": "sensitivity.csv", "population": "population"}  # fmt: skip
 """Where a verb of the command line writes unless told: a terminal keeps nothing in memory."""
 ON_A_CLUSTER = {"score": ("score_shards", {"cluster", "top"}),
                 "simulate": ("simulate_shards", {"cluster", "shard"})}  # fmt: skip

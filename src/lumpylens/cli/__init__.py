@@ -9,6 +9,7 @@ from lumpylens.cli import (  # noqa: F401 - each registers its verbs
     images,
     lenses,
     models,
+    sets,
 )
 from lumpylens.cli.shell import app
 from lumpylens.cli.shell import run as main

@@ -72,6 +72,8 @@ class Scores:
     remark : str
         How the images without an error or warning, taken together, differ from the training images;
         empty if they do not.
+    details : dict of str to ndarray of float64, shape (n,)
+        Further numbers that some detectors give of each image; NaN where `error` is set.
     """
 
     anomaly_score: NDArray[np.float64]
@@ -80,6 +82,7 @@ class Scores:
     error: list[str]
     warning: list[str]
     remark: str = ""
+    details: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def trusted(self) -> NDArray[np.bool_]:
@@ -132,7 +135,9 @@ class Gathered:
             self.failed.setdefault(int(position), "the score is not a finite number")
             self._score[position] = np.nan
         error = [self.failed.get(position, "") for position in range(len(self._score))]
-        return Scores(self._score, self._components, self._mse, error, self._warning)
+        return Scores(
+            self._score, self._components, self._mse, error, self._warning, details=self._details
+        )
 
     def details_of(self, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Further numbers of some of the images."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Spectrum", "learn_error"]
+__all__ = ["SEEN_FRACTIONS", "Spectrum", "learn_error"]
 
 LUMPS, MASS_FRACTIONS = 25, (0.005, 0.015, 0.05)
 """Fields that a score asks for, each as probable as the others: so many lumps of equal mass, with
 these fractions of the mass of the lens in all of them. In larger fields scores only grow, and ranks
 stay."""
+
+SEEN_FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.1)
+"""Fractions of the mass for whose fields `Spectrum.fluctuations` says how much of them is there."""
 
 UNSEEN = 0.05
 """Share of the signals of lumps that is outside of those of perturbers at the positions of the
@@ -44,9 +48,9 @@ class Spectrum:
     along: Tensor
     halo: Tensor
 
-    def field_variance(self) -> Tensor:
+    def field_variance(self, fractions: Sequence[float] = MASS_FRACTIONS) -> Tensor:
         """Variance of the squared Einstein radius at each position, px^4, shape (n, s)."""
-        mass = self.halo[:, None] * self.halo.new_tensor(MASS_FRACTIONS)
+        mass = self.halo[:, None] * self.halo.new_tensor(fractions)
         return mass.square() / LUMPS / self.information.shape[1]
 
     def log_ratio(self, error: float) -> Tensor:
@@ -63,6 +67,31 @@ class Spectrum:
         """
         noise = (1 + error**2 * self.information)[:, None]
         return _log_ratio(self, noise, self.field_variance()[..., None])
+
+    def fluctuations(self, error: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Power of each field of `SEEN_FRACTIONS` in the image, and what a smooth lens has of it.
+
+        A direction is weighted by the share w = q / (1 + q) of its variance that a field would
+        have, with q as in `log_ratio`.
+
+        Parameters
+        ----------
+        error : float
+            See `log_ratio`.
+
+        Returns
+        -------
+        power, seen, squared : Tensor of float64, shape (n, s)
+            Sum of w z^2 / v over the directions; sum of w, which is the mean of the power in smooth
+            lenses; sum of w^2, half of its variance there.
+        """
+        variance = self.information * (1 + error**2 * self.information)
+        ratio = self.field_variance(SEEN_FRACTIONS)[..., None] * (
+            self.information.square() / variance
+        ).unsqueeze(1)
+        weight = ratio / (1 + ratio)
+        power = (weight * (self.along.square() / variance).unsqueeze(1)).sum(dim=2)
+        return power, weight.sum(dim=2), weight.square().sum(dim=2)
 
     def unseen_rise(self) -> Tensor:
         """Deviance that each field adds outside of the spectrum, shape (n, s)."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lumpylens.results.score_table import ScoreTable
     from lumpylens.store.trained import TrainedModel
 
-__all__ = ["ScoreReceipt", "ScoreTask", "score_shard"]
+__all__ = ["ScoreReceipt", "ScoreTask", "model_here", "score_shard"]
 
 MOST_IMAGES_PER_SHARD = 2**20
 """Most images in one shard: it limits the memory of a worker to about 0.5 GB, besides its model and
@@ -173,7 +173,7 @@ class ScoreTask:
         required = self.required()
         if self.detector:
             detector_class(self.detector)
-        model = _model(self.model, self.model_digest, self.fast)
+        model = model_here(self.model, self.model_digest, self.fast)
         images = LensImages.open(Path(self.shard), band=self.band)
         if len(images) > MOST_IMAGES_PER_SHARD:
             raise DataError(
@@ -270,8 +270,14 @@ def score_shard(
 
 
 @functools.lru_cache(maxsize=1)
-def _model(location: str, digest: str, fast: bool) -> TrainedModel:
-    """Load the model, once per process."""
+def model_here(location: str, digest: str, fast: bool) -> TrainedModel:
+    """Load the model, once per process.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or its digest is another one.
+    """
     from lumpylens.store.folder import load_model, model_digest
 
     digest_here = model_digest(location)

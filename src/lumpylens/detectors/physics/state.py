@@ -34,10 +34,13 @@ from lumpylens.physics.scores import (
     parameter_distance,
     parameter_surprise,
 )
-from lumpylens.physics.spectrum import Spectrum, learn_error
+from lumpylens.physics.spectrum import SEEN_FRACTIONS, Spectrum, learn_error
 from lumpylens.results.calibration import LEAST_TOGETHER
 
-__all__ = ["Learned"]
+__all__ = ["FLUCTUATIONS", "Learned"]
+
+FLUCTUATIONS = ("power", "seen", "squared")
+"""Names of what `Spectrum.fluctuations` returns."""
 
 NOISE = ("floor", "gain", "offset", "roughness")
 RESIDUAL = ("offset", "slope", "scatter")
@@ -159,9 +162,22 @@ class Learned:
         return displacement
 
     def details(self, exam: Examination) -> dict[str, NDArray[np.float64]]:
-        """Numbers of each image that `strangeness` looks at, shape (n,) each."""
+        """Further numbers of each image, shape (n,) each.
+
+        Blur and Einstein radius, which `strangeness` looks at, and the power of fields of
+        substructure, whatever the mass of the smooth lens: `Spectrum.fluctuations`.
+        """
         radius = exam.fitted.values[:, self.model.free.index(GEOMETRY[0])]
-        return {BLUR: exam.blur.numpy(), GEOMETRY[0]: radius.double().numpy()}
+        sums = zip(FLUCTUATIONS, exam.free_spectrum.fluctuations(self.error), strict=True)
+        return {
+            BLUR: exam.blur.numpy(),
+            GEOMETRY[0]: radius.double().numpy(),
+            **{
+                f"{name}_{fraction:g}": column
+                for name, table in sums
+                for fraction, column in zip(SEEN_FRACTIONS, table.numpy().T, strict=True)
+            },
+        }
 
     def strangeness(self, details: Mapping[str, NDArray[np.float64]]) -> str:
         """Say if blur or Einstein radii of many images are not those of the training images.

@@ -1,0 +1,224 @@
+"""How well the fraction of mass in substructure is inferred: calibration, widths, limits.
+
+``python benchmarks/population.py --out results --cache simulated`` writes ``population.json``,
+``population.md`` and ``population.png``. Simulated lenses are kept in the cache, and a call that
+was stopped goes on. ``--share 0.1`` takes a tenth of all lenses, for a quick look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binom, kstest
+
+from lumpylens.files.json_files import write_json
+from lumpylens.files.versions import installed_versions
+from lumpylens.fraction.comparing import like_simulated
+from lumpylens.fraction.likelihood import SetLikelihood
+from lumpylens.fraction.summaries import summaries_from
+from lumpylens.scale.summarising import FRACTION_STREAM, drawn_fractions, simulate_and_look
+from lumpylens.simulation.images import lumps_of
+from lumpylens.simulation.presets import population as population_of
+from lumpylens.store.folder import model_digest
+
+LARGEST, SUBSTRUCTURE = 0.1, "points-compensated"
+PER_GROUP, GROUPS_TOGETHER = 5, (1, 4, 20)
+SIZES = (10, 30, 100, 300, 1000)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Which lenses are simulated for a population of lenses."""
+
+    model: str
+    learned: tuple[int, int]
+    fixed: dict[float, tuple[int, int]]
+    groups: tuple[int, int] | None = None
+
+
+SURVEYS = {
+    "slc": Survey("slc-physics", (11, 12_000), {0.0: (21, 1000), 0.01: (22, 2000)}, (31, 1000)),
+    "euclid": Survey("euclid-physics", (41, 4000), {0.0: (51, 500), 0.01: (52, 1000)}),
+}
+"""Of each population: the model; seed and number of the lenses that are learned from, of those with
+a fixed fraction, and of groups of lenses with a uniform fraction each."""
+
+
+def looked_at(preset, model, seed, fractions, cache, workers):
+    """Summaries and fractions of those simulated lenses that count, and their positions."""
+    chosen = population_of(preset)
+    seen = simulate_and_look(
+        chosen,
+        lumps_of(chosen, SUBSTRUCTURE),
+        fractions,
+        model=model,
+        model_digest=model_digest(model),
+        folder=cache / f"{preset}-{seed}",
+        seed=seed,
+        workers=workers,
+    )
+    use = seen.trusted
+    numbers = {name: column[use] for name, column in seen.numbers.items()}
+    return summaries_from(numbers), seen.fraction[use], np.flatnonzero(use)
+
+
+def half_width(posterior, level=0.68):
+    low, high = posterior.interval(level)
+    return (high - low) / 2
+
+
+def calibration(likelihood, lenses, fraction, group, together):
+    """Coverage and ranks of sets of lenses whose fractions are alike.
+
+    A set of several groups, neighbours in fraction, has the mean of theirs; such sets overlap.
+    """
+    curves = likelihood.curves(lenses)
+    order = np.argsort([fraction[group == g][0] for g in np.unique(group)], kind="stable")
+    members = [np.flatnonzero(group == g) for g in np.unique(group)[order]]
+    found = []
+    for first in range(len(members) - together + 1):
+        rows = np.concatenate(members[first : first + together])
+        posterior, truth = likelihood.posterior(curves[rows]), fraction[rows].mean()
+        inside = [low <= truth <= high for low, high in map(posterior.interval, (0.68, 0.95))]
+        found.append((posterior.below(truth), *inside))
+    ranks, in_68, in_95 = np.array(found).T
+    independent = len(members) // together
+    row = {
+        "lenses_per_set": together * PER_GROUP,
+        "sets": len(found),
+        "independent_sets": independent,
+        "coverage_68": in_68.mean(),
+        "coverage_95": in_95.mean(),
+        "expected_68": binom_interval(0.68, independent),
+        "expected_95": binom_interval(0.95, independent),
+        "ks_p_value": kstest(ranks, "uniform").pvalue if together == 1 else None,
+        "ranks": np.histogram(ranks, 20, (0, 1))[0],
+    }
+    return row
+
+
+def binom_interval(probability, count):
+    """Shares that 95 % of such experiments find, if the probability is right."""
+    return [bound / count for bound in binom.interval(0.95, count, probability)]
+
+
+def widths(likelihood, lenses, truth, seed):
+    """Posteriors of disjoint sets of each size, at one true fraction."""
+    curves = likelihood.curves(lenses)
+    rows = []
+    for size in SIZES:
+        if size > len(lenses):
+            continue
+        order = np.random.default_rng((seed, size)).permutation(len(lenses))
+        parts = [order[k : k + size] for k in range(0, len(order) - size + 1, size)][:100]
+        found = [likelihood.posterior(curves[part]) for part in parts]
+        means = np.array([posterior.mean for posterior in found])
+        rows.append(
+            {
+                "truth": truth,
+                "lenses": size,
+                "sets": len(found),
+                "half_width_68": np.mean([half_width(posterior) for posterior in found]),
+                "mean": means.mean(),
+                "mean_error": means.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else None,
+                "in_68": [
+                    int(sum(p.interval(0.68)[0] <= truth <= p.interval(0.68)[1] for p in found)),
+                    len(found),
+                ],
+                "in_95": [
+                    int(sum(p.interval(0.95)[0] <= truth <= p.interval(0.95)[1] for p in found)),
+                    len(found),
+                ],
+                "upper_limit_95": np.mean([posterior.quantile(0.95) for posterior in found]),
+            }
+        )
+    return rows
+
+
+def likeness_of_likes(likelihood, lenses, size=100):
+    """p-values of simulated sets, which should be uniform."""
+    p_values = []
+    for number, first in enumerate(range(0, len(lenses) - size + 1, size)):
+        part = lenses[first : first + size]
+        best = likelihood.posterior(likelihood.curves(part)).most_probable
+        p_values.append(like_simulated(likelihood, part, best, seed=number).p_value)
+    return {
+        "lenses_per_set": size,
+        "sets": len(p_values),
+        "below_0.01": int(np.sum(np.array(p_values) < 0.01)),
+        "mean": np.mean(p_values),
+    }
+
+
+def measure(name, survey, cache, share, workers):
+    """All numbers of one population."""
+
+    def count(number):
+        return max(20, round(share * number))
+
+    seed, number = survey.learned
+    number = max(1000, count(number))
+    lenses, fraction, _ = looked_at(
+        name, survey.model, seed, drawn_fractions(number, LARGEST, seed), cache, workers
+    )
+    likelihood = SetLikelihood.learn(lenses, fraction, LARGEST, seed=0)
+    found = {"simulated": number, "used": len(lenses), "model": survey.model}
+    found["drift_over_its_error"] = likelihood.drift.mean / np.sqrt(
+        np.diag(likelihood.drift.covariance)
+    )
+    found["widths"], found["likeness"] = [], {}
+    for truth, (own_seed, many) in survey.fixed.items():
+        some, *_ = looked_at(
+            name, survey.model, own_seed, np.full(count(many), truth), cache, workers
+        )
+        found["widths"] += widths(likelihood, some, truth, own_seed)
+        found["likeness"][f"{truth:g}"] = likeness_of_likes(likelihood, some)
+    if survey.groups is not None:
+        own_seed, groups = survey.groups
+        numbers = range(count(groups))
+        truths = [
+            LARGEST * np.random.default_rng((own_seed, k, FRACTION_STREAM)).random()
+            for k in numbers
+        ]
+        some, true, positions = looked_at(
+            name, survey.model, own_seed, np.repeat(truths, PER_GROUP), cache, workers
+        )
+        found["calibration"] = [
+            calibration(likelihood, some, true, positions // PER_GROUP, together)
+            for together in GROUPS_TOGETHER
+            if together < len(truths)
+        ]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--cache", type=Path, default=Path("simulated"))
+    parser.add_argument("--surveys", default=",".join(SURVEYS))
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    names = options.surveys.split(",")
+    result = {
+        "command": shlex.join(["python", "benchmarks/population.py", *sys.argv[1:]]),
+        "versions": installed_versions(),
+        "substructure": SUBSTRUCTURE,
+        "largest": LARGEST,
+        "surveys": {
+            name: measure(name, SURVEYS[name], options.cache, options.share, options.workers)
+            for name in names
+        },
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(result, options.out / "population.json")
+    print("written")
+
+
+if __name__ == "__main__":
+    main()
