@@ -72,6 +72,7 @@ bench: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/populations.py --out results
 	$(call printed,sensitivity,$(if $(LENSES),--lenses '$(LENSES)'))
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/limit.py --out results
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/population.py --out results
 	$(call printed,realism,'$(DATA)')
 	$(call printed,transfer,'$(DATA)')
 	$(BIN)/python benchmarks/crossfit.py '$(DATA)' --near-epochs 0 --out results
