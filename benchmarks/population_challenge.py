@@ -19,7 +19,7 @@ from lumpylens.files.json_files import write_json
 MODEL, EVERY = "slc-physics", 11
 SETS = {
     "no_sub": ("points-compensated", 0.1, 12_000, 11),
-    "sub": ("points", 0.15, 3000, 61),
+    "sub": ("points", 0.15, 1000, 61),
 }
 """Class -> kind of substructure, largest fraction, simulated lenses, seed. That of the challenge
 adds its mass to the lens."""
