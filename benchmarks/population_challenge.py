@@ -1,4 +1,4 @@
-"""Mass in substructure of the challenge's lenses: it is 0 in the smooth and 8 % in the lumpy ones.
+"""Mass in substructure of the challenge's lenses: 0 in the smooth ones, and some 8 % in the others.
 
 ``python benchmarks/population_challenge.py DATA --out results`` takes every eleventh image of each
 class as a set of its own, and writes ``population-challenge.md`` and ``.json``. The inference does
