@@ -19,6 +19,9 @@ from lumpylens.scale.summarising import drawn_fractions
 LARGEST, PER_SET = 0.1, 40
 
 
+pytestmark = pytest.mark.slow  # flows are trained
+
+
 @pytest.fixture(scope="module")
 def learned():
     fraction = drawn_fractions(4000, LARGEST, 1)

@@ -83,6 +83,7 @@ def seen_at(monkeypatch):
     return let
 
 
+@pytest.mark.slow
 def test_a_set_gets_a_posterior_with_files_and_the_same_call_goes_on(
     tmp_path, images, toy, seen_at
 ):
@@ -122,6 +123,7 @@ def test_a_set_gets_a_posterior_with_files_and_the_same_call_goes_on(
     assert logarithmic.mean < found.mean
 
 
+@pytest.mark.slow
 def test_a_set_without_substructure_gets_a_limit(tmp_path, images, toy, seen_at):
     seen_at(0.0)
     found = population(MODEL, images, out=tmp_path / "out", **OPTIONS)
@@ -130,6 +132,7 @@ def test_a_set_without_substructure_gets_a_limit(tmp_path, images, toy, seen_at)
     assert found.to_dict()["zero_is_inside"]
 
 
+@pytest.mark.slow
 def test_a_set_unlike_the_simulated_ones_gets_no_number(tmp_path, images, toy, seen_at):
     seen_at(0.03)
     out = tmp_path / "out"
@@ -165,6 +168,7 @@ def test_a_set_that_the_model_itself_finds_strange_gets_no_number(tmp_path, imag
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_labels_of_the_set_are_never_looked_at(tmp_path, toy, monkeypatch):
     images = simulate("slc", 12, seed=3, substructure="points-compensated", progress=False)
     plain = LensImages.from_arrays(
