@@ -12,6 +12,7 @@ pytest.importorskip("zuko")
 from lumpylens.fraction.comparing import energy_p_value
 from lumpylens.fraction.likelihood import DEGREE, Drift
 from lumpylens.fraction.posterior import FractionPosterior
+from lumpylens.fraction.result import SubstructureFraction
 from lumpylens.fraction.stretch import FractionAxis
 from lumpylens.physics.spectrum import LUMPS, SEEN_FRACTIONS, Spectrum
 
@@ -124,3 +125,15 @@ def test_fluctuations_are_the_weighted_sums_that_they_say():
         np.testing.assert_allclose(
             [float(table[0, k]) for table in found], [power, seen, squared], rtol=1e-12
         )
+
+
+@pytest.mark.parametrize(("centre", "words"), [(0.002, "no evidence"), (0.02, "")])
+def test_an_interval_that_smooth_lenses_have_is_no_evidence(centre, words):
+    grid = np.linspace(0, 0.1, 1001)
+    posterior = FractionPosterior.of(grid, norm.logpdf(grid, centre, 0.0005)[None])
+    found = SubstructureFraction(["a"], [""], posterior, None, "")
+    assert found.interval()[0] > 0
+    assert found.caveat.startswith(words)
+    assert bool(found.caveat) == bool(words)
+    assert (found.caveat in repr(found).splitlines()) == bool(words)
+    assert found.to_dict()["caveat"] == found.caveat
