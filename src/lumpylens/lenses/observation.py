@@ -109,6 +109,19 @@ class Observation:
         pairs = self._blurred_pairs(light).numpy()
         unpaired(pairs, seen.numpy(), self.compared.numpy(), self.weights.numpy())
 
+    def unsee(self, seen: Tensor) -> Tensor:
+        """Transpose of `see`: images (k, h, w), float32, of compared pixels (k, n).
+
+        Products with light are the same on both sides: ``seen * see(light)`` sums to
+        ``unsee(seen) * light``.
+        """
+        images = seen.new_zeros(len(seen), self.pixels.numel(), dtype=torch.float32)
+        images[:, self.compared] = (seen * self.weights).float()
+        pairs = torch.from_numpy(paired(images.reshape(-1, *self.pixels.shape).numpy()))
+        spread = torch.fft.ifft2(torch.fft.fft2(pairs).mul_(self.kernel.conj()))
+        parts = torch.view_as_real(spread).permute(0, 3, 1, 2)
+        return parts.flatten(0, 1)[: len(seen)].contiguous()
+
     def _blurred_pairs(self, light: Tensor) -> Tensor:
         # Single precision is 1e-7 of the brightest pixel and costs a third.
         pairs = torch.from_numpy(paired(light.float().contiguous().numpy()))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lumpylens.physics.compiled.elementary import compiled
 
-__all__ = ["shapelet_columns", "shapelet_light"]
+__all__ = ["shapelet_columns", "shapelet_light", "weighted_light"]
 
 Positions = NDArray[np.float64]
 
@@ -62,6 +62,30 @@ def shapelet_light(
     """
     out = np.zeros((3, *x.shape))
     _light(out, x, y, scale, coefficients, largest)
+    return out[0], out[1], out[2]
+
+
+def weighted_light(
+    x: Positions, y: Positions, scale: float, weights: NDArray[np.float32], largest: int
+) -> tuple[Positions, Positions, Positions]:
+    """Sum of shapelets, each times its own image of weights, and that of their gradients.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (h, w)
+        Positions relative to the source.
+    scale : float
+    weights : ndarray of float32, shape (count, h, w)
+    largest : int
+        Highest total order.
+
+    Returns
+    -------
+    light, d_x, d_y : ndarray, shape (h, w)
+        The gradients are those of the shapelets alone.
+    """
+    out = np.zeros((3, *x.shape))
+    _weighted(out, x, y, scale, weights, largest)
     return out[0], out[1], out[2]
 
 
@@ -131,6 +155,28 @@ def _light(out, x, y, scale, coefficients, largest):  # type: ignore[no-untyped-
                 light[j] += along_x[n, j] * by_y[j]
                 d_x[j] += slope_x[n, j] * by_y[j]
                 d_y[j] += along_x[n, j] * by_y_slope[j]
+
+
+@compiled
+def _weighted(out, x, y, scale, weights, largest):  # type: ignore[no-untyped-def]
+    height, width = x.shape
+    along_x, along_y = np.empty((largest + 2, width)), np.empty((largest + 2, width))
+    slope_x, slope_y = np.empty((largest + 1, width)), np.empty((largest + 1, width))
+    u, v = np.empty(width), np.empty(width)
+    for i in range(height):
+        _prepare(along_x, along_y, u, v, x[i], y[i], scale, largest)
+        _slopes(slope_x, along_x, scale)
+        _slopes(slope_y, along_y, scale)
+        light, d_x, d_y = out[0, i], out[1, i], out[2, i]
+        k = 0
+        for total in range(largest + 1):
+            for n in range(total + 1):
+                m, weight = total - n, weights[k, i]
+                for j in range(width):
+                    light[j] += weight[j] * along_x[n, j] * along_y[m, j]
+                    d_x[j] += weight[j] * slope_x[n, j] * along_y[m, j]
+                    d_y[j] += weight[j] * along_x[n, j] * slope_y[m, j]
+                k += 1
 
 
 @compiled

@@ -1,0 +1,81 @@
+"""The Occam factor of the source: its derivatives, and that fits end where the evidence is best."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from made_lens import made_cutout
+
+from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, RealLens, vector
+from lumpylens.lenses.observation import cut_disc
+from lumpylens.lenses.occam import occam_gradient
+from lumpylens.lenses.refine import Belief, refine
+
+NUMBERS = vector(
+    log_einstein_radius=math.log(0.9), eta_1=0.1, eta_2=0.15, slope=2.05, centre_x=0.01,
+    centre_y=-0.01, shear_1=0.03, shear_2=-0.02, source_x=0.08, source_y=0.12,
+    log_source_scale=math.log(0.12), light_eta_1=0.1, light_eta_2=0.15, light_eta_3=-0.1,
+    light_eta_4=0.05, perturber_x=0.6, perturber_y=0.5, perturber_strength=0.01,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def observation():
+    return cut_disc(made_cutout(side=61, einstein_radius=0.9), radius=1.4)
+
+
+def test_unsee_is_the_transpose_of_see(observation):
+    random = torch.Generator().manual_seed(0)
+    light = torch.randn(3, *observation.pixels.shape, generator=random, dtype=torch.float64)
+    seen = torch.randn(3, len(observation), generator=random, dtype=torch.float64)
+    there = (observation.see(light) * seen).sum(dim=1)
+    back = (observation.unsee(seen) * light).sum(dim=(1, 2))
+    assert torch.allclose(there, back, rtol=1e-3, atol=1e-3 * float(there.abs().max()))
+
+
+def test_derivatives_are_those_of_the_log_determinant(observation):
+    model = RealLens(observation, 6, 1e-3)
+    names = (*ALL, *MULTIPOLES, "perturber_strength")
+    derivatives = occam_gradient(model, model.lens(NUMBERS), names)
+    assert not derivatives[[names.index(name) for name in LIGHT]].any()
+    for name, derivative in zip(names, derivatives.tolist(), strict=True):
+        step, ends = 2e-3, []
+        for sign in (1, -1):
+            values = NUMBERS.clone()
+            values[INDEX[name]] += sign * step
+            ends.append(model.lens(values).linear.log_determinant)
+        assert derivative == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02, abs=0.05)
+    assert abs(float(derivatives[names.index("slope")])) > 5
+
+
+def test_a_fit_ends_where_no_step_lowers_the_energy(observation):
+    """Without the Occam factor's derivatives, it would end several standard deviations away."""
+    belief = Belief({"slope": (2.0, 0.3), **dict.fromkeys(LIGHT[2:], (0.1, 0.1))})
+    start = NUMBERS.clone()
+    start[INDEX["perturber_strength"]] = 0.0
+    fitted = refine(RealLens(observation, 8, 1e-2), start, ALL, belief, steps=40)
+    assert fitted.converged
+    assert fitted.left < 0.02
+
+    def energy(values):
+        lens = fitted.model.lens(values)
+        linear = lens.linear
+        return linear.chi2 + linear.penalty + linear.log_determinant + belief.energy(values)
+
+    for name in ("log_einstein_radius", "eta_1", "slope", "shear_2", "source_x"):
+        step, ends = 0.3 * fitted.spread(name), []
+        for sign in (1, -1):
+            values = fitted.lens.values.clone()
+            values[INDEX[name]] += sign * step
+            ends.append(energy(values))
+        # The derivative in units of standard deviations is the distance to the minimum, twice.
+        assert abs(ends[0] - ends[1]) / (2 * 0.3) < 2 * 0.25, name
+
+
+def test_a_fit_that_lacks_steps_says_so(observation):
+    far = NUMBERS.clone()
+    far[INDEX["slope"]] = 1.7
+    fitted = refine(RealLens(observation, 6, 1e-2), far, ALL, Belief({}), steps=1)
+    assert not fitted.converged
