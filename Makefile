@@ -74,6 +74,7 @@ bench: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/limit.py --out results
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/population.py --out results
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/population_challenge.py '$(DATA)' --out results
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/errors.py --out results --workers $(WORKERS)
 	$(call printed,realism,'$(DATA)')
 	$(call printed,transfer,'$(DATA)')
 	$(BIN)/python benchmarks/crossfit.py '$(DATA)' --near-epochs 0 --out results

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lumpylens import cli
-from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.scale import fitting
 
 
@@ -127,6 +127,8 @@ def test_fit_in_json(call, folder):
         (("--cluster", "here"), "no cluster called 'here'"),
         (("--cluster", "local:2", "--workers", "2"), "a cluster has workers of its own"),
         (("--redshifts", "nowhere.csv"), "no table at nowhere.csv"),
+        (("--prior", "slop=2,0.1"), "no prior 'slop'; choose one of slope, einstein_radius"),
+        (("--prior", "shear=0.1", "--prior", "shear=0.2"), "the prior shear was given twice"),
         (("--pixel-scale", "-1"), "positive number"),
         (("--out", "fits.txt"), "fits.txt has the suffix .txt"),
     ],
@@ -138,3 +140,17 @@ def test_mistakes_are_one_line(call, folder, monkeypatch, arguments, said):
     assert err.startswith("lumpylens: ")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_other_priors_fit_a_lens_again(call, folder):
+    wanted = ("fit", folder / "lenses" / "one", "--out", folder / "fits.csv", "--pixel-scale", "1")
+    call(*wanted, "--quiet")
+    (first,) = LensCatalogue.read(folder / "fits.csv")
+    status, _, said = call(*wanted, "--prior", "slope=2,0.3")
+    assert status == 0
+    assert "with other pixels or settings; they are fitted again" in said
+    (second,) = LensCatalogue.read(folder / "fits.csv")
+    assert second.digest != first.digest
+    _, _, said = call(*wanted, "--prior", "slope=2.0,0.30")
+    assert "fitted again" not in said
+    assert LensCatalogue.read(folder / "fits.csv")[0].digest == second.digest

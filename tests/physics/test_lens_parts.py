@@ -16,8 +16,16 @@ from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.model import INDEX, LIGHT, MULTIPOLES, RealLens, vector
 from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.perturber import PerturbationMap
+from lumpylens.lenses.priors import Priors
 from lumpylens.lenses.refine import LARGEST, Belief, refine
-from lumpylens.lenses.smooth import _distinct, _promising, _rivals, _start, beliefs
+from lumpylens.lenses.smooth import (
+    _distinct,
+    _promising,
+    _rivals,
+    _start,
+    beliefs,
+    for_search,
+)
 from lumpylens.lenses.starts import (
     ROUNDNESS,
     TOLERATED,
@@ -248,19 +256,36 @@ def test_rivals_are_known_by_their_distance_from_the_best():
 
 def test_priors_sit_on_the_light(light):
     shown = replace(light, eta=(0.3, 0.4))
-    belief = beliefs(shown).of
+    stated = beliefs(shown, Priors())
+    belief = stated.of
     at_x, at_y = (float(light.values[INDEX[name]]) for name in ("light_x", "light_y"))
-    assert belief["centre_x"] == pytest.approx((at_x, 0.02))
-    assert belief["centre_y"] == pytest.approx((at_y, 0.02))
+    assert belief["centre_x"] == pytest.approx((at_x, 0.04))
+    assert belief["centre_y"] == pytest.approx((at_y, 0.04))
     # Mass is rounder than light: by a fifth, and by more where light is very flat.
-    assert belief["eta_1"] == pytest.approx((0.24, 0.125))
-    assert belief["eta_2"] == pytest.approx((0.32, 0.125))
-    flat = beliefs(replace(light, eta=(0.0, 1.2))).of
+    assert belief["eta_1"] == pytest.approx((0.24, 0.25))
+    assert belief["eta_2"] == pytest.approx((0.32, 0.25))
+    flat = beliefs(replace(light, eta=(0.0, 1.2)), Priors()).of
     assert flat["eta_2"][0] == pytest.approx(0.6)
-    assert belief["slope"] == pytest.approx((2.0, 0.075))
-    assert belief["shear_1"] == belief["shear_2"] == pytest.approx((0.0, 0.04))
-    assert belief["log_einstein_radius"] == pytest.approx((math.log(1.2), 0.225))
-    assert {belief[name] for name in MULTIPOLES} == {(0.0, 0.02)}
+    assert belief["slope"] == pytest.approx((2.0, 0.15))
+    assert belief["shear_1"] == belief["shear_2"] == pytest.approx((0.0, 0.08))
+    assert belief["log_einstein_radius"] == pytest.approx((math.log(1.2), 0.45))
+    assert {belief[name] for name in MULTIPOLES} == {(0.0, 0.01)}
+    # A search has half of the widths, but twice those of the multipoles.
+    search = for_search(stated).of
+    assert search.keys() == belief.keys()
+    for name, (mean, spread) in belief.items():
+        factor = 2.0 if name in MULTIPOLES else 0.5
+        assert search[name] == pytest.approx((mean, factor * spread))
+
+
+def test_priors_can_be_others(light):
+    given = Priors(slope=(2.1, 0.3), einstein_radius=(2.0, 0.5), shear=0.02, ellipticity=0.1,
+                   centre=0.3, multipoles=0.005)  # fmt: skip
+    belief = beliefs(light, given).of
+    assert belief["slope"] == (2.1, 0.3)
+    assert belief["log_einstein_radius"] == pytest.approx((math.log(2.0), 0.25))
+    assert belief["shear_1"] == (0.0, 0.02)
+    assert [belief[name][1] for name in ("eta_2", "centre_x", "m4_sine")] == [0.1, 0.3, 0.005]
 
 
 NUMBERS = {

@@ -56,6 +56,12 @@ def fit(
         typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
     ] = None,
     shard: Annotated[int, typer.Option("--shard", help="Lenses that a worker takes at once.")] = 1,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior", help="Prior of the mass, such as slope=2.0,0.15 or shear=0.08; repeatable."
+        ),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -83,6 +89,7 @@ def fit(
             workers=workers,
             cluster=cluster,
             shard=shard,
+            priors=prior,
             seed=seed,
             progress=not quiet,
         )

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -14,6 +14,9 @@ from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.masks import mask_intruders, without_neighbours
 from lumpylens.lenses.observation import Observation, cut_disc
 from lumpylens.lenses.perturber import FittedPerturber, PerturbationMap, filter_lens, fit_perturber
+from lumpylens.lenses.posterior import Posterior, posterior
+from lumpylens.lenses.priors import DEFAULT, Priors
+from lumpylens.lenses.refine import Refined
 from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
 from lumpylens.lenses.smooth import SmoothFit, fit_smooth, polish
 from lumpylens.physics.batches import unsplit
@@ -51,14 +54,29 @@ class SmoothLens:
     smooth: SmoothFit
 
     @property
+    def reported(self) -> Refined:
+        """The fit whose numbers are given."""
+        return self.smooth.best
+
+    @property
+    def radius_error(self) -> float:
+        """Standard deviation of the logarithm of the Einstein radius."""
+        return self.reported.spread("log_einstein_radius")
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fits ended at their best, and not for lack of steps."""
+        return self.reported.converged
+
+    @property
     def einstein_radius(self) -> float:
-        """Arcsec."""
+        """Arcsec, of the smooth fit."""
         return math.exp(self.smooth.best.lens["log_einstein_radius"])
 
     @property
     def chi2_per_pixel(self) -> float:
-        """chi2 per pixel of the smooth lens."""
-        return self.smooth.best.lens.linear.chi2 / len(self.observation)
+        """chi2 per pixel of the lens without a perturber."""
+        return self.reported.lens.linear.chi2 / len(self.observation)
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,10 @@ class LensAnalysis(SmoothLens):
     noise_maxima : (float, float)
         Location and scale of the Gumbel law of the largest signal-to-noise ratio under noise.
     inflation : Inflation
+    mass : Posterior
+        The lens without a perturber, with multipoles: its numbers are those of the catalogue.
+    joint : Posterior
+        The same with the perturber.
     seconds : dict of str to float
         Time of each stage on one core.
     """
@@ -85,7 +107,31 @@ class LensAnalysis(SmoothLens):
     with_multipoles: FittedPerturber
     noise_maxima: tuple[float, float]
     inflation: Inflation
+    mass: Posterior
+    joint: Posterior
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def reported(self) -> Refined:
+        """The fit whose numbers are given: without a perturber, with multipoles."""
+        return self.mass.fitted
+
+    @property
+    def radius_error(self) -> float:
+        """Standard deviation of the logarithm of the Einstein radius, errors of the model in it."""
+        return self.mass.error("log_einstein_radius")
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fits with and without a perturber ended at their best."""
+        return self.mass.fitted.converged and self.joint.fitted.converged
+
+    @property
+    def best_perturber(self) -> FittedPerturber:
+        """The perturber that is reported: where the joint fit puts it, if that leaves it a mass."""
+        if self.joint.fitted.lens["perturber_strength"] > 0:
+            return replace(self.perturber, fitted=self.joint.fitted)
+        return self.perturber
 
     @property
     def snr(self) -> float:
@@ -93,21 +139,22 @@ class LensAnalysis(SmoothLens):
         return max(float(self.map.snr.max()), 0.0)
 
 
-def fit_smooth_lens(cutout: Cutout) -> SmoothLens:
+def fit_smooth_lens(cutout: Cutout, priors: Priors = DEFAULT) -> SmoothLens:
     """Fit one lens without a perturber.
 
     Parameters
     ----------
     cutout : Cutout
+    priors : Priors
     """
     with unsplit(), torch.no_grad():
         alone = without_neighbours(cutout, beyond=FIRST_RADIUS)
-        rough = fit_smooth(cut_disc(alone, radius=FIRST_RADIUS, roughness=ROUGH))
+        rough = fit_smooth(cut_disc(alone, radius=FIRST_RADIUS, roughness=ROUGH), priors)
         observation = mask_intruders(_cut(alone, rough), rough)
         return SmoothLens(cutout, observation, polish(observation, rough))
 
 
-def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
+def analyse(cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT) -> LensAnalysis:
     """Fit one lens and look for a perturber in it.
 
     Parameters
@@ -115,11 +162,12 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
     cutout : Cutout
     seed : int
         Of the draws of noise.
+    priors : Priors
     """
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
         with _timed(seconds, "smooth"):
-            fitted = fit_smooth_lens(cutout)
+            fitted = fit_smooth_lens(cutout, priors)
             observation, smooth = fitted.observation, fitted.smooth
         with _timed(seconds, "filter"):
             reach = min(1.7 * fitted.einstein_radius + 0.2, observation.radius)
@@ -134,9 +182,14 @@ def analyse(cutout: Cutout, *, seed: int = 0) -> LensAnalysis:
             bent = fit_perturber(
                 smooth.best, smooth.belief, perturbation_map, multipoles=True, near=perturber
             )
+        with _timed(seconds, "errors"):
+            mass, joint = (
+                posterior(fit, smooth.stated, reach) for fit in (bent.smooth, bent.fitted)
+            )
     return LensAnalysis(
-        cutout, observation, smooth, perturbation_map, perturber, bent, maxima, inflation, seconds
-    )
+        cutout, observation, smooth, perturbation_map, perturber, bent, maxima, inflation,
+        mass, joint, seconds,
+    )  # fmt: skip
 
 
 def _cut(cutout: Cutout, rough: SmoothFit) -> Observation:

@@ -109,6 +109,11 @@ class PerturbationMap:
         information = self.information[self.visible]
         return float(information.median()) ** -0.5 if len(information) else math.nan
 
+    def scatter(self) -> float:
+        """Standard deviation about 0 of the visible positions: 1 under noise; NaN if none is."""
+        visible = self.snr[self.visible]
+        return float(visible.square().mean().sqrt()) if len(visible) else math.nan
+
     def peaks(self, count: int, apart: float = 0.3) -> list[int]:
         """Positions of the highest signal-to-noise ratios, further than `apart` from each other.
 

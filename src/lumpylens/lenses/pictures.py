@@ -44,7 +44,7 @@ def pictures_of(
     """Make the images of a lens, with positions relative to the lens galaxy's centre."""
     from lumpylens.report.lens_figure import LensPictures
 
-    lens, observation = analysis.smooth.best.lens, analysis.observation
+    lens, observation = analysis.reported.lens, analysis.observation
     centre = (lens["light_x"], lens["light_y"])
     used = observation.usable
     model = observation.data - lens.linear.residual
@@ -66,7 +66,7 @@ def pictures_of(
     if redshifts is not None:
         sensitivity = redshifts.mass(1.0) * radius**2
         label = "mass at 5 sigma of the given noise, solar masses"
-    perturber, sky = analysis.perturber, analysis.cutout.sky
+    perturber, sky = analysis.best_perturber, analysis.cutout.sky
     remarks = f" ({words(notes)})" if notes else ""
     return LensPictures(
         title=f"{analysis.cutout.id}: Einstein radius "
@@ -93,7 +93,7 @@ def pictures_of(
 
 def _about_circle(analysis: LensAnalysis) -> str:
     """Say what the circle of the figure is, and why it may lie outside the maps."""
-    perturber, grid, lens = analysis.perturber, analysis.map, analysis.smooth.best.lens
+    perturber, grid, lens = analysis.best_perturber, analysis.map, analysis.reported.lens
     words = (
         f"Circle: best position of a perturber, x = {perturber.x:+.2f}, y = {perturber.y:+.2f} "
         f"arcsec from the lens, Einstein radius {perturber.einstein_radius:.2f} arcsec."
@@ -127,7 +127,7 @@ def _extent(x: Tensor, y: Tensor, step: float | None = None) -> tuple[float, flo
 
 def _source(analysis: LensAnalysis) -> tuple[NDArray[np.float64], float]:
     """Surface brightness of the source around its centre, and half the image's side, arcsec."""
-    lens, model = analysis.smooth.best.lens, analysis.smooth.best.model
+    lens, model = analysis.reported.lens, analysis.reported.model
     scale = math.exp(lens["log_source_scale"])
     reach = 1.2 * scale * math.sqrt(model.largest_order + 1)
     line = torch.linspace(-reach, reach, SOURCE_PIXELS, dtype=torch.float64)

@@ -60,7 +60,7 @@ def write_products(
     from astropy.io import fits
 
     unit = analysis.cutout.unit
-    lens = analysis.smooth.best.lens
+    lens = analysis.reported.lens
     source_at = (lens["source_x"] - lens["light_x"], lens["source_y"] - lens["light_y"])
     left, right, bottom, top = pictures.source_extent
     source_extent = (
@@ -102,7 +102,7 @@ def coordinates(
     """Cards of the world coordinates of an image with edges in arcsec from the lens's centre."""
     left, right, bottom, _ = extent
     pixel = (right - left) / image.shape[1]
-    lens, sky = analysis.smooth.best.lens, analysis.cutout.sky
+    lens, sky = analysis.reported.lens, analysis.cutout.sky
     # Where the lens's centre is in this array.
     column, row = -left / pixel - 0.5, -bottom / pixel - 0.5
     if sky is not None:

@@ -34,7 +34,7 @@ below which the source is faint. Not tuned."""
 
 def remarks(analysis: SmoothLens) -> list[Note]:
     """Notes on what a user should know of a fit; none on a good one."""
-    cutout, fitted, lens = analysis.cutout, analysis.smooth.best, analysis.smooth.best.lens
+    cutout, lens = analysis.cutout, analysis.reported.lens
     notes = list(cutout.notes)
     if cutout.reach_arcsec < LEAST_REACH:
         notes.append(Note(Remark.SMALL_CUTOUT, (cutout.reach_arcsec, LEAST_REACH)))
@@ -56,7 +56,9 @@ def remarks(analysis: SmoothLens) -> list[Note]:
     ]
     if close:
         notes.append(Note(Remark.RIVAL_RADIUS, (close[0],)))
-    if fitted.spread("log_einstein_radius") > UNSURE:
+    if not analysis.converged:
+        notes.append(Note(Remark.NOT_CONVERGED))
+    if analysis.radius_error > UNSURE:
         notes.append(Note(Remark.UNCERTAIN_RADIUS, (UNSURE,)))
     notes += oddities(lens)
     if not analysis.smooth.shines:
@@ -71,7 +73,7 @@ def remarks(analysis: SmoothLens) -> list[Note]:
 
 def arc_misfit(analysis: SmoothLens) -> tuple[float, float, float]:
     """chi2 per pixel on and off the arcs, and the source's total signal-to-noise ratio."""
-    lens, observation = analysis.smooth.best.lens, analysis.observation
+    lens, observation = analysis.reported.lens, analysis.observation
     light = observation.see(lens.source_light[None])[0]
     arc = light > ARC
     squares = lens.linear.residual.square()

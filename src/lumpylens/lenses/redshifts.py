@@ -103,6 +103,17 @@ def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> 
         if row.id in redshifts:
             unit = redshifts[row.id].mass(1.0)
             mass = unit * row.perturber_einstein_radius_arcsec**2
-            row = replace(row, perturber_mass_msun=mass, msun_per_square_arcsec=unit)
+            error = (
+                unit
+                * 2
+                * row.perturber_einstein_radius_arcsec
+                * row.perturber_einstein_radius_error_arcsec
+            )
+            row = replace(
+                row,
+                perturber_mass_msun=mass,
+                perturber_mass_error_msun=error,
+                msun_per_square_arcsec=unit,
+            )
         filled.append(row)
     return filled

@@ -22,6 +22,7 @@ class Remark(StrEnum):
     FAINT_SOURCE = "faint-source"
     RIVAL_RADIUS = "rival-radius"
     UNCERTAIN_RADIUS = "uncertain-radius"
+    NOT_CONVERGED = "not-converged"
     LARGE_SHEAR = "large-shear"
     LARGE_ELLIPTICITY = "large-ellipticity"
     ODD_SLOPE = "odd-slope"
@@ -47,6 +48,7 @@ WORDS = {
     Remark.FAINT_SOURCE: "faint source: total signal-to-noise ratio {:.0f}",
     Remark.RIVAL_RADIUS: "another Einstein radius fits almost as well: {:.2f} arcsec",
     Remark.UNCERTAIN_RADIUS: "Einstein radius uncertain by more than {:.0%}",
+    Remark.NOT_CONVERGED: "the fit has not converged",
     Remark.LARGE_SHEAR: "shear of {:.2f} is implausible",
     Remark.LARGE_ELLIPTICITY: "ellipticity of {:.2f} is implausible",
     Remark.ODD_SLOPE: "slope of {:.2f} is implausible",

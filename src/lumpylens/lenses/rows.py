@@ -70,7 +70,7 @@ class RowTable(Sequence[Row]):
     """What a file holds, for messages."""
     meanings: ClassVar[Mapping[str, str]]
     later_columns: ClassVar[Sequence[str]] = ()
-    """Numbers that tables of earlier versions lack; they are empty there."""
+    """Columns that tables of earlier versions lack; they are empty there."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -132,9 +132,11 @@ class RowTable(Sequence[Row]):
         DataError
             If it is none.
         """
-        columns = read_columns(Path(path), text=text_columns(cls.row_type))
-        unknown = [math.nan] * len(columns.get("id", ()))
-        columns = dict.fromkeys(cls.later_columns, unknown) | columns
+        words = text_columns(cls.row_type)
+        columns = read_columns(Path(path), text=words)
+        count = len(columns.get("id", ()))
+        unknown = {name: ["" if name in words else math.nan] * count for name in cls.later_columns}
+        columns = unknown | columns
         if missing := [name for name in cls.meanings if name not in columns]:
             raise DataError(
                 f"{path} is no {cls.kind} (it lacks {', '.join(missing[:3])}); "

@@ -47,9 +47,7 @@ def measure_inflation(fitted: Refined, perturbation_map: PerturbationMap) -> Inf
     power = _blurred_power(observation.kernel, off_arcs)
     usable = power > 0.5 * power.max()
     scatter = (blurred[usable].square() / power[usable]).mean().sqrt()
-    visible = perturbation_map.snr[perturbation_map.visible]
-    of_map = float(visible.square().mean().sqrt()) if len(visible) else math.nan
-    return Inflation(float(scatter), of_map)
+    return Inflation(float(scatter), perturbation_map.scatter())
 
 
 def _blurred_power(kernel: Tensor, mask: Tensor) -> Tensor:

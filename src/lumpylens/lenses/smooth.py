@@ -21,6 +21,7 @@ from lumpylens.lenses.model import (
 )
 from lumpylens.lenses.observation import Observation
 from lumpylens.lenses.plausible import APART, implausibility, light_from_mass
+from lumpylens.lenses.priors import DEFAULT, Priors
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.lenses.starts import (
     FARTHEST,
@@ -37,29 +38,12 @@ RADII = torch.logspace(math.log10(0.45), math.log10(2.6), 22, dtype=torch.float6
 """Einstein radii that are tried, arcsec: those of single galaxies, in steps of 9 %."""
 
 MODEL_ERROR = 2.0
-"""Factor by which perturbation maps of real lenses scatter more than noise. The likelihood ignores
-it and is too certain by its square; to keep the balance, the priors are narrowed by the same
-factor."""
+"""Factor by which perturbation maps of real lenses scatter more than noise. The likelihood of a
+search ignores it and is too certain by its square; to keep the balance, the priors are narrowed by
+the same factor. The last fit measures it for each lens; see `posterior`."""
 
-PRIOR_SPREAD = {
-    "log_einstein_radius": 0.45,
-    "eta": 0.25,
-    "shear": 0.08,
-    "slope": 0.15,
-    "centre": 0.04,
-    "log_source_scale": 0.5,
-    "light_eta": 0.5,
-}
-"""Standard deviations of the parameters of real lenses. That of the slope was measured by lensing
-and dynamics of such galaxies (Auger et al. 2010, arXiv:1007.2880: 2.08 with a scatter of 0.16)."""
-
-MULTIPOLE_SPREAD = 0.02
-"""Standard deviation of multipoles as fractions of the halo, like those of isophotes of
-ellipticals."""
-
-TYPICAL_RADIUS = 1.2
-"""Typical Einstein radius, arcsec. Massive galaxies halfway to their sources have it within a
-factor of 1.6: it scales with the square of the velocity dispersion, 250 km/s within a quarter."""
+SOURCE_SPREAD, LIGHT_SPREAD = 0.5, 0.5
+"""Standard deviations of the logarithm of the source's scale, and of the ellipticities of light."""
 
 TYPICAL_SOURCE = 0.11
 """Typical scale of a source's shapelets, arcsec. A larger source, behind a halo too small to image
@@ -104,7 +88,8 @@ class SmoothFit:
     Attributes
     ----------
     best : Refined
-    belief : Belief
+    stated : Belief
+        Its priors, as they are stated.
     rivals : tuple of (float, float)
         Einstein radius, and energy above the best, of every other start that was continued.
     light : LensLight
@@ -113,44 +98,58 @@ class SmoothFit:
     """
 
     best: Refined
-    belief: Belief
+    stated: Belief
     rivals: tuple[tuple[float, float], ...]
     light: LensLight
     shines: bool = True
 
+    @property
+    def belief(self) -> Belief:
+        """The priors of its search, see `for_search`."""
+        return for_search(self.stated)
 
-def beliefs(light: LensLight) -> Belief:
-    """Make the priors of a lens, whose mass follows the lens galaxy's light."""
+
+def beliefs(light: LensLight, priors: Priors) -> Belief:
+    """Make the priors of a lens, whose mass follows the lens galaxy's light, as they are stated."""
     shrink = min(0.8, 0.6 / max(math.hypot(*light.eta), 1e-9))
     at_x, at_y = (float(light.values[INDEX[name]]) for name in LIGHT[:2])
-    of = {
-        "log_einstein_radius": (math.log(TYPICAL_RADIUS), PRIOR_SPREAD["log_einstein_radius"]),
-        "eta_1": (shrink * light.eta[0], PRIOR_SPREAD["eta"]),
-        "eta_2": (shrink * light.eta[1], PRIOR_SPREAD["eta"]),
-        "shear_1": (0.0, PRIOR_SPREAD["shear"]),
-        "shear_2": (0.0, PRIOR_SPREAD["shear"]),
-        "slope": (2.0, PRIOR_SPREAD["slope"]),
-        "centre_x": (at_x, PRIOR_SPREAD["centre"]),
-        "centre_y": (at_y, PRIOR_SPREAD["centre"]),
-        "log_source_scale": (math.log(TYPICAL_SOURCE), PRIOR_SPREAD["log_source_scale"]),
-    }
-    for name in LIGHT[2:]:
-        of[name] = (0.0, PRIOR_SPREAD["light_eta"])
-    narrow = {name: (mean, spread / MODEL_ERROR) for name, (mean, spread) in of.items()}
-    # Multipoles keep their width: they test whether a perturber is needed.
-    return Belief(narrow | dict.fromkeys(MULTIPOLES, (0.0, MULTIPOLE_SPREAD)))
+    radius, radius_spread = priors.einstein_radius
+    slope, slope_spread = priors.slope
+    return Belief({
+        "log_einstein_radius": (math.log(radius), radius_spread / radius),
+        "eta_1": (shrink * light.eta[0], priors.ellipticity),
+        "eta_2": (shrink * light.eta[1], priors.ellipticity),
+        "shear_1": (0.0, priors.shear),
+        "shear_2": (0.0, priors.shear),
+        "slope": (slope, slope_spread),
+        "centre_x": (at_x, priors.centre),
+        "centre_y": (at_y, priors.centre),
+        "log_source_scale": (math.log(TYPICAL_SOURCE), SOURCE_SPREAD),
+        **dict.fromkeys(LIGHT[2:], (0.0, LIGHT_SPREAD)),
+        **dict.fromkeys(MULTIPOLES, (0.0, priors.multipoles)),
+    })  # fmt: skip
 
 
-def beliefs_in_the_dark(light: LensLight) -> Belief:
+def beliefs_in_the_dark(light: LensLight, priors: Priors) -> Belief:
     """Make the priors of a lens that does not shine: its mass may be anywhere near the middle."""
-    of = dict(beliefs(light).of)
+    of = dict(beliefs(light, priors).of)
     for axis in "xy":
-        of[f"centre_{axis}"] = (0.0, ANYWHERE / MODEL_ERROR)
-        of[f"light_{axis}"] = (0.0, PRIOR_SPREAD["centre"] / MODEL_ERROR)
+        of[f"centre_{axis}"] = (0.0, ANYWHERE)
+        of[f"light_{axis}"] = (0.0, priors.centre)
     return Belief(of)
 
 
-def fit_smooth(observation: Observation) -> SmoothFit:
+def for_search(stated: Belief) -> Belief:
+    """Narrow the priors by `MODEL_ERROR`; but multipoles are to test whether a perturber is needed.
+
+    These have twice their width instead.
+    """
+    wide = {name: stated.of[name] for name in MULTIPOLES if name in stated.of}
+    of = stated.narrowed(MODEL_ERROR).of
+    return Belief({**of, **{name: (mean, MODEL_ERROR * s) for name, (mean, s) in wide.items()}})
+
+
+def fit_smooth(observation: Observation, priors: Priors = DEFAULT) -> SmoothFit:
     """Fit a smooth lens with a source of moderate detail, from many starts.
 
     The first starts have a halo along the light of the lens galaxy. If they lead to an implausible
@@ -161,17 +160,18 @@ def fit_smooth(observation: Observation) -> SmoothFit:
     ----------
     observation : Observation
         A disc that holds the whole lens.
+    priors : Priors
     """
     light = fit_lens_light(observation)
-    belief = beliefs(light)
-    first = _searched(observation, light, belief, scan(observation, light, RADII, light.eta))
+    stated = beliefs(light, priors)
+    first = _searched(observation, light, stated, scan(observation, light, RADII, light.eta))
     fits = [first]
     if implausibility(first.best.lens) > 0 or _light_is_astray(first.best.lens):
-        fits.append(_searched(observation, light, belief, _scan_turned(observation, light)))
+        fits.append(_searched(observation, light, stated, _scan_turned(observation, light)))
     if all(_light_is_astray(fit.best.lens) for fit in fits):
         dark = no_lens_light(observation)
         trials = _scan_turned(observation, dark)
-        unseen = _searched(observation, dark, beliefs_in_the_dark(dark), trials)
+        unseen = _searched(observation, dark, beliefs_in_the_dark(dark, priors), trials)
         fits.append(_with_light_on_the_mass(unseen))
     # Of implausible halos the first is as good as any.
     plausible = [fit for fit in fits if implausibility(fit.best.lens) == 0]
@@ -186,12 +186,12 @@ def fit_smooth(observation: Observation) -> SmoothFit:
 
 def _with_light_on_the_mass(fit: SmoothFit) -> SmoothFit:
     """Move the light of a lens that does not shine to the mass, from where places are counted."""
-    values, of = fit.best.lens.values.clone(), dict(fit.belief.of)
+    values, of = fit.best.lens.values.clone(), dict(fit.stated.of)
     for axis in "xy":
         values[INDEX[f"light_{axis}"]] = values[INDEX[f"centre_{axis}"]]
         of[f"light_{axis}"] = (float(values[INDEX[f"centre_{axis}"]]), of[f"light_{axis}"][1])
     best = replace(fit.best, lens=fit.best.model.lens(values))
-    return replace(fit, best=best, belief=Belief(of), shines=False)
+    return replace(fit, best=best, stated=Belief(of), shines=False)
 
 
 def _light_is_astray(lens: SolvedLens) -> bool:
@@ -212,9 +212,10 @@ def _scan_turned(observation: Observation, light: LensLight) -> list[Trial]:
 
 
 def _searched(
-    observation: Observation, light: LensLight, belief: Belief, trials: list[Trial]
+    observation: Observation, light: LensLight, stated: Belief, trials: list[Trial]
 ) -> SmoothFit:
     """Continue the promising trials, and the best of these with more detail in the source."""
+    belief = for_search(stated)
     model = RealLens(observation, FIRST_ORDER)
     first = [
         refine(model, _start(light, trial), TIGHT, belief, steps=8) for trial in _promising(trials)
@@ -224,7 +225,7 @@ def _searched(
         for rough in _distinct(first)[:FOLLOWED]
     ]
     second.sort(key=_judged)
-    return SmoothFit(second[0], belief, _rivals(second, first), light)
+    return SmoothFit(second[0], stated, _rivals(second, first), light)
 
 
 def polish(observation: Observation, rough: SmoothFit) -> SmoothFit:

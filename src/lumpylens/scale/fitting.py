@@ -21,6 +21,7 @@ from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.growing import BREAKDOWNS, breakdown
 from lumpylens.lenses.outputs import FigureTitle, Outputs
+from lumpylens.lenses.priors import DEFAULT, Priors
 from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.scale.engine import one_at_a_time
@@ -85,12 +86,14 @@ class LensToFit:
     digest : str
         Of its pixels and settings when the work was given out.
     redshifts : Redshifts or None
+    priors : Priors
     """
 
     position: int
     id: str
     digest: str
     redshifts: Redshifts | None = None
+    priors: Priors = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ class FitTask:
         try:
             # The same file can have another id where it is opened by another path.
             cutout = cutout_of(replace(images[position], id=lens.id))
-            if digest_of_lens(cutout, self.seed) != lens.digest:
+            if digest_of_lens(cutout, self.seed, lens.priors) != lens.digest:
                 raise DataError("its files were changed while lenses were fitted; fit it again")
             return fit_lens(cutout, lens, self.seed, self.outputs)
         except DataError as problem:
@@ -192,8 +195,8 @@ def fit_lens(cutout: Cutout, lens: LensToFit, seed: int, outputs: Outputs) -> Le
     from lumpylens.lenses.analysis import analyse
     from lumpylens.lenses.quality import remarks
 
-    analysis = analyse(cutout, seed=seed)
-    row = row_of(analysis, remarks(analysis), lens.digest)
+    analysis = analyse(cutout, seed=seed, priors=lens.priors)
+    row = row_of(analysis, remarks(analysis), lens.digest, lens.priors)
     outputs.write_lens(analysis, row, lens.redshifts)
     return row
 

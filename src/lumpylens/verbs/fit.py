@@ -18,6 +18,7 @@ from lumpylens.lenses.catalogue import LensCatalogue, LensRow
 from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.growing import GrowingCatalogue, unmatched_remark, with_later_rows
 from lumpylens.lenses.outputs import FigureTitle, Outputs, script_folder
+from lumpylens.lenses.priors import Priors, priors_of
 from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
 from lumpylens.scale.engine import check_cluster, perform
@@ -52,6 +53,7 @@ def fit(
     workers: int = 1,
     cluster: str | None = None,
     shard: int = 1,
+    priors: Mapping[str, float | Sequence[float]] | Sequence[str] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> LensCatalogue:
@@ -101,6 +103,11 @@ def fit(
     shard : int
         Lenses that a worker takes at once. They are kept together or not at all: a worker that
         dies loses at most so many.
+    priors : mapping of str to numbers, optional
+        Other priors of the mass than the usual ones: mean and standard deviation of ``slope`` and
+        ``einstein_radius`` (arcsec), standard deviation of ``shear``, ``ellipticity``, ``centre``
+        (arcsec) and ``multipoles``, such as ``{"slope": (2.0, 0.15), "shear": 0.08}``. Lenses of
+        the table that were fitted with others are fitted again.
     seed : int
         Of the draws of noise behind the p-values.
     progress : bool
@@ -114,8 +121,8 @@ def fit(
     Raises
     ------
     DataError
-        If there are no images or none of them can be fitted, a place to write to or the
-        redshifts make no sense, there is no script for a code, or the cluster cannot be reached.
+        If there are no images or none of them can be fitted, a place to write to, the redshifts or
+        the priors make no sense, there is no script for a code, or the cluster cannot be reached.
 
     Warns
     -----
@@ -125,6 +132,7 @@ def fit(
     """
     place = None if out is None else Path(out)
     _check_engine(place, workers, cluster, shard)
+    stated = priors_of(priors)
     if place is not None:
         check_table_place(place)
     figures, report, products, coolest = (
@@ -145,14 +153,14 @@ def fit(
         distances = {} if redshifts is None else read_redshifts(Path(redshifts))
         images = LensImages.open(data, pixel_scale_arcsec=pixel_scale_arcsec, band=band).warned()
         ids = images.ids
-        survey = _survey(images, seed, progress)
+        survey = _survey(images, seed, stated, progress)
         distances, strangers = redshifts_by_lens(distances, ids)
         if redshifts is not None and strangers:
             remark = unmatched_remark(redshifts, strangers, ids)
             warnings.warn(remark, DataWarning, stacklevel=2)
         outputs.make_folders()
         catalogue = GrowingCatalogue(place, ids, distances, held, dict(survey.failed))
-        lenses, changed = _lenses_to_fit(catalogue, survey, outputs)
+        lenses, changed = _lenses_to_fit(catalogue, survey, outputs, stated)
         catalogue.warn_of_older_rows(changed)
         if folder.is_dir():
             # A run was stopped. Its rows must be in the table before its shards go; they do go,
@@ -203,7 +211,7 @@ def _shard_folder(place: Path | None) -> Iterator[Path]:
 
 
 def _lenses_to_fit(
-    catalogue: GrowingCatalogue, survey: _Survey, outputs: Outputs
+    catalogue: GrowingCatalogue, survey: _Survey, outputs: Outputs, priors: Priors
 ) -> tuple[list[LensToFit], list[str]]:
     """Put the rows that are known into the catalogue, and list what is left to do.
 
@@ -226,7 +234,7 @@ def _lenses_to_fit(
                 continue
         elif name in fitted_before:
             changed.append(name)
-        lenses.append(LensToFit(position, name, digest, catalogue.redshifts.get(name)))
+        lenses.append(LensToFit(position, name, digest, catalogue.redshifts.get(name), priors))
     return lenses, changed
 
 
@@ -278,7 +286,7 @@ class _Survey:
     failed: Mapping[int, LensRow]
 
 
-def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
+def _survey(images: LensImages, seed: int, priors: Priors, progress: bool) -> _Survey:
     """Read every image once. A fit takes many seconds, and to see that none is possible few.
 
     Raises
@@ -293,7 +301,7 @@ def _survey(images: LensImages, seed: int, progress: bool) -> _Survey:
         for position in range(len(images)):
             item = images[position]
             try:
-                digests[position] = digest_of_lens(cutout_of(item), seed)
+                digests[position] = digest_of_lens(cutout_of(item), seed, priors)
             except DataError as problem:
                 failed[position] = LensRow(id=item.id, error=str(problem))
                 bare += item.image is not None and (item.noise is None or item.psf is None)

@@ -177,7 +177,7 @@ class ParametricLens:
     @classmethod
     def of(cls, analysis: LensAnalysis) -> ParametricLens:
         """Take the smooth lens of an analysis."""
-        lens, unit = analysis.smooth.best.lens, analysis.cutout.unit
+        lens, unit = analysis.reported.lens, analysis.cutout.unit
         amplitudes = lens.linear.free.numpy() * unit
         return cls(
             id=analysis.cutout.id,
