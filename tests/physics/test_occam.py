@@ -11,7 +11,7 @@ from made_lens import made_cutout
 from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, RealLens, vector
 from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.occam import occam_gradient
-from lumpylens.lenses.refine import Belief, refine
+from lumpylens.lenses.refine import Belief, _bent, _limited_bend, refine
 
 NUMBERS = vector(
     log_einstein_radius=math.log(0.9), eta_1=0.1, eta_2=0.15, slope=2.05, centre_x=0.01,
@@ -79,3 +79,27 @@ def test_a_fit_that_lacks_steps_says_so(observation):
     far[INDEX["slope"]] = 1.7
     fitted = refine(RealLens(observation, 6, 1e-2), far, ALL, Belief({}), steps=1)
     assert not fitted.converged
+
+
+def test_the_curvature_is_learned_from_steps():
+    """Of a quadratic energy exactly, once there was a step along every axis."""
+    random = torch.Generator().manual_seed(2)
+    mixing = torch.randn(5, 9, generator=random, dtype=torch.float64)
+    spreads = torch.tensor([1e-3, 1.0, 0.1, 1e-2, 10.0], dtype=torch.float64)
+    first_order = (mixing @ mixing.mT) / spreads / spreads[:, None]
+    ratios, axes = torch.linalg.eigh(mixing @ mixing.mT)
+    parts = torch.tensor([0.5, 1.0, 0.7, 0.9, 1.0], dtype=torch.float64)
+    true = (axes * (ratios * parts) @ axes.mT) / spreads / spreads[:, None]
+    bend = torch.zeros_like(true)
+    for _ in range(5):
+        step = torch.randn(5, generator=random, dtype=torch.float64) * spreads
+        bend = _bent(bend, first_order, step, true @ step)
+    assert torch.allclose(_limited_bend(first_order, bend), true, rtol=1e-5)
+    assert torch.allclose(_limited_bend(first_order, 0 * bend), first_order)
+    tiny = 1e-3 * spreads * axes[:, 0]
+    assert not _bent(0 * bend, first_order, tiny, 0 * tiny).any(), "rounding decides"
+    # No error becomes smaller, and none larger by more than the root of three.
+    steeper = _limited_bend(first_order, 2 * first_order)
+    assert torch.allclose(steeper, first_order, rtol=1e-5)
+    flat = _limited_bend(first_order, -0.99 * first_order)
+    assert torch.allclose(flat, first_order / 3, rtol=1e-5)

@@ -110,5 +110,12 @@ def posterior(earlier: Refined, stated: Belief, reach: float) -> Posterior:
     scatter = filter_lens(earlier, stated, reach, spacing=COARSE).scatter()
     inflation = max(scatter, 1.0) if math.isfinite(scatter) else 1.0
     # The maximum is the same where the likelihood is raised to a power or the priors are narrowed.
-    fitted = refine(earlier.model, earlier.lens, names, stated.narrowed(inflation), steps=STEPS)
+    fitted = refine(
+        earlier.model,
+        earlier.lens,
+        names,
+        stated.narrowed(inflation),
+        steps=STEPS,
+        learn_curvature=True,
+    )
     return Posterior(fitted, stated, inflation)

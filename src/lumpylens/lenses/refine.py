@@ -20,8 +20,13 @@ CONVERGED = 0.02
 smaller limit takes more steps for parameters that are known no better."""
 
 SMALL_STEP = 0.5
-"""Expected gain in chi2 of a step after which the Occam factor's derivatives are not computed
-again. They take as long as all else of a step."""
+"""Expected gain in chi2 of a step after which a search does not compute the derivatives of the
+Occam factor again. They take as long as all else of a step."""
+
+LEAST_STEP, LEAST_CURVATURE = 0.05, 1 / 3
+"""Length of a step in standard deviations from which the curvature is learned from it: over a
+shorter one, rounding decides. And the smallest part of the curvature of the first derivatives that
+may be left. It never becomes larger, so that no error becomes smaller."""
 
 TOLERABLE = 0.1
 """Expected gain in chi2 of one more step up to which a fit counts as converged: a third of a
@@ -101,6 +106,7 @@ def refine(
     *,
     steps: int = 10,
     learn_source: bool = True,
+    learn_curvature: bool = False,
 ) -> Refined:
     """Find the best parameters near a start.
 
@@ -121,6 +127,9 @@ def refine(
     steps : int
     learn_source : bool
         Let the evidence set the prior of the source's amplitudes after each step.
+    learn_curvature : bool
+        Correct the information by what the steps show of it. The fit ends closer to the maximum,
+        and errors are those of the energy's true curvature; each step takes longer.
     """
     names = tuple(names)
     index = [INDEX[name] for name in names]
@@ -130,15 +139,20 @@ def refine(
     energy = _energy(lens, belief)
     damping, fresh = 1e-3, True
     information = torch.eye(len(names), dtype=torch.float64)
-    left, occam = math.inf, torch.zeros(len(names), dtype=torch.float64)
+    occam = fell = torch.zeros(len(names), dtype=torch.float64)
+    left, step = math.inf, None
+    bend = torch.zeros(len(names), len(names), dtype=torch.float64)
     for _ in range(steps):
         if fresh:
             tangents = model.tangents(lens, names)
             precision, pull = belief.precision_and_pull(lens.values, names)
-            # It changes little over a small step.
-            occam = occam_gradient(model, lens, names) if left > SMALL_STEP else occam
+            if learn_curvature or left > SMALL_STEP:
+                occam = occam_gradient(model, lens, names)
             gradient = tangents @ lens.linear.residual + pull - occam / 2
-            information = lens.linear.information(tangents) + torch.diag(precision)
+            first_order = lens.linear.information(tangents) + torch.diag(precision)
+            if learn_curvature and step is not None:
+                bend = _bent(bend, first_order, step, fell - gradient)
+            information = _limited_bend(first_order, bend)
         scale = information.diagonal().clamp_min(1e-12).rsqrt()
         scaled = information * scale * scale[:, None]
         scaled.diagonal().add_(damping)
@@ -155,13 +169,47 @@ def refine(
         fresh = trial_energy < energy
         damping = max(damping * 0.2, 1e-6) if fresh else damping * 10
         if fresh:
+            step, fell = (trial.values - lens.values)[index], gradient
             lens, energy = trial, trial_energy
             if learn_source:
+                earlier = model
                 model, lens = _learn_source(model, lens)
+                step = step if model is earlier else None
                 energy = _energy(lens, belief)
         elif damping > 1e5:
             break
     return Refined(model, lens, energy, names, information, left)
+
+
+def _bent(bend: Tensor, first_order: Tensor, step: Tensor, fall: Tensor) -> Tensor:
+    """Correct the curvature by what the last step showed of it: the gradient's fall along it.
+
+    First derivatives of the model give the curvature of the energy only where residuals are noise
+    and the Occam factor is straight. The rest is learned from step to step by symmetric updates of
+    rank one (Dennis, Gay & Welsch 1981, ACM Trans. Math. Softw. 7, 348; Broyden 1967).
+    """
+    missing = fall - (first_order + bend) @ step
+    along = float(missing @ step)
+    size = float(step @ first_order @ step)
+    if size < LEAST_STEP**2 or abs(along) < 1e-3 * size:
+        return bend
+    return bend + torch.outer(missing, missing) / along
+
+
+def _limited_bend(first_order: Tensor, bend: Tensor) -> Tensor:
+    """Curvature with its correction, which lowers it at most to `LEAST_CURVATURE` of it."""
+    if not bend.any():
+        return first_order
+    scale = first_order.diagonal().clamp_min(1e-12).rsqrt()
+    scaled = first_order * scale * scale[:, None]
+    scaled.diagonal().add_(1e-9)
+    factor = torch.linalg.cholesky(scaled)
+    half = torch.linalg.solve_triangular(factor, bend * scale * scale[:, None], upper=False)
+    ratio = torch.linalg.solve_triangular(factor, half.mT, upper=False)
+    ratios, axes = torch.linalg.eigh((ratio + ratio.mT) / 2 + torch.eye(len(ratio)).double())
+    root = factor @ axes
+    limited: Tensor = root * ratios.clamp(LEAST_CURVATURE, 1.0) @ root.mT
+    return limited / scale / scale[:, None]
 
 
 LARGEST = {
