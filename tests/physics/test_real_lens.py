@@ -15,7 +15,7 @@ from lumpylens.lenses.masks import mask_intruders
 from lumpylens.lenses.model import ALL, INDEX, MULTIPOLES, PERTURBER, RealLens, vector
 from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.perturber import filter_lens
-from lumpylens.lenses.plausible import implausibility, oddities
+from lumpylens.lenses.plausible import implausibility, oddities, source_distance
 from lumpylens.lenses.refine import Belief, refine
 from lumpylens.lenses.smooth import SmoothFit
 from lumpylens.lenses.starts import fit_lens_light
@@ -112,6 +112,11 @@ def test_what_no_galaxy_is_like_is_named(observation):
     assert implausibility(model.lens(odd)) == pytest.approx(0.4)
     odd[INDEX["slope"]] = 1.53
     assert implausibility(model.lens(odd)) == pytest.approx(0.4)
+    far = NUMBERS.clone()
+    # It has one image alone, and its lens may have any radius.
+    far[INDEX["source_x"]], far[INDEX["source_y"]] = 0.01 + 1.02 * 1.1, -0.01
+    assert source_distance(model.lens(far)) == pytest.approx(1.02)
+    assert implausibility(model.lens(far)) == pytest.approx(0.4)
     wild = NUMBERS.clone()
     wild[[INDEX[name] for name in ("shear_1", "eta_1", "slope")]] = torch.tensor(
         [0.3, 1.2, 1.4], dtype=torch.float64

@@ -7,7 +7,7 @@ import math
 from lumpylens.lenses.model import SolvedLens
 from lumpylens.lenses.remarks import Note, Remark
 
-__all__ = ["APART", "implausibility", "light_from_mass", "oddities"]
+__all__ = ["APART", "implausibility", "light_from_mass", "oddities", "source_distance"]
 
 LARGE_SHEAR, LARGE_ELLIPTICITY = 0.2, 0.6
 STEEP, SHALLOW = 2.45, 1.55
@@ -30,8 +30,18 @@ def oddities(lens: SolvedLens) -> list[Note]:
 
 
 def implausibility(lens: SolvedLens) -> float:
-    """Rate a mass from 0, within all limits, to 1, beyond one of them by `SOFT_MARGIN`."""
-    return min(max(beyond for _, beyond in _judged(lens)) / SOFT_MARGIN, 1.0)
+    """Rate a mass from 0, within all limits, to 1, beyond one of them by `SOFT_MARGIN`.
+
+    A source so far out that it has only one image counts too: its lens may have any radius.
+    """
+    beyond = max(*(beyond for _, beyond in _judged(lens)), source_distance(lens) - 1)
+    return min(beyond / SOFT_MARGIN, 1.0)
+
+
+def source_distance(lens: SolvedLens) -> float:
+    """Distance of the source from the mass in Einstein radii; above 1 it has only one image."""
+    away = math.hypot(*(lens[f"source_{axis}"] - lens[f"centre_{axis}"] for axis in "xy"))
+    return away / math.exp(lens["log_einstein_radius"])
 
 
 def light_from_mass(lens: SolvedLens) -> float:

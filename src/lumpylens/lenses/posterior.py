@@ -23,7 +23,7 @@ from lumpylens.lenses.refine import Belief, Refined, refine
 
 __all__ = ["MOSTLY", "Posterior", "posterior"]
 
-STEPS = 20
+STEPS = 30
 """Most steps; few lenses need more than eight."""
 
 LEAST = 1e-10

@@ -6,7 +6,7 @@ import math
 
 from lumpylens.lenses.analysis import SmoothLens
 from lumpylens.lenses.cutout import LEAST_REACH
-from lumpylens.lenses.plausible import APART, light_from_mass, oddities
+from lumpylens.lenses.plausible import APART, light_from_mass, oddities, source_distance
 from lumpylens.lenses.remarks import Note, Remark
 from lumpylens.lenses.starts import FARTHEST
 
@@ -65,8 +65,7 @@ def remarks(analysis: SmoothLens) -> list[Note]:
         notes.append(Note(Remark.NO_LENS_LIGHT))
     elif (apart := light_from_mass(lens)) > APART:
         notes.append(Note(Remark.MASS_APART, (apart,)))
-    away_x, away_y = (lens[f"source_{axis}"] - lens[f"centre_{axis}"] for axis in "xy")
-    if math.hypot(away_x, away_y) > radius:
+    if source_distance(lens) > 1:
         notes.append(Note(Remark.FAR_SOURCE))
     return notes
 

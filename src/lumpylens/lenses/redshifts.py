@@ -102,17 +102,12 @@ def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> 
     for row in rows:
         if row.id in redshifts:
             unit = redshifts[row.id].mass(1.0)
-            mass = unit * row.perturber_einstein_radius_arcsec**2
-            error = (
-                unit
-                * 2
-                * row.perturber_einstein_radius_arcsec
-                * row.perturber_einstein_radius_error_arcsec
-            )
+            radius = row.perturber_einstein_radius_arcsec
+            error = row.perturber_einstein_radius_error_arcsec
             row = replace(
                 row,
-                perturber_mass_msun=mass,
-                perturber_mass_error_msun=error,
+                perturber_mass_msun=unit * radius**2,
+                perturber_mass_error_msun=2 * unit * radius * error,
                 msun_per_square_arcsec=unit,
             )
         filled.append(row)

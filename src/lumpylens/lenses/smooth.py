@@ -218,10 +218,11 @@ def _searched(
     belief = for_search(stated)
     model = RealLens(observation, FIRST_ORDER)
     first = [
-        refine(model, _start(light, trial), TIGHT, belief, steps=8) for trial in _promising(trials)
+        refine(model, _start(light, trial), TIGHT, belief, steps=8, occam=False)
+        for trial in _promising(trials)
     ]
     second = [
-        refine(rough.model.with_source(MIDDLE_ORDER), rough.lens.values, ALL, belief)
+        refine(rough.model.with_source(MIDDLE_ORDER), rough.lens.values, ALL, belief, occam=False)
         for rough in _distinct(first)[:FOLLOWED]
     ]
     second.sort(key=_judged)
