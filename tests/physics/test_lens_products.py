@@ -87,7 +87,7 @@ def test_fits_images_lie_where_the_lens_is_on_the_sky(analysis, sky, tmp_path):
     x, y = whole.wcs_world2pix(*WCS(images["SNR"].header).wcs_pix2world(column, line, 0), 0)
     expected = (25 + float(analysis.map.x[best]) / 0.1, 25 + float(analysis.map.y[best]) / 0.1)
     assert (float(x), float(y)) == pytest.approx(expected, abs=1e-3)
-    lens, source = analysis.smooth.best.lens, images["SOURCE"]
+    lens, source = analysis.reported.lens, images["SOURCE"]
     middle = [(length - 1) / 2 for length in source.data.shape]
     x, y = whole.wcs_world2pix(*WCS(source.header).wcs_pix2world(*middle, 0), 0)
     expected = (25 + lens["source_x"] / 0.1, 25 + lens["source_y"] / 0.1)
@@ -174,12 +174,12 @@ def test_the_figure_marks_the_perturber_wherever_it_lies(analysis):
 
 def test_the_note_says_why_the_circle_lies_outside_the_map(analysis):
     def note(x, y):
-        values = analysis.perturber.fitted.lens.values.clone()
+        values = analysis.joint.fitted.lens.values.clone()
         values[INDEX["perturber_x"]] = values[INDEX["light_x"]] + x
         values[INDEX["perturber_y"]] = values[INDEX["light_y"]] + y
-        lens = replace(analysis.perturber.fitted.lens, values=values)
-        fitted = replace(analysis.perturber.fitted, lens=lens)
-        moved = replace(analysis, perturber=replace(analysis.perturber, fitted=fitted))
+        lens = replace(analysis.joint.fitted.lens, values=values)
+        fitted = replace(analysis.joint.fitted, lens=lens)
+        moved = replace(analysis, joint=replace(analysis.joint, fitted=fitted))
         return pictures_of(moved).note
 
     assert note(0.9, 0.3).endswith(" arcsec.")
