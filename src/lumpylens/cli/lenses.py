@@ -56,7 +56,7 @@ def fit(
         typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
     ] = None,
     shard: Annotated[int, typer.Option("--shard", help="Lenses that a worker takes at once.")] = 1,
-    prior: Annotated[
+    priors: Annotated[
         list[str] | None,
         typer.Option(
             "--prior", help="Prior of the mass, such as slope=2.0,0.15 or shear=0.08; repeatable."
@@ -89,7 +89,7 @@ def fit(
             workers=workers,
             cluster=cluster,
             shard=shard,
-            priors=prior,
+            priors=priors,
             seed=seed,
             progress=not quiet,
         )
