@@ -21,6 +21,7 @@ from lumpylens.files.json_files import write_json
 from lumpylens.files.versions import installed_versions
 from lumpylens.fraction.comparing import like_simulated
 from lumpylens.fraction.likelihood import SetLikelihood
+from lumpylens.fraction.posterior import LEVELS
 from lumpylens.fraction.summaries import summaries_from
 from lumpylens.report.fraction_figure import write_figure
 from lumpylens.report.style import LIGHT
@@ -87,8 +88,7 @@ def calibration(likelihood, lenses, fraction, group, together):
     for first in range(len(members) - together + 1):
         rows = np.concatenate(members[first : first + together])
         posterior, truth = likelihood.posterior(curves[rows]), fraction[rows].mean()
-        inside = [low <= truth <= high for low, high in map(posterior.interval, (0.68, 0.95))]
-        found.append((posterior.below(truth), *inside))
+        found.append((posterior.below(truth), *inside(posterior, truth)))
     ranks, in_68, in_95 = np.array(found).T
     independent = len(members) // together
     row = {
@@ -103,6 +103,11 @@ def calibration(likelihood, lenses, fraction, group, together):
         "ranks": np.histogram(ranks, 20, (0, 1))[0],
     }
     return row
+
+
+def inside(posterior, truth):
+    """Whether the intervals of 68 and of 95 % hold the truth."""
+    return [low <= truth <= high for low, high in map(posterior.interval, LEVELS)]
 
 
 def binom_interval(probability, count):
@@ -121,6 +126,7 @@ def widths(likelihood, lenses, truth, seed):
         parts = [order[k : k + size] for k in range(0, len(order) - size + 1, size)][:100]
         found = [likelihood.posterior(curves[part]) for part in parts]
         means = np.array([posterior.mean for posterior in found])
+        in_68, in_95 = np.sum([inside(posterior, truth) for posterior in found], axis=0)
         rows.append(
             {
                 "truth": truth,
@@ -129,14 +135,8 @@ def widths(likelihood, lenses, truth, seed):
                 "half_width_68": np.mean([half_width(posterior) for posterior in found]),
                 "mean": means.mean(),
                 "mean_error": means.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else None,
-                "in_68": [
-                    int(sum(p.interval(0.68)[0] <= truth <= p.interval(0.68)[1] for p in found)),
-                    len(found),
-                ],
-                "in_95": [
-                    int(sum(p.interval(0.95)[0] <= truth <= p.interval(0.95)[1] for p in found)),
-                    len(found),
-                ],
+                "in_68": [int(in_68), len(found)],
+                "in_95": [int(in_95), len(found)],
                 "upper_limit_95": np.mean([posterior.quantile(0.95) for posterior in found]),
             }
         )

@@ -13,11 +13,7 @@ from lumpylens.detectors.outcome import Scores
 from lumpylens.detectors.physics.state import FLUCTUATIONS
 from lumpylens.physics.spectrum import SEEN_FRACTIONS
 
-__all__ = ["FIELDS", "LensSummaries", "numbers_of", "summaries_from", "summaries_of"]
-
-FIELDS = (0.003, 0.01, 0.03)
-"""Fractions of the mass, among `SEEN_FRACTIONS`, whose fields are looked for in each lens. Smaller
-ones weight all directions as the first does, larger ones as the last."""
+__all__ = ["LensSummaries", "numbers_of", "summaries_from", "summaries_of"]
 
 LEAST_SEEN = 1e-6
 """Of the sum of weights: a lens in which nothing can be seen has a logarithm all the same."""
@@ -30,8 +26,8 @@ class LensSummaries:
     Attributes
     ----------
     power : ndarray of float64, shape (n, 3)
-        Power of each field of `FIELDS`, in standard deviations of a smooth lens: its cube root is
-        nearly normal (Wilson & Hilferty 1931).
+        Power of each field of `SEEN_FRACTIONS`, in standard deviations of a smooth lens: its cube
+        root is nearly normal (Wilson & Hilferty 1931).
     depth : ndarray of float64, shape (n, 4)
         How much could be seen, whether it is there or not: the logarithm of the number of
         directions in which each field would be seen, and of those among which the power of the
@@ -50,10 +46,6 @@ class LensSummaries:
 
     def __getitem__(self, rows: Any) -> LensSummaries:
         return LensSummaries(self.power[rows], self.depth[rows], self.residual[rows])
-
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """All arrays by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @classmethod
     def join(cls, parts: list[LensSummaries]) -> Self:
@@ -80,7 +72,7 @@ def summaries_of(scores: Scores) -> LensSummaries:
 def summaries_from(numbers: Mapping[str, NDArray[np.float64]]) -> LensSummaries:
     """Summaries from what `numbers_of` returned."""
     power, seen, squared = (
-        np.stack([numbers[f"{name}_{fraction:g}"] for fraction in FIELDS], axis=1)
+        np.stack([numbers[f"{name}_{fraction:g}"] for fraction in SEEN_FRACTIONS], axis=1)
         for name in FLUCTUATIONS
     )
     seen, squared = np.maximum(seen, LEAST_SEEN), np.maximum(squared, LEAST_SEEN**2)

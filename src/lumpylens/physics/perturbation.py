@@ -220,8 +220,7 @@ def misfit_columns(model: SmoothModel, fitted: Fit, light: FittedLight, data: Da
     if model.measurement.steps is not None:
         faint = torch.exp(-grey.clamp_min(0) / FAINT_GREY)
         columns += [torch.sin(2 * math.pi * grey) * faint, torch.cos(2 * math.pi * grey) * faint]
-    basis = model.basis.to(full)
-    basis = basis[None, None]
+    basis = model.basis.to(full)[None, None]
     images = torch.cat(columns, dim=1).unflatten(-1, (side, side))
     return Response(basis, basis).at(images, model.measurement.lines)
 

@@ -17,8 +17,9 @@ LUMPS, MASS_FRACTIONS = 25, (0.005, 0.015, 0.05)
 these fractions of the mass of the lens in all of them. In larger fields scores only grow, and ranks
 stay."""
 
-SEEN_FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.1)
-"""Fractions of the mass for whose fields `Spectrum.fluctuations` says how much of them is there."""
+SEEN_FRACTIONS = (0.003, 0.01, 0.03)
+"""Fractions of the mass for whose fields `Spectrum.fluctuations` says how much of them is there.
+Smaller ones weight all directions as the first does, larger ones as the last."""
 
 UNSEEN = 0.05
 """Share of the signals of lumps that is outside of those of perturbers at the positions of the
