@@ -262,13 +262,15 @@ def drawn(result):
     """Half-widths against the number of lenses, and ranks of the truth in simulated sets."""
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
+    rows = [row for found in result["surveys"].values() for row in found["widths"]]
+    truth = min(row["truth"] for row in rows if row["truth"] > 0)
     for (name, found), colour in zip(
         result["surveys"].items(), (LIGHT.normal, LIGHT.anomalous, LIGHT.accent), strict=False
     ):
-        rows = [row for row in found["widths"] if row["truth"] == 0.01]
+        rows = [row for row in found["widths"] if row["truth"] == truth]
         left.plot(
             [row["lenses"] for row in rows],
-            [100 * row["half_width_68"] / row["truth"] for row in rows],
+            [100 * row["half_width_68"] / truth for row in rows],
             marker="o",
             color=colour,
             label=name,
@@ -283,7 +285,7 @@ def drawn(result):
             right.set_title(f"{row['sets']} sets of {row['lenses_per_set']} lenses of {name}")
     left.axhline(20, color=LIGHT.muted, linestyle=":")
     left.set(xscale="log", yscale="log", xlabel="lenses in a set")
-    left.set_ylabel("half-width (68 %) over the true fraction of 1 %, %")
+    left.set_ylabel(f"half-width (68 %) over the true fraction of {100 * truth:g} %, %")
     left.legend(frameon=False)
     right.set(xlabel="posterior probability below the truth", ylabel="sets", ylim=(0, None))
     right.legend(frameon=False, loc="lower right")
