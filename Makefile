@@ -42,8 +42,9 @@ demo: $(VENV)/test.stamp
 test: $(VENV)/test.stamp
 	$(pytest) -m 'not slow'
 
-test-all: $(VENV)/test.stamp
-	$(pytest)
+# After the fast tests, so that a failure shows early.
+test-all: test
+	$(pytest) -m slow
 
 pinned-scores: $(VENV)/test.stamp
 	$(BIN)/python tests/unit/pinned_scores.py
