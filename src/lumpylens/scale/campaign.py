@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lumpylens.detectors import name_for_file
 from lumpylens.errors import DataError, LumpylensError, ModelError
@@ -20,8 +20,8 @@ from lumpylens.files.tables import check_table_place, pandas_frame, read_columns
 from lumpylens.files.writing import check_replaceable, check_writable
 from lumpylens.results.submission import SubmissionCounts, check_submission
 from lumpylens.results.summary import Summary
-from lumpylens.scale.engine import Task, check_cluster, perform_all
-from lumpylens.scale.receipts import Receipt
+from lumpylens.scale.engine import check_cluster, perform_all
+from lumpylens.scale.receipts import RecordedTask
 from lumpylens.scale.selection import TOP, select_images, submit_images
 from lumpylens.scale.shards import ScoreTask
 from lumpylens.training.device import check_device
@@ -309,16 +309,8 @@ def open_folder(folder: Path, mark: str, *, holds: str) -> None:
         raise ModelError(f"{folder} holds {holds}; give another folder")
 
 
-class ReceiptedTask(Task, Protocol):
-    """Work whose receipt any process can look at."""
-
-    def receipt(self) -> Receipt | None:
-        """Read the receipt; None if it or its result does not exist."""
-        ...
-
-
 def perform_unfinished(
-    tasks: Sequence[ReceiptedTask], cluster: str | None, on_done: Callable[[], None]
+    tasks: Sequence[RecordedTask[Any]], cluster: str | None, on_done: Callable[[], None]
 ) -> tuple[int, dict[int, str]]:
     """`perform_all` the tasks that have no receipt; without such a task no cluster is started.
 
@@ -334,7 +326,7 @@ def perform_unfinished(
     return done, {left[number]: why for number, why in failures.items()}
 
 
-def _has_receipt(task: ReceiptedTask) -> bool:
+def _has_receipt(task: RecordedTask[Any]) -> bool:
     try:
         return task.receipt() is not None
     except LumpylensError:

@@ -24,8 +24,7 @@ from lumpylens.lenses.outputs import FigureTitle, Outputs
 from lumpylens.lenses.priors import DEFAULT, Priors
 from lumpylens.lenses.recipe import digest_of_lens
 from lumpylens.lenses.redshifts import Redshifts
-from lumpylens.scale.engine import one_at_a_time
-from lumpylens.scale.receipts import Receipt, check_program, receipt_of
+from lumpylens.scale.receipts import Receipt, RecordedTask
 
 __all__ = [
     "FitTask", "FitTasks", "LensPaths", "LensToFit", "TitleTask", "finished_rows",
@@ -97,7 +96,7 @@ class LensToFit:
 
 
 @dataclass(frozen=True)
-class FitTask:
+class FitTask(RecordedTask[Receipt]):
     """A shard of lenses to fit, described by values that can be sent to any machine.
 
     Attributes
@@ -121,11 +120,12 @@ class FitTask:
     outputs: Outputs
     folder: str
     lumpylens: str = version("lumpylens")
+    kind = Receipt
 
     @property
-    def receipt_path(self) -> Path:
-        """Path of the receipt, whether or not it exists."""
-        return Path(self.folder) / f"{shard_name(self.lenses)}.json"
+    def name(self) -> str:
+        """Stem of the file names: another one for other lenses, pixels or settings."""
+        return shard_name(self.lenses)
 
     def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have."""
@@ -135,24 +135,14 @@ class FitTask:
         }
         return {"config": digest_of_settings(settings)}
 
-    def run(self) -> bool:
-        """Fit the lenses, unless they have a receipt; tell whether this call fitted them.
+    def perform(self) -> None:
+        """Fit the lenses, and write their rows and the receipt.
 
         Raises
         ------
         DataError
             If the collection cannot be opened, or the rows not written.
-        ModelError
-            If this machine has another version of the program.
         """
-        check_program(self.lumpylens)
-        with one_at_a_time:
-            if receipt_of(self.receipt_path, Receipt, self.required()) is not None:
-                return False
-            self._fit()
-            return True
-
-    def _fit(self) -> None:
         started = time.perf_counter()
         if isinstance(self.images, LensPaths):
             images, positions = _opened(self.images), [lens.position for lens in self.lenses]
@@ -162,13 +152,12 @@ class FitTask:
             self._row(images, position, lens)
             for position, lens in zip(positions, self.lenses, strict=True)
         ]
-        name = shard_name(self.lenses)
-        place = Path(self.folder) / f"{name}.csv"
+        place = Path(self.folder) / f"{self.name}.csv"
         with whole_file(place) as part_file:
             LensCatalogue(tuple(rows)).write(part_file)
             digest = digest_of_file(part_file)
         Receipt(
-            shard=name,
+            shard=self.name,
             config=self.required()["config"],
             result=place.name,
             result_sha256=digest,

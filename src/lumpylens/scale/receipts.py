@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lumpylens.errors import ModelError
 from lumpylens.files.digests import digest_of_file
 from lumpylens.files.receipts import read_receipt, write_receipt
+from lumpylens.scale.engine import one_at_a_time
 
-__all__ = ["Receipt", "check_program", "receipt_of"]
+__all__ = ["Receipt", "RecordedTask"]
 
 FORMAT = 1
 
@@ -77,20 +80,65 @@ class Receipt(BaseModel):
 AnyReceipt = TypeVar("AnyReceipt", bound=Receipt)
 
 
-def receipt_of(
-    path: Path, kind: type[AnyReceipt], required: Mapping[str, str]
-) -> AnyReceipt | None:
-    """Read the receipt of the very work that is wanted, if its result lies beside it.
+class RecordedTask(ABC, Generic[AnyReceipt]):
+    """Work on a shard that is done once, on any machine, and leaves a receipt beside its result.
 
-    Parameters
+    Attributes
     ----------
-    path : Path
+    folder : str
+        Where result and receipt are written.
+    lumpylens : str
+        Version that the worker must have.
     kind : type of Receipt
-    required : mapping of str to str
-        Values that its fields must have.
+    alone : bool
+        Whether a process does one task at a time, since it changes settings of the whole process.
     """
-    receipt = kind.read(path, required)
-    return receipt if receipt is not None and receipt.has_result(path.parent) else None
+
+    folder: str
+    lumpylens: str
+    kind: type[AnyReceipt]
+    alone: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Stem of the file names of result and receipt."""
+
+    @abstractmethod
+    def required(self) -> dict[str, str]:
+        """Values that a receipt of this task must have."""
+
+    @abstractmethod
+    def perform(self) -> None:
+        """Do the work: write the result, then the receipt."""
+
+    @property
+    def receipt_path(self) -> Path:
+        """Path of the receipt, whether or not it exists."""
+        return Path(self.folder) / f"{self.name}.json"
+
+    def receipt(self) -> AnyReceipt | None:
+        """Read the receipt of this very task; None if it or its result does not exist."""
+        receipt = self.kind.read(self.receipt_path, self.required())
+        found = receipt is not None and receipt.has_result(self.receipt_path.parent)
+        return receipt if found else None
+
+    def run(self) -> bool:
+        """Do the work, unless it has a receipt; tell whether this call did it.
+
+        Raises
+        ------
+        DataError
+            If the work cannot be done, or its result not be written.
+        ModelError
+            If this machine has another version of the program, or another model.
+        """
+        check_program(self.lumpylens)
+        with one_at_a_time if self.alone else nullcontext():
+            if self.receipt() is not None:
+                return False
+            self.perform()
+            return True
 
 
 def check_program(giver: str) -> None:

@@ -20,12 +20,7 @@ from lumpylens.files.digests import digest_of, digest_of_file, digest_of_setting
 from lumpylens.files.processes import one_thread
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
-from lumpylens.scale.engine import one_at_a_time
-from lumpylens.scale.receipts import (
-    Receipt,
-    check_program,
-    receipt_of,
-)
+from lumpylens.scale.receipts import Receipt, RecordedTask
 
 if TYPE_CHECKING:
     from lumpylens.results.score_table import ScoreTable
@@ -72,7 +67,7 @@ class ScoreReceipt(Receipt):
 
 
 @dataclass(frozen=True)
-class ScoreTask:
+class ScoreTask(RecordedTask[ScoreReceipt]):
     """A shard to score, described by text and numbers that can be sent to any machine.
 
     All machines need the same file system.
@@ -112,6 +107,7 @@ class ScoreTask:
     fast: bool = False
     band: str | None = None
     detector: str = ""
+    kind = ScoreReceipt
 
     @property
     def name(self) -> str:
@@ -120,11 +116,6 @@ class ScoreTask:
         mark = digest_of(str(place))[:10]
         plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in place.name)[:80]
         return f"{plain.lstrip('.') or 'shard'}-{mark}"
-
-    @property
-    def receipt_path(self) -> Path:
-        """Path of the receipt, whether or not it exists."""
-        return Path(self.folder) / f"{self.name}.json"
 
     def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have.
@@ -147,28 +138,16 @@ class ScoreTask:
             "stamp": stamp(Path(self.shard).expanduser()),
         }
 
-    def receipt(self) -> ScoreReceipt | None:
-        """Read the receipt of this task; None if it or its result does not exist."""
-        return receipt_of(self.receipt_path, ScoreReceipt, self.required())
-
-    def run(self) -> bool:
-        """Score the shard, unless it has a receipt; tell whether this call scored it.
+    def perform(self) -> None:
+        """Score the shard, and write its table and the receipt.
 
         Raises
         ------
         DataError
             If the shard cannot be opened, or the result not written.
         ModelError
-            If the model cannot be loaded, or has another digest, or the version is another one.
+            If the model cannot be loaded, or has another digest.
         """
-        check_program(self.lumpylens)
-        with one_at_a_time:
-            if self.receipt() is not None:
-                return False
-            self._score()
-            return True
-
-    def _score(self) -> None:
         started = time.perf_counter()
         required = self.required()
         if self.detector:

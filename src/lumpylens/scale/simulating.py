@@ -23,11 +23,7 @@ from lumpylens.scale.campaign import (
     perform_unfinished,
 )
 from lumpylens.scale.engine import check_cluster
-from lumpylens.scale.receipts import (
-    Receipt,
-    check_program,
-    receipt_of,
-)
+from lumpylens.scale.receipts import Receipt, RecordedTask
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,7 +35,7 @@ __all__ = ["SimulateTask", "SimulationCampaign", "simulate_shards"]
 
 
 @dataclass(frozen=True)
-class SimulateTask:
+class SimulateTask(RecordedTask[Receipt]):
     """A range of images to simulate, described by values that can be sent to any machine.
 
     Attributes
@@ -67,16 +63,13 @@ class SimulateTask:
     sources: str | None = None
     device: str = "cpu"
     lumpylens: str = version("lumpylens")
+    kind = Receipt
+    alone = False
 
     @property
     def name(self) -> str:
         """Stem of the file names."""
         return f"lenses-{self.first:010d}"
-
-    @property
-    def receipt_path(self) -> Path:
-        """Path of the receipt, whether or not it exists."""
-        return Path(self.folder) / f"{self.name}.json"
 
     def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have."""
@@ -90,25 +83,16 @@ class SimulateTask:
         sources_stamp = "" if self.sources is None else stamp(Path(self.sources))
         return {"config": digest_of_settings(settings), "stamp": sources_stamp}
 
-    def receipt(self) -> Receipt | None:
-        """Read the receipt of this task; None if it or its result does not exist."""
-        return receipt_of(self.receipt_path, Receipt, self.required())
-
-    def run(self) -> bool:
-        """Simulate the images, unless there is a receipt; tell whether this call simulated them.
+    def perform(self) -> None:
+        """Simulate the images, and write them, the table of true numbers and the receipt.
 
         Raises
         ------
         DataError
             If they cannot be made or written.
-        ModelError
-            If this machine has another version of the program.
         """
         from lumpylens.simulation import simulate
 
-        check_program(self.lumpylens)
-        if self.receipt() is not None:
-            return False
         started, folder, required = time.perf_counter(), Path(self.folder), self.required()
         try:
             # Two workers may have the same range, if the scheduler lost contact with the first.
@@ -139,7 +123,6 @@ class SimulateTask:
             seconds=round(time.perf_counter() - started, 3),
         )
         receipt.write(self.receipt_path)
-        return True
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,8 +21,8 @@ from lumpylens.files.progress import counted
 from lumpylens.files.writing import whole_file
 from lumpylens.fraction.summaries import numbers_of
 from lumpylens.scale.campaign import finish_folder, open_folder
-from lumpylens.scale.engine import one_at_a_time, perform
-from lumpylens.scale.receipts import Receipt, check_program, receipt_of
+from lumpylens.scale.engine import perform
+from lumpylens.scale.receipts import Receipt, RecordedTask
 from lumpylens.scale.shards import model_here
 from lumpylens.simulation.populations import Population
 from lumpylens.simulation.recipe import Recipe
@@ -69,7 +69,7 @@ class SeenLenses:
 
 
 @dataclass(frozen=True)
-class SummariseTask:
+class SummariseTask(RecordedTask[Receipt]):
     """Lenses to simulate and to look at, described by values that can be sent to any machine.
 
     Attributes
@@ -101,16 +101,12 @@ class SummariseTask:
     folder: str
     sources: str | None = None
     lumpylens: str = version("lumpylens")
+    kind = Receipt
 
     @property
     def name(self) -> str:
         """Stem of the file names."""
         return f"seen-{self.first:07d}"
-
-    @property
-    def receipt_path(self) -> Path:
-        """Path of the receipt, whether or not it exists."""
-        return Path(self.folder) / f"{self.name}.json"
 
     def required(self) -> dict[str, str]:
         """Values that a receipt of this task must have."""
@@ -124,26 +120,19 @@ class SummariseTask:
         sources = "" if self.sources is None else stamp(Path(self.sources))
         return {"config": digest_of_settings(settings), "stamp": sources}
 
-    def receipt(self) -> Receipt | None:
-        """Read the receipt of this task; None if it or its result does not exist."""
-        return receipt_of(self.receipt_path, Receipt, self.required())
-
-    def run(self) -> bool:
-        """Simulate and look, unless there is a receipt; tell whether this call did it.
+    def perform(self) -> None:
+        """Simulate and look, and write what was seen and the receipt.
 
         Raises
         ------
         DataError
             If a lens cannot be simulated, or the result not be written.
         ModelError
-            If this machine has another version of the program, or another model.
+            If this machine has another model.
         """
-        check_program(self.lumpylens)
-        if self.receipt() is not None:
-            return False
         started, required = time.perf_counter(), self.required()
         model = model_here(self.model, self.model_digest, False)
-        with one_at_a_time, one_thread():
+        with one_thread():
             seen = self.look(model.detector)
         arrays: dict[str, Any] = {
             "fraction": seen.fraction,
@@ -162,7 +151,6 @@ class SummariseTask:
             images=len(self.fractions),
             seconds=round(time.perf_counter() - started, 3),
         ).write(self.receipt_path)
-        return True
 
     def look(self, detector: Detector) -> SeenLenses:
         """Simulate the lenses, and let the detector look at them.
