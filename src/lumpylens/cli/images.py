@@ -11,6 +11,7 @@ import typer
 from lumpylens.cli.shell import (
     SOME_FAILED,
     Band,
+    Cluster,
     Debug,
     Device,
     Json,
@@ -50,7 +51,11 @@ def simulate(
     ] = "slc",
     n: Annotated[int, typer.Option("--n", help="Number of images.")] = 300,
     out: Annotated[
-        Path, typer.Option("--out", help="File that ends in .h5, .npz or .npy, or a folder.")
+        Path,
+        typer.Option(
+            "--out",
+            help="File that ends in .h5, .npz or .npy, or a folder; with --cluster a folder.",
+        ),
     ] = Path("lenses.h5"),
     substructure: Annotated[
         str | None,
@@ -79,10 +84,7 @@ def simulate(
         typer.Option("--format", help="hdf5, roman, npz or npy; for a folder fits, jpeg or png."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", help="local[:N] or a Dask scheduler; --out is then a folder."),
-    ] = None,
+    cluster: Cluster = None,
     shard: Annotated[
         int, typer.Option("--shard", help="With --cluster: images in each file.")
     ] = 1000,

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from lumpylens.cli.shell import SOME_FAILED, Band, Debug, Json, Quiet, Seed, app, going_on, say
+from lumpylens.cli.shell import (
+    SOME_FAILED,
+    Band,
+    Cluster,
+    Debug,
+    Json,
+    Quiet,
+    Seed,
+    app,
+    going_on,
+    say,
+)
 
 PixelScale = Annotated[
     float | None,
@@ -51,10 +62,7 @@ def fit(
         ),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Lenses fitted at once.")] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
-    ] = None,
+    cluster: Cluster = None,
     shard: Annotated[int, typer.Option("--shard", help="Lenses that a worker takes at once.")] = 1,
     priors: Annotated[
         list[str] | None,

@@ -12,6 +12,7 @@ import typer
 from lumpylens.cli.shell import (
     SOME_FAILED,
     Band,
+    Cluster,
     Debug,
     Device,
     Json,
@@ -196,10 +197,7 @@ def score(
     fast: Annotated[
         bool, typer.Option("--fast", help="The faster, less precise score, if the model has one.")
     ] = False,
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
-    ] = None,
+    cluster: Cluster = None,
     top: Annotated[
         int, typer.Option("--top", help="With --cluster: number of images in top.csv.")
     ] = 100,

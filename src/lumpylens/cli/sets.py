@@ -10,6 +10,7 @@ import typer
 from lumpylens.cli.shell import (
     SOME_FAILED,
     Band,
+    Cluster,
     Debug,
     Json,
     Model,
@@ -64,10 +65,7 @@ def population(
     ] = None,
     seed: Seed = 0,
     workers: Annotated[int, typer.Option("--workers", help="Processes that simulate.")] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler."),
-    ] = None,
+    cluster: Cluster = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -21,6 +21,7 @@ from lumpylens.files.json_files import plain
 __all__ = [
     "SOME_FAILED",
     "Band",
+    "Cluster",
     "Data",
     "Debug",
     "Device",
@@ -55,6 +56,9 @@ Model = Annotated[str, typer.Argument(help="Model folder, or a name listed by `l
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", help="local[:N], or the address of a Dask scheduler.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no warnings.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
