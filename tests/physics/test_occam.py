@@ -11,7 +11,7 @@ from made_lens import made_cutout
 from lumpylens.lenses.model import ALL, INDEX, LIGHT, MULTIPOLES, RealLens, vector
 from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.occam import occam_gradient
-from lumpylens.lenses.refine import Belief, _bent, _limited_bend, refine
+from lumpylens.lenses.refine import Belief, _bent, _damped, _limited_bend, refine
 
 NUMBERS = vector(
     log_einstein_radius=math.log(0.9), eta_1=0.1, eta_2=0.15, slope=2.05, centre_x=0.01,
@@ -81,6 +81,26 @@ def test_a_fit_that_lacks_steps_says_so(observation):
     assert not fitted.converged
 
 
+def test_what_is_left_is_in_units_of_the_errors(observation):
+    """The same fit, whose errors are twice as large, is four times as close to its end."""
+    far = NUMBERS.clone()
+    far[INDEX["slope"]] = 1.9
+    one, four = (
+        refine(RealLens(observation, 6, 1e-2), far, ALL, Belief({}), steps=2, unit=unit)
+        for unit in (1.0, 4.0)
+    )
+    assert one.left > 0.1
+    assert four.left == pytest.approx(one.left / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gained", "factor"), [(-0.1, 10.0), (0.5, 1.0), (0.25, 1.125), (1.0, 0.2), (1.8, 0.2)]
+)
+def test_damping_falls_only_after_steps_that_bring_what_they_promise(gained, factor):
+    assert _damped(1e-2, gained) == pytest.approx(1e-2 * factor)
+    assert _damped(1e-6, gained) >= 1e-6
+
+
 def test_the_curvature_is_learned_from_steps():
     """Of a quadratic energy exactly, once there was a step along every axis."""
     random = torch.Generator().manual_seed(2)
@@ -94,12 +114,13 @@ def test_the_curvature_is_learned_from_steps():
     for _ in range(5):
         step = torch.randn(5, generator=random, dtype=torch.float64) * spreads
         bend = _bent(bend, first_order, step, true @ step)
-    assert torch.allclose(_limited_bend(first_order, bend), true, rtol=1e-5)
-    assert torch.allclose(_limited_bend(first_order, 0 * bend), first_order)
+    assert torch.allclose(_limited_bend(first_order, bend, 1.0), true, rtol=1e-5)
+    assert torch.allclose(_limited_bend(first_order, 0 * bend, 1.0), first_order)
     tiny = 1e-3 * spreads * axes[:, 0]
     assert not _bent(0 * bend, first_order, tiny, 0 * tiny).any(), "rounding decides"
     # No error becomes smaller, and none larger by more than the root of three.
-    steeper = _limited_bend(first_order, 2 * first_order)
-    assert torch.allclose(steeper, first_order, rtol=1e-5)
-    flat = _limited_bend(first_order, -0.99 * first_order)
+    for most in (1.0, 1.5):
+        steeper = _limited_bend(first_order, 2 * first_order, most)
+        assert torch.allclose(steeper, most * first_order, rtol=1e-5)
+    flat = _limited_bend(first_order, -0.99 * first_order, 1.0)
     assert torch.allclose(flat, first_order / 3, rtol=1e-5)

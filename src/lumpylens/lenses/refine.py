@@ -23,10 +23,14 @@ SMALL_STEP = 0.5
 """Expected gain in chi2 of a step after which a search does not compute the derivatives of the
 Occam factor again. They take as long as all else of a step."""
 
-LEAST_STEP, LEAST_CURVATURE = 0.05, 1 / 3
+LEAST_STEP, LEAST_CURVATURE, MOST_CURVATURE = 0.05, 1 / 3, 30.0
 """Length of a step in standard deviations from which the curvature is learned from it: over a
-shorter one, rounding decides. And the smallest part of the curvature of the first derivatives that
-may be left. It never becomes larger, so that no error becomes smaller."""
+shorter one, rounding decides. And the smallest and the largest factor by which what was learned may
+change the curvature of the first derivatives. In the errors it never is larger, so that none of
+them becomes smaller."""
+
+LEAST_DAMPING = 1e-6
+"""Part of the information's diagonal that is added to it, so that it can always be inverted."""
 
 TOLERABLE = 0.25
 """Expected gain in chi2 of one more step up to which a fit counts as converged: half a standard
@@ -74,8 +78,8 @@ class Refined:
     information : Tensor, shape (k, k)
         Of the free parameters, with all amplitudes marginalised and priors included.
     left : float
-        Decrease of the energy that the next step would have brought, as far as the tangents
-        tell; infinite if they were not computed at the end.
+        Decrease of the energy, over its unit, that the next step would have brought, as far as the
+        tangents tell; infinite if they were not computed at the end.
     """
 
     model: RealLens
@@ -108,6 +112,7 @@ def refine(
     learn_source: bool = True,
     learn_curvature: bool = False,
     occam: bool = True,
+    unit: float = 1.0,
 ) -> Refined:
     """Find the best parameters near a start.
 
@@ -134,6 +139,9 @@ def refine(
     occam : bool
         Let steps know the derivatives of the Occam factor. A search that is still far from every
         maximum does without: it decides between radii whose chi2 differ by thousands.
+    unit : float
+        What the energy rises by at a distance of one error. It is above 1 where errors are larger
+        than those of the noise alone; there is no use in getting closer.
     """
     names = tuple(names)
     index = [INDEX[name] for name in names]
@@ -145,7 +153,7 @@ def refine(
     information = torch.eye(len(names), dtype=torch.float64)
     of_occam = fell = torch.zeros(len(names), dtype=torch.float64)
     left, step = math.inf, None
-    bend = torch.zeros(len(names), len(names), dtype=torch.float64)
+    first_order = bend = torch.zeros(len(names), len(names), dtype=torch.float64)
     for _ in range(steps):
         if fresh:
             tangents = model.tangents(lens, names)
@@ -156,24 +164,26 @@ def refine(
             first_order = lens.linear.information(tangents) + torch.diag(precision)
             if learn_curvature and step is not None:
                 bend = _bent(bend, first_order, step, fell - gradient)
-            information = _limited_bend(first_order, bend)
+            information = _limited_bend(first_order, bend, MOST_CURVATURE)
         scale = information.diagonal().clamp_min(1e-12).rsqrt()
         scaled = information * scale * scale[:, None]
-        scaled.diagonal().add_(damping)
-        move = torch.linalg.solve(scaled, gradient * scale) * scale
         if fresh:
-            left = float(move @ gradient)
+            whole = _solved(scaled, LEAST_DAMPING, gradient * scale) * scale
+            left = float(whole @ gradient) / unit
             if left < CONVERGED:
                 break
+        move = _solved(scaled, damping, gradient * scale) * scale
         values = lens.values.clone()
         values[index] += _limited(move, names)
         values[STRENGTH].clamp_(min=0.0)
+        moved = (values - lens.values)[index]
+        expected = float(2 * moved @ gradient - moved @ information @ moved)
         trial = model.lens(values, lens)
         trial_energy = _energy(trial, belief)
         fresh = trial_energy < energy
-        damping = max(damping * 0.2, 1e-6) if fresh else damping * 10
+        damping = _damped(damping, (energy - trial_energy) / max(expected, 1e-9))
         if fresh:
-            step, fell = (trial.values - lens.values)[index], gradient
+            step, fell = moved, gradient
             lens, energy = trial, trial_energy
             if learn_source:
                 earlier = model
@@ -182,7 +192,25 @@ def refine(
                 energy = _energy(lens, belief)
         elif damping > 1e5:
             break
-    return Refined(model, lens, energy, names, information, left)
+    return Refined(model, lens, energy, names, _limited_bend(first_order, bend, 1.0), left)
+
+
+def _solved(matrix: Tensor, damping: float, right: Tensor) -> Tensor:
+    damped = matrix.clone()
+    damped.diagonal().add_(damping)
+    solution: Tensor = torch.linalg.solve(damped, right)
+    return solution
+
+
+def _damped(damping: float, gained: float) -> float:
+    """Damping of the next step, by the part of its expected gain that the last one brought.
+
+    Where the tangents describe only half of the way, it stays: less of it would lead to a step that
+    fails, every second time (Nielsen 1999, IMM-REP-1999-05, equation 2.4).
+    """
+    if gained <= 0:
+        return damping * 10
+    return max(damping * min(max(0.2, 1 - (2 * gained - 1) ** 3), 2.0), LEAST_DAMPING)
 
 
 def _bent(bend: Tensor, first_order: Tensor, step: Tensor, fall: Tensor) -> Tensor:
@@ -200,8 +228,8 @@ def _bent(bend: Tensor, first_order: Tensor, step: Tensor, fall: Tensor) -> Tens
     return bend + torch.outer(missing, missing) / along
 
 
-def _limited_bend(first_order: Tensor, bend: Tensor) -> Tensor:
-    """Curvature with its correction, which lowers it at most to `LEAST_CURVATURE` of it."""
+def _limited_bend(first_order: Tensor, bend: Tensor, most: float) -> Tensor:
+    """Curvature with its correction, which changes it by factors of `LEAST_CURVATURE` to `most`."""
     if not bend.any():
         return first_order
     scale = first_order.diagonal().clamp_min(1e-12).rsqrt()
@@ -212,7 +240,7 @@ def _limited_bend(first_order: Tensor, bend: Tensor) -> Tensor:
     ratio = torch.linalg.solve_triangular(factor, half.mT, upper=False)
     ratios, axes = torch.linalg.eigh((ratio + ratio.mT) / 2 + torch.eye(len(ratio)).double())
     root = factor @ axes
-    limited: Tensor = root * ratios.clamp(LEAST_CURVATURE, 1.0) @ root.mT
+    limited: Tensor = root * ratios.clamp(LEAST_CURVATURE, most) @ root.mT
     return limited / scale / scale[:, None]
 
 
