@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.verdict import Status, status_of
 
 __all__ = ["scoreboard"]
 
@@ -56,6 +57,8 @@ def verdict(row: LensRow) -> str:
     """What the fit of a lens says, in a word."""
     if not row.trusted:
         return "fit in doubt"
+    if status_of(row) is Status.LUMINOUS:
+        return "luminous"
     if row.perturber_p_value >= FLAGGED_P:
         return "none"
     if row.perturber_log_evidence_multipoles < FIRST_CUT:
@@ -74,8 +77,9 @@ def scoreboard(rows: Sequence[LensRow]) -> list[str]:
         "and here by a point mass. Verdicts here: *none* is a p-value of at least "
         f"{FLAGGED_P:g}, which compares with what noise alone gives in the same lens; *complex "
         f"mass* a smaller one, where multipoles of the mass leave less than {FIRST_CUT:g}; "
-        "*candidate* a smaller one that they leave; *fit in doubt*, see its quality above. "
-        "Satellites that shine and stars that follow the light are not modelled.",
+        "*candidate* a smaller one that they leave; *luminous* a mass that a companion has, whose "
+        "light is seen; *fit in doubt*, see its quality above. Stars that follow the light are not "
+        "modelled.",
         "",
         "| lens | published: power law | multipoles | stars and dark matter | verdict | "
         "here: power law | multipoles | verdict |",

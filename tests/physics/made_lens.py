@@ -22,13 +22,15 @@ def made_cutout(
     centre: tuple[float, float] = (0.0, 0.0),
     mass_angle: float = 0.4,
     lens_light: float = 1.0,
+    satellite: tuple[float, float, float] | None = None,
     noise: float = 0.02,
     seed: int = 0,
 ) -> Cutout:
     """Simulate an isothermal lens with lenstronomy: Sersic galaxy, Sersic source, Gaussian PSF.
 
     `perturber` is x, y and Einstein radius of a point mass, arcsec; the light has its long axis at
-    0.4 rad, and `lens_light` is its brightness.
+    0.4 rad, and `lens_light` is its brightness. `satellite` is the light of a small galaxy: x, y,
+    arcsec, and its brightness.
     """
     from lenstronomy.LensModel.lens_model import LensModel
     from lenstronomy.LightModel.light_model import LightModel
@@ -54,6 +56,10 @@ def made_cutout(
     behind = {"amp": 1.2, "R_sersic": 0.15, "n_sersic": 1.0, "e1": 0.1, "e2": -0.05,
               "center_x": source[0], "center_y": source[1]}  # fmt: skip
     picture = light.surface_brightness(x, y, [galaxy]) + light.surface_brightness(bx, by, [behind])
+    if satellite is not None:
+        small = {"amp": satellite[2], "R_sersic": 0.1, "n_sersic": 1.5, "e1": 0.05, "e2": 0.0,
+                 "center_x": satellite[0], "center_y": satellite[1]}  # fmt: skip
+        picture += light.surface_brightness(x, y, [small])
     picture = picture.reshape(side, fine, side, fine).mean(axis=(1, 3))
     pixel = np.arange(15) - 7
     psf = np.exp(-(pixel[:, None] ** 2 + pixel**2) / (2 * 1.0**2))

@@ -36,6 +36,13 @@ def row(name: str, p_value: float = math.nan, **changes) -> LensRow:
     return replace(known, **changes)
 
 
+COMPANION = {
+    "companion_x_arcsec": -0.27, "companion_y_arcsec": 0.78, "companion_p_value": 0.02,
+    "companion_einstein_radius_arcsec": 0.15, "without_companion_p_value": 0.004,
+    "companion_log_evidence": 8.0,
+}  # fmt: skip
+
+
 def draw(outputs: Outputs, name: str) -> None:
     """Write what stands for the figures and products of a lens."""
     folders = [outputs.figures, outputs.report and outputs.report / "images"]
@@ -118,6 +125,32 @@ def title_of(path: Path) -> str:
             "in doubt: poor fit; the gain of a perturber, 300 in log evidence, would be "
             "significant if the fit were right",
         ),
+        (
+            {"p_value": 0.02, **COMPANION},
+            Status.LUMINOUS,
+            "luminous: a mass is needed (p = 0.004 without one), and a companion that shines at "
+            "(-0.27, +0.78) arcsec from the lens has it, Einstein radius 0.15 arcsec; with it, "
+            "p = 0.02 of a dark one",
+        ),
+        (
+            {"p_value": 0.02, **COMPANION, "without_companion_p_value": 0.01},
+            Status.NO_PERTURBER,
+            "no perturber: p = 0.02; the mass of a companion that shines at (-0.27, +0.78) arcsec "
+            "from the lens is in the model",
+        ),
+        (
+            {"p_value": 0.02, **COMPANION, "companion_p_value": 0.05},
+            Status.NO_PERTURBER,
+            "no perturber: p = 0.02; the mass of a companion that shines at (-0.27, +0.78) arcsec "
+            "from the lens is in the model",
+        ),
+        (
+            {"p_value": 0.004, **COMPANION},
+            Status.CANDIDATE,
+            "candidate: p = 0.004, Einstein radius 0.10 arcsec at (+0.50, -0.25) arcsec "
+            "from the lens; the mass of a companion that shines at (-0.27, +0.78) arcsec from the "
+            "lens is in the model",
+        ),
         ({}, Status.UNTESTED, "not tested: no perturber could be seen anywhere in this image"),
         ({"error": "no PSF"}, Status.FAILED, "not fitted: no PSF"),
     ],
@@ -157,6 +190,29 @@ def test_a_limit_is_the_mass_that_is_seen_through_the_inflation():
     for unknown in (second.perturber_limit_msun, third.perturber_limit_arcsec,
                     third.perturber_limit_msun, fourth.perturber_limit_arcsec):  # fmt: skip
         assert math.isnan(unknown)
+
+
+def test_the_place_of_a_companion_is_known_and_that_of_a_dark_mass_is_not():
+    plain, beside, doubtful = with_p_values([
+        row("a", 0.5),
+        row("b", 0.5, companion_log_evidence=2.0 * 2.2**2),
+        row("c", 0.5, companion_log_evidence=8.0, doubts="poor-fit"),
+    ])  # fmt: skip
+    assert math.isnan(plain.companion_p_value)
+    assert math.isnan(plain.without_companion_p_value)
+    # Two standard deviations after an inflation of 2.2, one-sided.
+    assert beside.companion_p_value == pytest.approx(0.02275, rel=1e-3)
+    both = with_p_values([row("d", perturber_log_evidence=5.0 + 2.0 * 2.2**2)])[0]
+    assert beside.without_companion_p_value == pytest.approx(both.perturber_p_value)
+    assert beside.without_companion_p_value < beside.perturber_p_value
+    assert math.isnan(doubtful.companion_p_value)
+
+
+def test_the_page_counts_luminous_lenses_as_tested(tmp_path):
+    rows = [row("a", 0.02, **COMPANION), row("b", 0.3)]
+    text = write_page(rows, tmp_path, "lenses").read_text()
+    assert "<dt>luminous</dt>" in text
+    assert "Of 2 tested lenses" in text
 
 
 def test_the_page_begins_with_the_most_significant():

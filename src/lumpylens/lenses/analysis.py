@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from lumpylens.lenses.companion_search import reach_of, with_companion
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.masks import mask_intruders, without_neighbours
 from lumpylens.lenses.observation import Observation, cut_disc
@@ -154,7 +155,8 @@ def fit_smooth_lens(cutout: Cutout, priors: Priors = DEFAULT) -> SmoothLens:
         alone = without_neighbours(cutout, beyond=FIRST_RADIUS)
         rough = fit_smooth(cut_disc(alone, radius=FIRST_RADIUS, roughness=ROUGH), priors)
         observation = mask_intruders(_cut(alone, rough), rough)
-        return SmoothLens(cutout, observation, polish(observation, rough))
+        smooth = with_companion(cutout, observation, polish(observation, rough))
+        return SmoothLens(cutout, observation, smooth)
 
 
 def analyse(cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT) -> LensAnalysis:
@@ -173,7 +175,7 @@ def analyse(cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT) -> LensA
             fitted = fit_smooth_lens(cutout, priors)
             observation, smooth = fitted.observation, fitted.smooth
         with _timed(seconds, "filter"):
-            reach = min(1.7 * fitted.einstein_radius + 0.2, observation.radius)
+            reach = min(reach_of(fitted.einstein_radius), observation.radius)
             perturbation_map = filter_lens(smooth.best, smooth.belief, reach)
         with _timed(seconds, "noise"):
             generator = torch.Generator().manual_seed(seed)

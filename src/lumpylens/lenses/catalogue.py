@@ -103,6 +103,7 @@ def row_of(
 ) -> LensRow:
     """Make the row of an analysis; mass, inflation and p-value are filled in later."""
     # torch is loaded for these alone, and other rows are read without it.
+    from lumpylens.lenses.companion_search import measured_companion
     from lumpylens.lenses.measured import (
         measured_area,
         measured_mass,
@@ -119,7 +120,7 @@ def row_of(
     joint = measured_mass(analysis.joint)
     joint["einstein_radius_error_arcsec"] = joint.pop("einstein_radius_err")
     numbers: dict[str, Any] = masses | {f"joint_{name}": value for name, value in joint.items()}
-    numbers |= measured_perturber(analysis.joint)
+    numbers |= measured_perturber(analysis.joint) | measured_companion(analysis.mass)
     return LensRow(
         id=analysis.cutout.id,
         **numbers,

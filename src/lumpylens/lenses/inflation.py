@@ -71,6 +71,7 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
         inflation = row.residual_scatter * _typical(learned, without=position)
         law = (row.noise_maximum, row.noise_maximum_scale)
         chance = p_value(row.perturber_significance / inflation, law) if row.trusted else math.nan
+        of_companion, without_it = _companion_p_values(row, inflation)
         limit = math.sqrt(_least_strength(row, inflation))
         filled.append(
             replace(
@@ -79,9 +80,25 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
                 perturber_p_value=chance,
                 perturber_limit_arcsec=limit,
                 perturber_limit_msun=limit**2 * row.msun_per_square_arcsec,
+                companion_p_value=of_companion,
+                without_companion_p_value=without_it,
             )
         )
     return filled
+
+
+def _companion_p_values(row: LensRow, inflation: float) -> tuple[float, float]:
+    """p-value of a companion's mass, and of a perturber if that mass were left out; else NaN.
+
+    The place of a companion is known from its light, so that nothing had to be looked for, and its
+    mass cannot be negative: the first is the upper tail of a normal law.
+    """
+    if not row.trusted or math.isnan(row.companion_log_evidence):
+        return math.nan, math.nan
+    significance = math.sqrt(2 * row.companion_log_evidence) / inflation
+    both = math.sqrt(2 * (row.companion_log_evidence + max(row.perturber_log_evidence, 0.0)))
+    law = (row.noise_maximum, row.noise_maximum_scale)
+    return math.erfc(significance / math.sqrt(2)) / 2, p_value(both / inflation, law)
 
 
 def _least_strength(row: LensRow, inflation: float) -> float:

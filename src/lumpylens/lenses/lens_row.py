@@ -197,6 +197,31 @@ class LensRow:
     seconds_errors: float = number(
         "time of the last fits, with and without the perturber, which the errors are of"
     )
+    companion_x_arcsec: float = number(
+        "place of a companion, a galaxy that shines beside the arcs, along columns, relative to "
+        "the centre of the lens; empty if there is none. Its mass is part of the smooth lens"
+    )
+    companion_y_arcsec: float = number("the same along rows")
+    companion_snr: float = number("signal-to-noise ratio of the companion's light")
+    companion_masked: float = number(
+        "1 if the companion's pixels are masked in the image, so that they are never compared; "
+        "else 0"
+    )
+    companion_einstein_radius_arcsec: float = number("Einstein radius of the companion's mass")
+    companion_einstein_radius_error_arcsec: float = number("its standard deviation")
+    companion_mass_msun: float = number("its mass in solar masses; empty without redshifts")
+    companion_log_evidence: float = number(
+        "gain in log evidence by the companion's mass: smooth lens with its light and mass minus "
+        "that with its light alone"
+    )
+    companion_p_value: float = number(
+        "probability that a companion without mass has such a gain at its known place; empty for a "
+        "fit in doubt"
+    )
+    without_companion_p_value: float = number(
+        "`perturber_p_value` if no mass were attributed to the companion: that of both gains "
+        "together"
+    )
 
     @property
     def perturber_significance(self) -> float:
@@ -272,5 +297,15 @@ LATER_COLUMNS = (
     "mostly_prior",
     "priors",
     "seconds_errors",
+    "companion_x_arcsec",
+    "companion_y_arcsec",
+    "companion_snr",
+    "companion_masked",
+    "companion_einstein_radius_arcsec",
+    "companion_einstein_radius_error_arcsec",
+    "companion_mass_msun",
+    "companion_log_evidence",
+    "companion_p_value",
+    "without_companion_p_value",
 )
 """Columns that tables of earlier versions lack; they are empty there."""

@@ -6,9 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lumpylens.lenses.compact_mass import Place, PointMass, deflection, light_changes
+from lumpylens.lenses.luminous_companion import LuminousCompanion
 from lumpylens.lenses.observation import Observation
 from lumpylens.physics.compiled.rays import ray_tangents, trace
 from lumpylens.physics.compiled.shapelets import shapelet_columns, shapelet_light
@@ -19,6 +23,7 @@ from lumpylens.physics.shapelets import orders
 
 __all__ = [
     "ALL",
+    "COMPANION",
     "INDEX",
     "LIGHT",
     "MASS",
@@ -39,10 +44,13 @@ MULTIPOLES = ("m3_cosine", "m3_sine", "m4_cosine", "m4_sine")
 SOURCE = ("source_x", "source_y", "log_source_scale")
 LIGHT = ("light_x", "light_y", "light_eta_1", "light_eta_2", "light_eta_3", "light_eta_4")
 PERTURBER = ("perturber_x", "perturber_y", "perturber_strength")
+COMPANION = ("companion_x", "companion_y", "companion_strength")
+"""Place of the light and mass of a galaxy beside the lens, and its squared Einstein radius."""
+
 ALL = MASS + SOURCE + LIGHT
 """Parameters that are free in a smooth lens without multipoles."""
 
-NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER
+NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER + COMPANION
 INDEX = {name: position for position, name in enumerate(NAMES)}
 MOVING = [INDEX[name] for name in RAYS]
 
@@ -85,12 +93,14 @@ class SolvedLens:
     ----------
     values : Tensor, shape (len(NAMES),)
     linear : LinearFit
-        Free columns are the source and the sky; the others are the lens galaxy.
+        Free columns are the source and the sky; the others are the lens galaxy, and a companion.
     gaussians : MultiGaussian
     rays : (Tensor, Tensor)
         Positions relative to the source at which the rays end, shape (h, w).
     largest_order : int
         Of the source's shapelets.
+    companion_gaussians : MultiGaussian or None
+        Light of a companion; its amplitudes come after those of the lens galaxy.
     """
 
     values: Tensor
@@ -98,9 +108,15 @@ class SolvedLens:
     gaussians: MultiGaussian
     rays: tuple[Tensor, Tensor]
     largest_order: int
+    companion_gaussians: MultiGaussian | None = None
 
     def __getitem__(self, name: str) -> float:
         return float(self.values[INDEX[name]])
+
+    @property
+    def galaxy_amplitudes(self) -> Tensor:
+        """Amplitudes of the lens galaxy's Gaussians, shape (sets * widths,)."""
+        return self.linear.positive[: self.gaussians.values[:, :, 0, 0].numel()]
 
     @property
     def source_light(self) -> Tensor:
@@ -133,11 +149,17 @@ class RealLens:
         Of the source's shapelets.
     source_precision : float
         Prior precision of the first one's coefficient.
+    companion : LuminousCompanion or None
+        Galaxy beside the lens, whose light is part of the image.
+    always_free : tuple of str
+        Parameters that every fit of this model varies besides its own: those of the companion.
     """
 
     observation: Observation
     largest_order: int = 4
     source_precision: float = 1e-6
+    companion: LuminousCompanion | None = None
+    always_free: tuple[str, ...] = ()
 
     def with_source(self, largest_order: int) -> RealLens:
         """Change the largest order of the source's shapelets."""
@@ -152,6 +174,11 @@ class RealLens:
         """
         grid = self.observation
         x, y = trace(grid.x.numpy(), grid.y.numpy(), values[MOVING].numpy())
+        companion = _place(values, COMPANION)
+        if companion.strength > 0:
+            bent_x, bent_y = deflection(PointMass(), (grid.x.numpy(), grid.y.numpy()), companion)
+            x -= bent_x
+            y -= bent_y
         at_x, at_y = (float(values[INDEX[name]]) for name in ("source_x", "source_y"))
         return torch.from_numpy(x).sub_(at_x), torch.from_numpy(y).sub_(at_y)
 
@@ -162,24 +189,29 @@ class RealLens:
         ----------
         values : Tensor, shape (len(NAMES),)
         earlier : SolvedLens, optional
-            Of the same observation. Its columns of lens light are used again if that light has
-            the same shape.
+            Of the same observation and companion. Its columns of light are used again if that
+            light has the same shape.
         """
         observation = self.observation
         x, y = self.rays(values)
         scale = math.exp(float(values[INDEX["log_source_scale"]]))
         shapelets = shapelet_columns(x.numpy(), y.numpy(), scale, self.largest_order)
-        light = [INDEX[name] for name in LIGHT]
+        light = [INDEX[name] for name in (*LIGHT, *COMPANION[:2])]
         if earlier is not None and torch.equal(earlier.values[light], values[light]):
-            gaussians = earlier.gaussians
+            gaussians, beside = earlier.gaussians, earlier.companion_gaussians
             light_columns = earlier.linear.columns[len(earlier.linear.free) :]
         else:
-            at_x, at_y, *eta = values[light]
+            at_x, at_y, *eta, beside_x, beside_y = values[light]
             ellipses = torch.stack(eta).reshape(-1, 2)
             gaussians = MultiGaussian.at(
                 observation.x - at_x, observation.y - at_y, ellipses, WIDTHS, torch.float32
             )
-            light_columns = observation.see(gaussians.columns())
+            seen, beside = gaussians.columns(), None
+            if self.companion is not None:
+                away = observation.x - beside_x, observation.y - beside_y
+                beside = self.companion.gaussians(*away)
+                seen = torch.cat([seen, beside.columns()])
+            light_columns = observation.see(seen)
         count = len(shapelets)
         columns = torch.empty(count + 1 + len(light_columns), len(observation), dtype=torch.float64)
         observation.see_into(columns[:count], torch.from_numpy(shapelets))
@@ -188,18 +220,53 @@ class RealLens:
         precision = torch.zeros(count + 1, dtype=torch.float64)
         precision[:count] = self.source_precision * roughness(self.largest_order)
         linear = solve(columns, precision, observation.data)
-        return SolvedLens(values, linear, gaussians, (x, y), self.largest_order)
+        return SolvedLens(values, linear, gaussians, (x, y), self.largest_order, beside)
 
     def tangents(self, lens: SolvedLens, names: Sequence[str]) -> Tensor:
         """Whitened derivatives (k, n) of the model with respect to the named parameters."""
         light, gx, gy = lens.source_seen_by(lens.rays)
-        grid, values = self.observation, lens.values[MOVING].numpy()
-        moved = ray_tangents(grid.x.numpy(), grid.y.numpy(), values, (gx.numpy(), gy.numpy()))
-        tangents = dict(zip(RAYS, torch.from_numpy(moved), strict=True))
+        tangents = self.moved(lens.values, (gx.numpy(), gy.numpy()), names)
         tangents["source_x"], tangents["source_y"] = -gx, -gy
         x, y = lens.rays
         tangents["log_source_scale"] = -(gx * x + gy * y) - light
         if any(name in LIGHT for name in names):
-            rows = lens.gaussians.tangents(lens.linear.positive)
+            rows = lens.gaussians.tangents(lens.galaxy_amplitudes)
             tangents |= zip(LIGHT, rows, strict=True)
-        return grid.see(torch.stack([tangents[name].float() for name in names]))
+        if lens.companion_gaussians is not None:
+            amplitudes = lens.linear.positive[len(lens.galaxy_amplitudes) :]
+            shifts = lens.companion_gaussians.tangents(amplitudes)
+            for name, shift in zip(COMPANION, shifts[:2], strict=False):
+                tangents[name] = tangents.get(name, 0.0) + shift
+        return self.observation.see(torch.stack([tangents[name].float() for name in names]))
+
+    def moved(
+        self,
+        values: Tensor,
+        gradient: tuple[NDArray[np.float64], NDArray[np.float64]],
+        names: Sequence[str],
+    ) -> dict[str, Tensor]:
+        """Change of the brightness where each ray ends, by every parameter that moves rays.
+
+        Parameters
+        ----------
+        values : Tensor, shape (len(NAMES),)
+        gradient : pair of ndarray, shape (h, w)
+            Of the source's brightness where each ray ends, along x and y.
+        names : sequence of str
+            Parameters that are wanted; those of a companion are missing if none is.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (h, w)
+        """
+        grid = self.observation.x.numpy(), self.observation.y.numpy()
+        changes = torch.from_numpy(ray_tangents(*grid, values[MOVING].numpy(), gradient))
+        moved = dict(zip(RAYS, changes, strict=True))
+        if any(name in COMPANION for name in names):
+            rows = light_changes(PointMass(), grid, gradient, _place(values, COMPANION))
+            moved |= zip(COMPANION, map(torch.from_numpy, rows), strict=True)
+        return moved
+
+
+def _place(values: Tensor, names: Sequence[str]) -> Place:
+    return Place(*values[[INDEX[name] for name in names]].tolist())

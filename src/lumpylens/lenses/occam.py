@@ -13,14 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lumpylens.lenses.model import INDEX, RealLens, SolvedLens
-from lumpylens.physics.compiled.rays import ray_tangents
+from lumpylens.lenses.model import RealLens, SolvedLens
 from lumpylens.physics.compiled.shapelets import weighted_light
-from lumpylens.physics.rays import RAYS
 
 __all__ = ["occam_gradient"]
-
-MOVING = [INDEX[name] for name in RAYS]
 
 
 def occam_gradient(model: RealLens, lens: SolvedLens, names: Sequence[str]) -> Tensor:
@@ -52,8 +48,8 @@ def occam_gradient(model: RealLens, lens: SolvedLens, names: Sequence[str]) -> T
     light, by_x, by_y = weighted_light(
         x.numpy(), y.numpy(), scale, weights.numpy(), lens.largest_order
     )
-    moved = ray_tangents(grid.x.numpy(), grid.y.numpy(), lens.values[MOVING].numpy(), (by_x, by_y))
-    derivatives = dict(zip(RAYS, moved.sum(axis=(1, 2), dtype=float).tolist(), strict=True))
+    moved = model.moved(lens.values, (by_x, by_y), names)
+    derivatives = {name: float(change.sum(dtype=torch.float64)) for name, change in moved.items()}
     derivatives["source_x"], derivatives["source_y"] = -float(by_x.sum()), -float(by_y.sum())
     stretched = by_x * x.numpy() + by_y * y.numpy() + light
     derivatives["log_source_scale"] = -float(stretched.sum())

@@ -102,7 +102,7 @@ def write_page(rows: Sequence[LensRow], folder: Path, location: str) -> Path:
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     lenses = LensCatalogue(tuple(rows))
     counts = Counter(map(status_of, lenses))
-    tested = counts[Status.CANDIDATE] + counts[Status.NO_PERTURBER]
+    tested = sum(counts[s] for s in (Status.CANDIDATE, Status.LUMINOUS, Status.NO_PERTURBER))
     text = render_page(
         "lenses.html.j2",
         listing=_listing(in_order(lenses), folder),

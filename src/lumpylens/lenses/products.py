@@ -24,7 +24,7 @@ __all__ = ["REGIONS", "coordinates", "product_paths", "write_products", "write_r
 REGIONS = "lenses.reg"
 """Region file of all lenses whose place on the sky is known."""
 
-COLOURS = {Status.CANDIDATE: "red", Status.NO_PERTURBER: "cyan"}
+COLOURS = {Status.CANDIDATE: "red", Status.NO_PERTURBER: "cyan", Status.LUMINOUS: "cyan"}
 """Of the circle around a perturber; others are yellow."""
 
 

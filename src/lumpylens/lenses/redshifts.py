@@ -108,6 +108,7 @@ def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> 
                 row,
                 perturber_mass_msun=unit * radius**2,
                 perturber_mass_error_msun=2 * unit * radius * error,
+                companion_mass_msun=unit * row.companion_einstein_radius_arcsec**2,
                 msun_per_square_arcsec=unit,
             )
         filled.append(row)

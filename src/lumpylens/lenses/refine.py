@@ -14,7 +14,7 @@ from lumpylens.lenses.occam import occam_gradient
 
 __all__ = ["Belief", "Refined", "refine"]
 
-STRENGTH = INDEX["perturber_strength"]
+STRENGTHS = [INDEX["perturber_strength"], INDEX["companion_strength"]]
 CONVERGED = 0.02
 """Expected gain in chi2 of a step below which the fit ends: a seventh of a standard deviation. A
 smaller limit takes more steps for parameters that are known no better."""
@@ -128,7 +128,7 @@ def refine(
     start : Tensor, shape (len(NAMES),), or SolvedLens
         Parameters, or a lens that this model has solved for.
     names : sequence of str
-        Parameters that are free.
+        Parameters that are free, besides those that the model always varies.
     belief : Belief
     steps : int
     learn_source : bool
@@ -143,7 +143,7 @@ def refine(
         What the energy rises by at a distance of one error. It is above 1 where errors are larger
         than those of the noise alone; there is no use in getting closer.
     """
-    names = tuple(names)
+    names = tuple(dict.fromkeys((*names, *model.always_free)))
     index = [INDEX[name] for name in names]
     lens = model.lens(start) if isinstance(start, Tensor) else start
     if learn_source:
@@ -175,7 +175,7 @@ def refine(
         move = _solved(scaled, damping, gradient * scale) * scale
         values = lens.values.clone()
         values[index] += _limited(move, names)
-        values[STRENGTH].clamp_(min=0.0)
+        values[STRENGTHS] = values[STRENGTHS].clamp(min=0.0)
         moved = (values - lens.values)[index]
         expected = float(2 * moved @ gradient - moved @ information @ moved)
         trial = model.lens(values, lens)
@@ -254,6 +254,8 @@ LARGEST = {
     "centre_y": 0.05,
     "perturber_x": 0.15,
     "perturber_y": 0.15,
+    "companion_x": 0.15,
+    "companion_y": 0.15,
 }
 """Longest single step of some parameters: beyond it the tangents are no longer valid."""
 

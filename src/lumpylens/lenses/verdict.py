@@ -13,6 +13,10 @@ __all__ = ["CANDIDATE_P", "Status", "status_of", "verdict_of"]
 CANDIDATE_P = 0.01
 """p-value below which a perturber is a candidate: one of a hundred lenses without one has it."""
 
+COMPANION_P = 0.05
+"""p-value below which the mass of a companion counts as seen. Its place is known, and a mass is
+expected there, so that less is asked than of a dark one."""
+
 LARGER_PART = 0.5
 """Part of the gain that multipoles of the mass explain, from which a verdict says so: more than
 half."""
@@ -22,6 +26,7 @@ class Status(StrEnum):
     """Kinds of verdicts; the value is the word for it."""
 
     CANDIDATE = "candidate"
+    LUMINOUS = "luminous"
     NO_PERTURBER = "no perturber"
     DOUBTFUL = "in doubt"
     UNTESTED = "not tested"
@@ -36,7 +41,10 @@ def status_of(row: LensRow) -> Status:
         return Status.DOUBTFUL
     if math.isnan(row.perturber_p_value):
         return Status.UNTESTED
-    return Status.CANDIDATE if row.perturber_p_value < CANDIDATE_P else Status.NO_PERTURBER
+    if row.perturber_p_value < CANDIDATE_P:
+        return Status.CANDIDATE
+    needed = row.without_companion_p_value < CANDIDATE_P and row.companion_p_value < COMPANION_P
+    return Status.LUMINOUS if needed else Status.NO_PERTURBER
 
 
 def verdict_of(row: LensRow) -> str:
@@ -55,8 +63,10 @@ def verdict_of(row: LensRow) -> str:
             finding = "no perturber could be seen anywhere in this image"
         case Status.CANDIDATE:
             finding = _candidate(row)
+        case Status.LUMINOUS:
+            finding = _luminous(row)
         case Status.NO_PERTURBER:
-            finding = f"{p_words(row.perturber_p_value)}{_limit(row)}"
+            finding = f"{p_words(row.perturber_p_value)}{_limit(row)}{_beside(row)}"
     return f"{status}: {finding}"
 
 
@@ -71,22 +81,40 @@ def _doubtful_gain(row: LensRow) -> str:
 
 
 def _candidate(row: LensRow) -> str:
+    size = _mass(row.perturber_einstein_radius_arcsec, row.perturber_mass_msun)
     words = (
-        f"{p_words(row.perturber_p_value)}, {_mass(row)} at ({row.perturber_x_arcsec:+.2f}, "
+        f"{p_words(row.perturber_p_value)}, {size} at ({row.perturber_x_arcsec:+.2f}, "
         f"{row.perturber_y_arcsec:+.2f}) arcsec from the lens"
     )
     gain = row.perturber_log_evidence
     explained = 1 - row.perturber_log_evidence_multipoles / gain if gain > 0 else 0.0
     if explained >= LARGER_PART:
         words += f"; multipoles of the lens's mass explain {explained:.0%} of its gain"
-    return words
+    return words + _beside(row)
 
 
-def _mass(row: LensRow) -> str:
-    radius = f"Einstein radius {row.perturber_einstein_radius_arcsec:.2f} arcsec"
-    if math.isnan(row.perturber_mass_msun):
-        return radius
-    return f"mass {_msun(row.perturber_mass_msun)} ({radius})"
+def _beside(row: LensRow) -> str:
+    if math.isnan(row.companion_x_arcsec):
+        return ""
+    return f"; the mass of a companion that shines at {_place(row)} is in the model"
+
+
+def _place(row: LensRow) -> str:
+    return f"({row.companion_x_arcsec:+.2f}, {row.companion_y_arcsec:+.2f}) arcsec from the lens"
+
+
+def _luminous(row: LensRow) -> str:
+    size = _mass(row.companion_einstein_radius_arcsec, row.companion_mass_msun)
+    return (
+        f"a mass is needed ({p_words(row.without_companion_p_value)} without one), and a companion "
+        f"that shines at {_place(row)} has it, {size}; with it, "
+        f"{p_words(row.perturber_p_value)} of a dark one"
+    )
+
+
+def _mass(einstein_radius: float, msun: float) -> str:
+    radius = f"Einstein radius {einstein_radius:.2f} arcsec"
+    return radius if math.isnan(msun) else f"mass {_msun(msun)} ({radius})"
 
 
 def _limit(row: LensRow) -> str:

@@ -121,6 +121,8 @@ def _metadata(lens: ParametricLens) -> dict[str, Any]:
     }
     if lens.mass.multipoles:
         written["multipoles"] = [vars(part) for part in lens.mass.multipoles]
+    if lens.companion is not None:
+        written["companion_left_out"] = vars(lens.companion)
     return written
 
 

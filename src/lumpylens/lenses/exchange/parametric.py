@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 
 from lumpylens.lenses.analysis import LensAnalysis
 from lumpylens.lenses.model import WIDTHS, SolvedLens
+from lumpylens.lenses.refine import Refined
 from lumpylens.physics.shapelets import orders
 
-__all__ = ["Ellipse", "Gaussian", "Multipole", "ParametricLens", "PowerLaw", "ShapeletSource"]
+__all__ = [
+    "CompanionMass",
+    "Ellipse",
+    "Gaussian",
+    "Multipole",
+    "ParametricLens",
+    "PowerLaw",
+    "ShapeletSource",
+]
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,22 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class CompanionMass:
+    """Mass of a companion of the lens that shines, a point with a small core.
+
+    Attributes
+    ----------
+    centre : (float, float)
+        Arcsec from the middle of the image.
+    einstein_radius : float
+        Arcsec.
+    """
+
+    centre: tuple[float, float]
+    einstein_radius: float
+
+
+@dataclass(frozen=True)
 class ShapeletSource:
     """Source as a sum of shapelets.
 
@@ -164,6 +189,8 @@ class ParametricLens:
     source : ShapeletSource
     sky : float
         Value of a pixel without any galaxy.
+    companion : CompanionMass or None
+        Of which other codes are told, but which is not in what they build.
     """
 
     id: str
@@ -173,6 +200,7 @@ class ParametricLens:
     light: tuple[Gaussian, ...]
     source: ShapeletSource
     sky: float
+    companion: CompanionMass | None = None
 
     @classmethod
     def of(cls, analysis: LensAnalysis) -> ParametricLens:
@@ -192,6 +220,7 @@ class ParametricLens:
                 amplitudes[:-1],
             ),
             sky=float(amplitudes[-1]),
+            companion=_companion_of(analysis.reported),
         )
 
 
@@ -207,9 +236,17 @@ def _mass_of(lens: SolvedLens) -> PowerLaw:
     )
 
 
+def _companion_of(fitted: Refined) -> CompanionMass | None:
+    if fitted.model.companion is None:
+        return None
+    lens = fitted.lens
+    place = lens["companion_x"], lens["companion_y"]
+    return CompanionMass(place, math.sqrt(lens["companion_strength"]))
+
+
 def _light_of(lens: SolvedLens, unit: float) -> tuple[Gaussian, ...]:
     sets = (("light_eta_1", "light_eta_2"), ("light_eta_3", "light_eta_4"))
-    integrals = lens.linear.positive.numpy().reshape(len(sets), len(WIDTHS)) * unit
+    integrals = lens.galaxy_amplitudes.numpy().reshape(len(sets), len(WIDTHS)) * unit
     return tuple(
         Gaussian(
             sigma, Ellipse.of(lens[first], lens[second]), float(integral) / (2 * math.pi * sigma**2)

@@ -53,12 +53,25 @@ def write_script(analysis: LensAnalysis, code: str, folder: Path) -> Path:
     }
     text = templates.get_template(f"{code}.py.j2").render(
         version=version("lumpylens"),
+        left_out=_left_out(lens),
         **{name: pformat(value, width=98, sort_dicts=False) for name, value in values.items()},
     )
     path = script_path(lens.id, code, folder)
     with whole_file(path) as part_file:
         part_file.write_text(text, encoding="utf-8")
     return path
+
+
+def _left_out(lens: ParametricLens) -> str:
+    """Comment on the companion of a lens, which the scripts do not build; empty without one."""
+    if lens.companion is None:
+        return ""
+    x, y = lens.companion.centre
+    return (
+        "\n# Left out: the light of a companion, and its mass of Einstein radius "
+        f"{lens.companion.einstein_radius:.3f} arcsec,\n# at x = {x:+.3f}, y = {y:+.3f} arcsec "
+        "from the middle of the image, row 0 with the smallest y."
+    )
 
 
 def _of_lenstronomy(lens: ParametricLens) -> dict[str, Any]:
