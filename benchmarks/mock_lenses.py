@@ -17,7 +17,7 @@ from scipy.signal import fftconvolve
 
 from lumpylens.data.image import LensImage
 
-__all__ = ["PRIOR", "MockLens", "draw_lens"]
+__all__ = ["PRIOR", "MockLens", "Planted", "draw_lens"]
 
 PRIOR = (
     "Einstein radius 0.8 to 1.6 arcsec, slope 1.8 to 2.3, axis ratio 0.5 to 1, shear to 0.15, "
@@ -82,7 +82,28 @@ def components(eta: tuple[float, float]) -> tuple[float, float]:
     return factor * eta[0], factor * eta[1]
 
 
-def draw_lens(number: int, seed: int, *, perturbed: bool = False) -> MockLens:
+@dataclass(frozen=True)
+class Planted:
+    """What is added to a mock near its arcs.
+
+    Attributes
+    ----------
+    names : tuple of str
+    keywords : tuple of dict
+        Of masses, for lenstronomy's ``LensModel``, without their place.
+    brightness : float
+        Of a small round galaxy at the same place, as a part of the brightest pixel of the arcs;
+        0 for none.
+    """
+
+    names: tuple[str, ...] = ()
+    keywords: tuple[dict[str, float], ...] = ()
+    brightness: float = 0.0
+
+
+def draw_lens(
+    number: int, seed: int, *, perturbed: bool = False, planted: Planted | None = None
+) -> MockLens:
     """Make the mock of a number; it does not depend on the others.
 
     Parameters
@@ -91,6 +112,8 @@ def draw_lens(number: int, seed: int, *, perturbed: bool = False) -> MockLens:
     perturbed : bool
         Plant a point mass near the arcs, with an Einstein radius of 0.1 to 0.25 arcsec. The rest
         of the lens is as without it.
+    planted : Planted, optional
+        Plant this at the same place instead.
     """
     random = np.random.default_rng([seed, number])
     truth = mass_truth(random)
@@ -106,11 +129,18 @@ def draw_lens(number: int, seed: int, *, perturbed: bool = False) -> MockLens:
             "perturber_x": away * math.cos(turn), "perturber_y": away * math.sin(turn),
             "perturber_einstein_radius": random.uniform(0.1, 0.25),
         }  # fmt: skip
-    lens_light, arcs = clean_images(truth, galaxy, source, clumps)
+    if planted is not None:
+        truth |= {"perturber_x": away * math.cos(turn), "perturber_y": away * math.sin(turn)}
+    lens_light, arcs = clean_images(truth, galaxy, source, clumps, planted)
     # Relative to the arcs, so that all ratios of lens light to source light occur.
     lens_light *= brightness * arcs.max() / lens_light[radius_map() > 0.5 * radius].max()
     unit = arcs.max() / snr
     clean = (lens_light + arcs) / unit
+    if planted is not None and planted.brightness:
+        place = (truth["perturber_x"], truth["perturber_y"])
+        small = Galaxy(1.0, 0.1, 1.5, (0.0, 0.0), place)
+        light = camera_image(surface_brightness(small))
+        clean += light * planted.brightness * snr / light.max()
     # The noise of the sky, and of photons: that of the brightest arc is `snr` times below it.
     share = sky_counts
     sigma = np.sqrt(share + (1 - share) * clean / snr)
@@ -165,7 +195,11 @@ def source_galaxy(random: np.random.Generator, radius: float) -> tuple[Galaxy, l
 
 
 def clean_images(
-    truth: dict[str, float], galaxy: Galaxy, source: Galaxy, clumps: list[Galaxy]
+    truth: dict[str, float],
+    galaxy: Galaxy,
+    source: Galaxy,
+    clumps: list[Galaxy],
+    planted: Planted | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Images of the lens galaxy and of the arcs, without noise, shape (SIDE, SIDE)."""
     from lenstronomy.LensModel.lens_model import LensModel
@@ -173,12 +207,24 @@ def clean_images(
 
     x, y = fine_grid()
     names, keywords = lenstronomy_mass(truth)
+    if planted is not None:
+        at = {"center_x": truth["perturber_x"], "center_y": truth["perturber_y"]}
+        names += planted.names
+        keywords += [mass | at for mass in planted.keywords]
     bx, by = LensModel(names).ray_shooting(x, y, keywords)
     behind = [source, *clumps]
     light = LightModel(["SERSIC_ELLIPSE"] * len(behind))
     arcs = light.surface_brightness(bx, by, [part.keywords() for part in behind])
-    own = LightModel(["SERSIC_ELLIPSE"]).surface_brightness(x, y, [galaxy.keywords()])
-    return camera_image(own), camera_image(arcs)
+    return camera_image(surface_brightness(galaxy)), camera_image(arcs)
+
+
+def surface_brightness(galaxy: Galaxy) -> NDArray[np.float64]:
+    """Light of a galaxy in the lens plane on the finer pixels, raveled."""
+    from lenstronomy.LightModel.light_model import LightModel
+
+    light = LightModel(["SERSIC_ELLIPSE"])
+    seen: NDArray[np.float64] = light.surface_brightness(*fine_grid(), [galaxy.keywords()])
+    return seen
 
 
 def lenstronomy_mass(truth: dict[str, float]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -200,7 +246,7 @@ def lenstronomy_mass(truth: dict[str, float]) -> tuple[list[str], list[dict[str,
         # Its amplitude is a length; ours is a fraction of the halo.
         size, phase = radius * math.hypot(cosine, sine), math.atan2(sine, cosine) / order
         keywords.append({"m": order, "a_m": size, "phi_m": phase, **at, "r_E": radius})
-    if "perturber_x" in truth:
+    if "perturber_einstein_radius" in truth:
         names.append("POINT_MASS")
         keywords.append({
             "theta_E": truth["perturber_einstein_radius"],

@@ -19,18 +19,23 @@ def made_cutout(
     shear: tuple[float, float] = (0.03, -0.02),
     source: tuple[float, float] = (0.08, 0.12),
     perturber: tuple[float, float, float] | None = None,
+    subhalo: tuple[str, dict[str, float]] | None = None,
     centre: tuple[float, float] = (0.0, 0.0),
     mass_angle: float = 0.4,
     lens_light: float = 1.0,
     satellite: tuple[float, float, float] | None = None,
     noise: float = 0.02,
+    photons: float = 0.002,
+    source_index: float = 1.0,
     seed: int = 0,
 ) -> Cutout:
     """Simulate an isothermal lens with lenstronomy: Sersic galaxy, Sersic source, Gaussian PSF.
 
-    `perturber` is x, y and Einstein radius of a point mass, arcsec; the light has its long axis at
+    `perturber` is x, y and Einstein radius of a point mass, arcsec; `subhalo` is another mass, with
+    the name and the numbers that lenstronomy has for it. The light has its long axis at
     0.4 rad, and `lens_light` is its brightness. `satellite` is the light of a small galaxy: x, y,
-    arcsec, and its brightness.
+    arcsec, and its brightness. `noise` is that of the sky, `photons` the squared noise of photons
+    per brightness, `source_index` the Sersic index of the source.
     """
     from lenstronomy.LensModel.lens_model import LensModel
     from lenstronomy.LightModel.light_model import LightModel
@@ -50,10 +55,13 @@ def made_cutout(
     if perturber is not None:
         names.append("POINT_MASS")
         mass.append({"theta_E": perturber[2], "center_x": perturber[0], "center_y": perturber[1]})
+    if subhalo is not None:
+        names.append(subhalo[0])
+        mass.append(subhalo[1])
     bx, by = LensModel(names).ray_shooting(x, y, mass)
     light = LightModel(["SERSIC_ELLIPSE"])
     galaxy = {"amp": lens_light, "R_sersic": 0.6, "n_sersic": 3.0, "e1": e1, "e2": e2, **at}
-    behind = {"amp": 1.2, "R_sersic": 0.15, "n_sersic": 1.0, "e1": 0.1, "e2": -0.05,
+    behind = {"amp": 1.2, "R_sersic": 0.15, "n_sersic": source_index, "e1": 0.1, "e2": -0.05,
               "center_x": source[0], "center_y": source[1]}  # fmt: skip
     picture = light.surface_brightness(x, y, [galaxy]) + light.surface_brightness(bx, by, [behind])
     if satellite is not None:
@@ -64,7 +72,7 @@ def made_cutout(
     pixel = np.arange(15) - 7
     psf = np.exp(-(pixel[:, None] ** 2 + pixel**2) / (2 * 1.0**2))
     psf /= psf.sum()
-    sigma = np.sqrt(noise**2 + 0.002 * np.clip(picture, 0, None))
+    sigma = np.sqrt(noise**2 + photons * np.clip(picture, 0, None))
     picture = fftconvolve(picture, psf, mode="same")
     observed = picture + sigma * np.random.default_rng(seed).normal(size=picture.shape)
     return Cutout(

@@ -276,6 +276,39 @@ def test_another_table_is_not_overwritten(images, fitted, tmp_path):
     assert (tmp_path / "fits.csv").read_text() == "a,b\n1,2\n"
 
 
+def test_a_halo_is_fitted_once_its_redshifts_are_known(images, tmp_path, monkeypatch):
+    """Its size depends on them; but only lenses whose profiles were compared are fitted again."""
+    done = []
+
+    def stub(cutout, lens, seed, outputs):
+        done.append(cutout.id)
+        profile = "point" if cutout.id == "a" else ""
+        tried = str(lens.redshifts) if profile and lens.redshifts else ""
+        return row(
+            cutout.id, digest=lens.digest, perturber_profile=profile, nfw_redshifts=tried,
+            pseudo_jaffe_strength_arcsec2=0.01, pseudo_jaffe_strength_error_arcsec2=0.002,
+            companion_einstein_radius_arcsec=0.2,
+        )  # fmt: skip
+
+    monkeypatch.setattr(fitting, "fit_lens", stub)
+    table, out = tmp_path / "z.csv", tmp_path / "fits.csv"
+    fit(images, out=out, progress=False)
+    done.clear()
+    table.write_text("id,lens_redshift,source_redshift\na,0.2,0.6\nb,0.2,0.6\n")
+    rows = fit(images, out=out, redshifts=table, progress=False)
+    assert done == ["a"]
+    unit = Redshifts(0.2, 0.6).mass(1.0)
+    assert rows[0].pseudo_jaffe_mass_msun == pytest.approx(0.01 * unit)
+    assert rows[0].pseudo_jaffe_mass_error_msun == pytest.approx(0.002 * unit)
+    assert rows[1].companion_mass_msun == pytest.approx(0.04 * unit)
+    done.clear()
+    fit(images, out=out, redshifts=table, progress=False)
+    assert done == []
+    table.write_text("id,lens_redshift,source_redshift\na,0.3,0.6\n")
+    fit(images, out=out, redshifts=table, progress=False)
+    assert done == ["a"]
+
+
 def test_masses_follow_redshifts(images, fitted, tmp_path):
     table, out = tmp_path / "z.csv", tmp_path / "fits.csv"
     table.write_text("id,lens_redshift,source_redshift\na,0.2,0.6\nb,,\n")

@@ -17,6 +17,8 @@ from lumpylens.lenses.observation import Observation, cut_disc
 from lumpylens.lenses.perturber import FittedPerturber, PerturbationMap, filter_lens, fit_perturber
 from lumpylens.lenses.posterior import Posterior, posterior
 from lumpylens.lenses.priors import DEFAULT, Priors
+from lumpylens.lenses.profiles import ProfileFit, fit_profiles, is_worth_it
+from lumpylens.lenses.redshifts import Redshifts
 from lumpylens.lenses.refine import Refined
 from lumpylens.lenses.significance import Inflation, gumbel, measure_inflation
 from lumpylens.lenses.smooth import SmoothFit, fit_smooth, polish
@@ -104,6 +106,8 @@ class LensAnalysis(SmoothLens):
         The same with the perturber.
     seconds : dict of str to float
         Time of each stage on one core.
+    profiles : dict of str to ProfileFit
+        The lens with perturbers of several profiles; none where no perturber is significant.
     """
 
     map: PerturbationMap
@@ -114,6 +118,7 @@ class LensAnalysis(SmoothLens):
     mass: Posterior
     joint: Posterior
     seconds: dict[str, float] = field(default_factory=dict)
+    profiles: dict[str, ProfileFit] = field(default_factory=dict)
 
     @property
     def reported(self) -> Refined:
@@ -159,7 +164,9 @@ def fit_smooth_lens(cutout: Cutout, priors: Priors = DEFAULT) -> SmoothLens:
         return SmoothLens(cutout, observation, smooth)
 
 
-def analyse(cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT) -> LensAnalysis:
+def analyse(
+    cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT, redshifts: Redshifts | None = None
+) -> LensAnalysis:
     """Fit one lens and look for a perturber in it.
 
     Parameters
@@ -168,6 +175,8 @@ def analyse(cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT) -> LensA
     seed : int
         Of the draws of noise.
     priors : Priors
+    redshifts : Redshifts, optional
+        Without them, a perturber is not fitted as an NFW halo.
     """
     seconds: dict[str, float] = {}
     with unsplit(), torch.no_grad():
@@ -191,9 +200,13 @@ def analyse(cutout: Cutout, *, seed: int = 0, priors: Priors = DEFAULT) -> LensA
             mass, joint = (
                 posterior(fit, smooth.stated, reach) for fit in (bent.smooth, bent.fitted)
             )
+        profiles: dict[str, ProfileFit] = {}
+        with _timed(seconds, "profiles"):
+            if is_worth_it(perturber, maxima, inflation):
+                profiles = fit_profiles(joint, bent.log_evidence, redshifts)
     return LensAnalysis(
         cutout, observation, smooth, perturbation_map, perturber, bent, maxima, inflation,
-        mass, joint, seconds,
+        mass, joint, seconds, profiles,
     )  # fmt: skip
 
 

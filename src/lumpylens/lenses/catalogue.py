@@ -15,6 +15,7 @@ from lumpylens.lenses.rows import RowTable, meanings, text_columns
 
 if TYPE_CHECKING:
     from lumpylens.lenses.analysis import LensAnalysis
+    from lumpylens.lenses.redshifts import Redshifts
 
 __all__ = [
     "LATER_COLUMNS",
@@ -99,7 +100,11 @@ def p_words(p_value: float) -> str:
 
 
 def row_of(
-    analysis: LensAnalysis, notes: Sequence[Note], digest: str, priors: Priors = DEFAULT
+    analysis: LensAnalysis,
+    notes: Sequence[Note],
+    digest: str,
+    priors: Priors = DEFAULT,
+    redshifts: Redshifts | None = None,
 ) -> LensRow:
     """Make the row of an analysis; mass, inflation and p-value are filled in later."""
     # torch is loaded for these alone, and other rows are read without it.
@@ -110,6 +115,7 @@ def row_of(
         measured_perturber,
         mostly_prior,
     )
+    from lumpylens.lenses.profiles import measured_profiles
 
     lens, perturber, sky = analysis.reported.lens, analysis.best_perturber, analysis.cutout.sky
     of_lens = of_perturber = (math.nan, math.nan)
@@ -121,6 +127,7 @@ def row_of(
     joint["einstein_radius_error_arcsec"] = joint.pop("einstein_radius_err")
     numbers: dict[str, Any] = masses | {f"joint_{name}": value for name, value in joint.items()}
     numbers |= measured_perturber(analysis.joint) | measured_companion(analysis.mass)
+    numbers |= measured_profiles(analysis.profiles, redshifts)
     return LensRow(
         id=analysis.cutout.id,
         **numbers,
@@ -131,6 +138,7 @@ def row_of(
         mostly_prior=" ".join(mostly_prior(analysis.mass) + mostly_prior(analysis.joint, "joint_")),
         priors=str(priors),
         seconds_errors=analysis.seconds["errors"],
+        seconds_profiles=analysis.seconds["profiles"],
         chi2_per_pixel=analysis.chi2_per_pixel,
         quality=words(notes),
         perturber_x_arcsec=perturber.x,

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.lens_row import LensRow
 
 __all__ = ["model_error", "p_value", "with_p_values"]
 

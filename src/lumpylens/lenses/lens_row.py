@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from lumpylens.lenses.rows import number, text
 
@@ -222,6 +222,33 @@ class LensRow:
         "`perturber_p_value` if no mass were attributed to the companion: that of both gains "
         "together"
     )
+    perturber_profile: str = text(
+        "profile of the perturber with the largest evidence: `point`, `pseudo-jaffe` or `nfw`; "
+        "empty if no perturber is significant, so that they were not compared"
+    )
+    pseudo_jaffe_log_evidence: float = number(
+        "`perturber_log_evidence_multipoles` with a pseudo-Jaffe profile, truncated by the tide of "
+        "the lens"
+    )
+    pseudo_jaffe_einstein_radius_arcsec: float = number("Einstein radius of its isothermal sphere")
+    pseudo_jaffe_strength_arcsec2: float = number(
+        "its total mass as the squared Einstein radius of a point of this mass"
+    )
+    pseudo_jaffe_strength_error_arcsec2: float = number("its standard deviation")
+    pseudo_jaffe_mass_msun: float = number(
+        "its total mass in solar masses; empty without redshifts"
+    )
+    pseudo_jaffe_mass_error_msun: float = number("its standard deviation")
+    nfw_log_evidence: float = number(
+        "the gain with a truncated NFW profile; empty without redshifts, which it needs, and where "
+        "such a fit does not converge"
+    )
+    nfw_m200_msun: float = number(
+        "its mass within 200 critical densities before it was truncated, solar masses"
+    )
+    nfw_m200_error_msun: float = number("its standard deviation")
+    nfw_redshifts: str = text("redshifts of lens and source with which it was tried")
+    seconds_profiles: float = number("time of the fits with other profiles")
 
     @property
     def perturber_significance(self) -> float:
@@ -234,78 +261,6 @@ class LensRow:
         return not self.error and not self.doubts
 
 
-LATER_COLUMNS = (
-    "ra_deg",
-    "dec_deg",
-    "perturber_ra_deg",
-    "perturber_dec_deg",
-    "perturber_limit_arcsec",
-    "perturber_limit_msun",
-    "strength_error_arcsec2",
-    "msun_per_square_arcsec",
-    "effective_einstein_radius_arcsec",
-    "mass_x_arcsec",
-    "mass_y_arcsec",
-    "joint_einstein_radius_arcsec",
-    "joint_ellipticity",
-    "joint_ellipticity_angle_deg",
-    "joint_shear",
-    "joint_shear_angle_deg",
-    "joint_slope",
-    "joint_mass_x_arcsec",
-    "joint_mass_y_arcsec",
-    "ellipticity_error",
-    "ellipticity_angle_error_deg",
-    "shear_error",
-    "shear_angle_error_deg",
-    "slope_error",
-    "mass_x_error_arcsec",
-    "mass_y_error_arcsec",
-    "centre_x_error_arcsec",
-    "centre_y_error_arcsec",
-    "effective_einstein_radius_error_arcsec",
-    "m3_cosine",
-    "m3_sine",
-    "m4_cosine",
-    "m4_sine",
-    "m3_cosine_error",
-    "m3_sine_error",
-    "m4_cosine_error",
-    "m4_sine_error",
-    "perturber_x_error_arcsec",
-    "perturber_y_error_arcsec",
-    "perturber_einstein_radius_error_arcsec",
-    "perturber_mass_error_msun",
-    "joint_einstein_radius_error_arcsec",
-    "joint_ellipticity_error",
-    "joint_ellipticity_angle_error_deg",
-    "joint_shear_error",
-    "joint_shear_angle_error_deg",
-    "joint_slope_error",
-    "joint_mass_x_error_arcsec",
-    "joint_mass_y_error_arcsec",
-    "joint_m3_cosine",
-    "joint_m3_sine",
-    "joint_m4_cosine",
-    "joint_m4_sine",
-    "joint_m3_cosine_error",
-    "joint_m3_sine_error",
-    "joint_m4_cosine_error",
-    "joint_m4_sine_error",
-    "error_inflation",
-    "joint_error_inflation",
-    "mostly_prior",
-    "priors",
-    "seconds_errors",
-    "companion_x_arcsec",
-    "companion_y_arcsec",
-    "companion_snr",
-    "companion_masked",
-    "companion_einstein_radius_arcsec",
-    "companion_einstein_radius_error_arcsec",
-    "companion_mass_msun",
-    "companion_log_evidence",
-    "companion_p_value",
-    "without_companion_p_value",
-)
+_NAMES = tuple(column.name for column in fields(LensRow))
+LATER_COLUMNS = _NAMES[_NAMES.index("ra_deg") :]
 """Columns that tables of earlier versions lack; they are empty there."""

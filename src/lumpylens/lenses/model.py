@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lumpylens.lenses.compact_mass import Place, PointMass, deflection, light_changes
+from lumpylens.lenses.compact_mass import (
+    CompactMass,
+    Place,
+    PointMass,
+    deflection,
+    light_changes,
+)
 from lumpylens.lenses.luminous_companion import LuminousCompanion
 from lumpylens.lenses.observation import Observation
 from lumpylens.physics.compiled.rays import ray_tangents, trace
@@ -53,6 +59,8 @@ ALL = MASS + SOURCE + LIGHT
 NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER + COMPANION
 INDEX = {name: position for position, name in enumerate(NAMES)}
 MOVING = [INDEX[name] for name in RAYS]
+
+POINT = PointMass()
 
 STEEPNESS = 2.0
 """Power of the order with which the prior variance of a shapelet falls: a larger one makes sources
@@ -153,6 +161,8 @@ class RealLens:
         Galaxy beside the lens, whose light is part of the image.
     always_free : tuple of str
         Parameters that every fit of this model varies besides its own: those of the companion.
+    perturber : CompactMass
+        Profile of the perturber; a companion is a point mass.
     """
 
     observation: Observation
@@ -160,6 +170,7 @@ class RealLens:
     source_precision: float = 1e-6
     companion: LuminousCompanion | None = None
     always_free: tuple[str, ...] = ()
+    perturber: CompactMass = POINT
 
     def with_source(self, largest_order: int) -> RealLens:
         """Change the largest order of the source's shapelets."""
@@ -173,12 +184,14 @@ class RealLens:
         values : Tensor, shape (len(NAMES),)
         """
         grid = self.observation
-        x, y = trace(grid.x.numpy(), grid.y.numpy(), values[MOVING].numpy())
-        companion = _place(values, COMPANION)
-        if companion.strength > 0:
-            bent_x, bent_y = deflection(PointMass(), (grid.x.numpy(), grid.y.numpy()), companion)
-            x -= bent_x
-            y -= bent_y
+        pixels = grid.x.numpy(), grid.y.numpy()
+        x, y = trace(*pixels, self._traced(values))
+        for mass, names in self._own_masses():
+            place = _place(values, names)
+            if place.strength > 0:
+                bent_x, bent_y = deflection(mass, pixels, place)
+                x -= bent_x
+                y -= bent_y
         at_x, at_y = (float(values[INDEX[name]]) for name in ("source_x", "source_y"))
         return torch.from_numpy(x).sub_(at_x), torch.from_numpy(y).sub_(at_y)
 
@@ -260,12 +273,27 @@ class RealLens:
         dict of str to Tensor of shape (h, w)
         """
         grid = self.observation.x.numpy(), self.observation.y.numpy()
-        changes = torch.from_numpy(ray_tangents(*grid, values[MOVING].numpy(), gradient))
+        changes = torch.from_numpy(ray_tangents(*grid, self._traced(values), gradient))
         moved = dict(zip(RAYS, changes, strict=True))
-        if any(name in COMPANION for name in names):
-            rows = light_changes(PointMass(), grid, gradient, _place(values, COMPANION))
-            moved |= zip(COMPANION, map(torch.from_numpy, rows), strict=True)
+        for mass, parameters in self._own_masses():
+            if any(name in parameters for name in names):
+                rows = light_changes(mass, grid, gradient, _place(values, parameters))
+                moved |= zip(parameters, map(torch.from_numpy, rows), strict=True)
         return moved
+
+    def _own_masses(self) -> list[tuple[CompactMass, tuple[str, ...]]]:
+        """Masses that `trace` does not know, and the names of their parameters."""
+        masses: list[tuple[CompactMass, tuple[str, ...]]] = [(PointMass(), COMPANION)]
+        if not isinstance(self.perturber, PointMass):
+            masses.append((self.perturber, PERTURBER))
+        return masses
+
+    def _traced(self, values: Tensor) -> NDArray[np.float64]:
+        """Parameters for `trace`, whose perturber is a point."""
+        numbers: NDArray[np.float64] = values[MOVING].numpy()
+        if not isinstance(self.perturber, PointMass):
+            numbers[RAYS.index("perturber_strength")] = 0.0
+        return numbers
 
 
 def _place(values: Tensor, names: Sequence[str]) -> Place:

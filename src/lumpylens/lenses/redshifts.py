@@ -11,7 +11,7 @@ from pathlib import Path
 from lumpylens.data.readers.companions import ENDINGS
 from lumpylens.errors import DataError
 from lumpylens.files.tables import read_columns
-from lumpylens.lenses.catalogue import LensRow
+from lumpylens.lenses.lens_row import LensRow
 from lumpylens.physics.cosmology import msun_per_square_arcsec
 
 __all__ = ["Redshifts", "read_redshifts", "redshifts_by_lens", "with_masses"]
@@ -23,6 +23,9 @@ class Redshifts:
 
     lens: float
     source: float
+
+    def __str__(self) -> str:
+        return f"{self.lens:g} {self.source:g}"
 
     def mass(self, einstein_radius_arcsec: float) -> float:
         """Mass in solar masses inside an Einstein radius."""
@@ -108,6 +111,8 @@ def with_masses(rows: Sequence[LensRow], redshifts: Mapping[str, Redshifts]) -> 
                 row,
                 perturber_mass_msun=unit * radius**2,
                 perturber_mass_error_msun=2 * unit * radius * error,
+                pseudo_jaffe_mass_msun=unit * row.pseudo_jaffe_strength_arcsec2,
+                pseudo_jaffe_mass_error_msun=unit * row.pseudo_jaffe_strength_error_arcsec2,
                 companion_mass_msun=unit * row.companion_einstein_radius_arcsec**2,
                 msun_per_square_arcsec=unit,
             )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = [
     "ARCSEC",
     "angular_diameter_distance_mpc",
+    "concentration",
     "einstein_radius_arcsec",
     "msun_per_square_arcsec",
     "scale_radius_kpc",
@@ -74,15 +75,20 @@ def msun_per_square_arcsec(lens: float, source: float) -> float:
     return ARCSEC**2 * light**2 * d_l * d_s / (4 * gravity * d_ls)
 
 
-def scale_radius_kpc(mass_msun: NDArray[np.float64], redshift: float) -> NDArray[np.float64]:
-    """Scale radius of NFW haloes with this mass within 200 critical densities.
+def concentration(mass_msun: NDArray[np.float64], redshift: float) -> NDArray[np.float64]:
+    """Concentration of NFW haloes with this mass within 200 critical densities.
 
-    Concentrations are those of Duffy et al. 2008 (arXiv:0804.2486), table 1, full sample:
+    Those of Duffy et al. 2008 (arXiv:0804.2486), table 1, full sample:
     ``5.71 (M / 2e12 Msun / h)^-0.084 (1 + z)^-0.47``.
     """
     h = HUBBLE / 100
-    concentration = 5.71 * (mass_msun * h / 2e12) ** -0.084 * (1 + redshift) ** -0.47
+    of_mass: NDArray[np.float64] = 5.71 * (mass_msun * h / 2e12) ** -0.084 * (1 + redshift) ** -0.47
+    return of_mass
+
+
+def scale_radius_kpc(mass_msun: NDArray[np.float64], redshift: float) -> NDArray[np.float64]:
+    """Scale radius of NFW haloes with this mass within 200 critical densities."""
     critical = float(_universe().critical_density(redshift).to_value("Msun / Mpc3"))
     radius_mpc = (3 * mass_msun / (800 * math.pi * critical)) ** (1 / 3)
-    radius_kpc: NDArray[np.float64] = 1e3 * radius_mpc / concentration
+    radius_kpc: NDArray[np.float64] = 1e3 * radius_mpc / concentration(mass_msun, redshift)
     return radius_kpc

@@ -14,6 +14,7 @@ __all__ = [
     "TABLE_FIRST",
     "enclosed_mass",
     "mass_table",
+    "total_mass",
 ]
 
 LEAST_TRUNCATION, MOST_TRUNCATION = 0.25, 64.0
@@ -66,6 +67,19 @@ def enclosed_mass(x: ArrayLike, truncation: ArrayLike) -> NDArray[np.float64]:
     mass = mass * (x / at) ** 2 + steeper
     enclosed: NDArray[np.float64] = mass / total
     return enclosed
+
+
+def total_mass(truncation: float) -> float:
+    """Compute the total mass over ``4 pi rho_s r_s^3`` (Baltz et al. 2009, equation A.4).
+
+    Parameters
+    ----------
+    truncation : float
+        Truncation radius over scale radius.
+    """
+    square = truncation**2
+    terms = (square - 1) * np.log(truncation) + np.pi * truncation - (square + 1)
+    return float(square / (square + 1) ** 2 * terms)
 
 
 def _arc(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -184,8 +184,8 @@ def fit_lens(cutout: Cutout, lens: LensToFit, seed: int, outputs: Outputs) -> Le
     from lumpylens.lenses.analysis import analyse
     from lumpylens.lenses.quality import remarks
 
-    analysis = analyse(cutout, seed=seed, priors=lens.priors)
-    row = row_of(analysis, remarks(analysis), lens.digest, lens.priors)
+    analysis = analyse(cutout, seed=seed, priors=lens.priors, redshifts=lens.redshifts)
+    row = row_of(analysis, remarks(analysis), lens.digest, lens.priors, lens.redshifts)
     outputs.write_lens(analysis, row, lens.redshifts)
     return row
 

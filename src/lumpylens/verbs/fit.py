@@ -20,7 +20,7 @@ from lumpylens.lenses.growing import GrowingCatalogue, unmatched_remark, with_la
 from lumpylens.lenses.outputs import FigureTitle, Outputs, script_folder
 from lumpylens.lenses.priors import Priors, priors_of
 from lumpylens.lenses.recipe import digest_of_lens
-from lumpylens.lenses.redshifts import read_redshifts, redshifts_by_lens
+from lumpylens.lenses.redshifts import Redshifts, read_redshifts, redshifts_by_lens
 from lumpylens.scale.engine import check_cluster, perform
 from lumpylens.scale.fitting import (
     FitTasks,
@@ -228,14 +228,23 @@ def _lenses_to_fit(
     fitted_before = {row.id for row in reusable.values()}
     for position, digest in survey.digests.items():
         name = catalogue.ids[position]
-        if digest in reusable:
+        if digest in reusable and not _lacks_halo(reusable[digest], catalogue.redshifts.get(name)):
             catalogue.rows[position] = reusable[digest]
             if not outputs.lacks(reusable[digest], on_page=name in on_page):
                 continue
-        elif name in fitted_before:
+        elif digest not in reusable and name in fitted_before:
             changed.append(name)
         lenses.append(LensToFit(position, name, digest, catalogue.redshifts.get(name), priors))
     return lenses, changed
+
+
+def _lacks_halo(row: LensRow, redshifts: Redshifts | None) -> bool:
+    """Tell whether the profiles of a perturber were compared without a halo at these redshifts."""
+    return (
+        bool(row.perturber_profile)
+        and redshifts is not None
+        and (row.nfw_redshifts != str(redshifts))
+    )
 
 
 def _collect(
