@@ -12,7 +12,7 @@ from made_lens import made_cutout
 
 from lumpylens.lenses.analysis import FINE, analyse
 from lumpylens.lenses.catalogue import row_of
-from lumpylens.lenses.companion_search import with_companion
+from lumpylens.lenses.companion_search import _Image, with_companion
 from lumpylens.lenses.inflation import with_p_values
 from lumpylens.lenses.luminous_companion import LuminousCompanion
 from lumpylens.lenses.model import ALL, COMPANION, INDEX, RealLens, vector
@@ -135,18 +135,33 @@ def masked_about(cutout, radius=0.3):
 
 def test_light_in_masked_pixels_is_recognised_but_never_compared():
     pytest.importorskip("lenstronomy")
-    cutout, hole = masked_about(made_cutout(side=81, **MOCKS["both"]))
+    cutout, _ = masked_about(made_cutout(side=81, **MOCKS["both"]))
     best = searched(cutout)
     companion = best.model.companion
     assert not companion.compared
     # Its mass bends the arcs behind it, which the lens without it does not know.
     assert (companion.x, companion.y) == pytest.approx(AT, abs=0.06)
     assert companion.log_evidence > 10
-    # What masked pixels show besides, such as a cosmic ray, is no galaxy.
-    image = np.where(hole, 0.0, cutout.image).astype(np.float32)
+
+
+def test_a_defect_in_masked_pixels_is_no_galaxy():
+    """A bright pixel without a PSF, or one without a value."""
+    pytest.importorskip("lenstronomy")
+    cutout, hole = masked_about(made_cutout(side=81))
     rows, columns = np.nonzero(hole)
-    image[rows[7], columns[7]] = 1e3 * cutout.image.max()
-    assert searched(replace(cutout, image=image)).model.companion is None
+    image = cutout.image.copy()
+    image[rows[len(rows) // 2], columns[len(rows) // 2]] += 5 * image[hole].max()
+    observation, smooth = smooth_fit(cutout)
+    near = torch.hypot(observation.x - AT[0], observation.y - AT[1]) < 0.4
+
+    def measured(image):
+        seen = _Image.of(replace(cutout, image=image), observation)
+        with torch.no_grad():
+            return seen.measured(smooth.best, near, AT, compared=False)
+
+    assert measured(image) is None
+    shining, _ = masked_about(made_cutout(side=81, **MOCKS["light"]))
+    assert measured(shining.image).snr > 30
     image[hole] = np.nan
     assert searched(replace(cutout, image=image)).model.companion is None
 

@@ -102,6 +102,9 @@ def with_companion(cutout: Cutout, observation: Observation, smooth: SmoothFit) 
     start[INDEX["companion_strength"]] = FIRST_STRENGTH
     model = replace(lit.model, always_free=COMPANION)
     massive = refine(model, start, ALL, smooth.belief, steps=STEPS)
+    if massive.energy > lit.energy:
+        # No mass is better; it stays free in later fits.
+        massive = refine(model, lit.lens.values, ALL, smooth.belief, steps=STEPS)
     companion = replace(companion, log_evidence=max(lit.energy - massive.energy, 0.0) / 2)
     model = replace(massive.model, companion=companion)
     return replace(smooth, best=replace(massive, model=model))
