@@ -27,10 +27,14 @@ from lumpylens.lenses.smooth import SmoothFit, polish_from
 
 __all__ = ["measured_companion", "reach_of", "with_companion"]
 
+SUSPECT, SUSPECT_CONTRAST = 10.0, 0.1
+"""Least signal-to-noise ratio of light over the smooth lens, in units of the residual's robust
+scatter, and its least brightness as a part of the lens's there, from which it is looked at again in
+a fit without its pixels. The source explains a part of any light that is compared. Not tuned."""
+
 SHINES, CONTRAST = 15.0, 0.25
-"""Least signal-to-noise ratio of a companion's light over the smooth lens, in units of the
-residual's robust scatter; and its least brightness as a part of the lens's there. Below these,
-light can be what the model of the arcs or of the lens galaxy misses. Not tuned."""
+"""The same for a companion, in that fit. Below these, light can be what the model of the arcs or of
+the lens galaxy misses. Not tuned."""
 
 POINT = 0.06
 """Width of the light that is looked for, arcsec, before the PSF: that of small galaxies."""
@@ -79,15 +83,19 @@ def with_companion(cutout: Cutout, observation: Observation, smooth: SmoothFit) 
         Its model has the companion; the same as before if there is none.
     """
     image = _Image.of(cutout, observation)
-    peak = image.peak(smooth.best)
-    if peak is None:
+    suspect = image.peak(smooth.best, least=SUSPECT, contrast=SUSPECT_CONTRAST)
+    if suspect is None:
         return smooth
-    near = torch.hypot(observation.x - peak[0], observation.y - peak[1]) < SIZE
+    near = _disc(observation, suspect)
     compared = bool(observation.usable[near].double().mean() > 0.5)
     best = smooth.best
     if compared:
         # Without its pixels, the source does not bend to explain them.
         best = polish_from(observation.masked(~near), best, smooth.belief)
+    peak = image.peak(best, least=SHINES, contrast=CONTRAST, within=near)
+    if peak is None:
+        return smooth
+    near = _disc(observation, peak)
     companion = image.measured(best, near, peak, compared=compared)
     if companion is None:
         return smooth
@@ -108,6 +116,11 @@ def with_companion(cutout: Cutout, observation: Observation, smooth: SmoothFit) 
     companion = replace(companion, log_evidence=max(lit.energy - massive.energy, 0.0) / 2)
     model = replace(massive.model, companion=companion)
     return replace(smooth, best=replace(massive, model=model))
+
+
+def _disc(observation: Observation, centre: tuple[float, float]) -> Tensor:
+    """Pixels (h, w) near a place."""
+    return torch.hypot(observation.x - centre[0], observation.y - centre[1]) < SIZE
 
 
 def _with_place(smooth: SmoothFit, companion: LuminousCompanion) -> SmoothFit:
@@ -179,8 +192,21 @@ class _Image:
         model = self.observation.blur((lens.source_light + galaxy)[None])[0] + lens.linear.free[-1]
         return self.image - model, model
 
-    def peak(self, fitted: Refined) -> tuple[float, float] | None:
-        """Place of the most significant light, arcsec from the middle of the image."""
+    def peak(
+        self, fitted: Refined, *, least: float, contrast: float, within: Tensor | None = None
+    ) -> tuple[float, float] | None:
+        """Place of the most significant light, arcsec from the middle of the image.
+
+        Parameters
+        ----------
+        fitted : Refined
+        least : float
+            Signal-to-noise ratio that it must have.
+        contrast : float
+            Least brightness as a part of the lens's there.
+        within : Tensor of bool, optional, shape (h, w)
+            Where it is looked for besides the usual limits.
+        """
         lens, grid = fitted.lens, self.observation
         radius = math.exp(lens["log_einstein_radius"])
         away = torch.hypot(grid.x - lens["light_x"], grid.y - lens["light_y"])
@@ -193,10 +219,12 @@ class _Image:
         scatter = 1.4826 * float(lens.linear.residual.abs().median())
         snr = signal / norm.clamp_min(1e-30).sqrt() / max(scatter, 1e-30)
         inside = (away > NEAREST * radius) & (away < min(reach_of(radius), grid.radius))
-        inside &= (self.weight > 0) & (residual > CONTRAST * model)
+        inside &= (self.weight > 0) & (residual > contrast * model)
+        if within is not None:
+            inside &= within
         snr = torch.where(inside, snr, 0.0)
         at = int(snr.argmax())
-        if not float(snr.flatten()[at]) > SHINES:
+        if not float(snr.flatten()[at]) > least:
             return None
         return float(grid.x.flatten()[at]), float(grid.y.flatten()[at])
 
