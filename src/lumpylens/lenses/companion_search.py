@@ -56,8 +56,8 @@ one whose pixels say where it is, and of one whose pixels are masked. Searches n
 as all priors. Not tuned."""
 
 WORTH = 50.0
-"""Gain in -2 ln evidence by which light must explain the image better than a dark mass at the same
-place. Not tuned."""
+"""Gain in -2 ln evidence that light must bring to a mass at its place, which alone can make arcs
+bright there. Not tuned."""
 
 STEPS = 20
 """Most steps of the fits that are compared: a gain must not come from a fit that has not ended."""
@@ -104,8 +104,6 @@ def with_companion(cutout: Cutout, observation: Observation, smooth: SmoothFit) 
     place_free = replace(model, always_free=COMPANION[:2])
     start = _with(best.lens.values, COMPANION, companion, 0.0)
     lit = refine(place_free, start, ALL, smooth.belief, steps=STEPS)
-    if compared and _energy_of_a_dark_mass(smooth_before, companion) < lit.energy + WORTH:
-        return smooth_before
     start = lit.lens.values.clone()
     start[INDEX["companion_strength"]] = FIRST_STRENGTH
     model = replace(lit.model, always_free=COMPANION)
@@ -113,6 +111,8 @@ def with_companion(cutout: Cutout, observation: Observation, smooth: SmoothFit) 
     if massive.energy > lit.energy:
         # No mass is better; it stays free in later fits.
         massive = refine(model, lit.lens.values, ALL, smooth.belief, steps=STEPS)
+    if compared and _energy_of_a_dark_mass(smooth_before, companion) < massive.energy + WORTH:
+        return smooth_before
     companion = replace(companion, log_evidence=max(lit.energy - massive.energy, 0.0) / 2)
     model = replace(massive.model, companion=companion)
     return replace(smooth, best=replace(massive, model=model))
