@@ -62,6 +62,9 @@ bright there. Not tuned."""
 STEPS = 20
 """Most steps of the fits that are compared: a gain must not come from a fit that has not ended."""
 
+LEAST_GAIN = 1.0
+"""Gain in log evidence below which a companion has no mass in the model. Not tuned."""
+
 FIRST_STRENGTH = 0.1**2
 """Squared Einstein radius from which fits of a mass start, arcsec^2."""
 
@@ -108,12 +111,13 @@ def with_companion(cutout: Cutout, observation: Observation, smooth: SmoothFit) 
     start[INDEX["companion_strength"]] = FIRST_STRENGTH
     model = replace(lit.model, always_free=COMPANION)
     massive = refine(model, start, ALL, smooth.belief, steps=STEPS)
-    if massive.energy > lit.energy:
-        # No mass is better; it stays free in later fits.
-        massive = refine(model, lit.lens.values, ALL, smooth.belief, steps=STEPS)
+    gain = (lit.energy - massive.energy) / 2
+    if gain < LEAST_GAIN:
+        # At the limit of no mass a fit has no end; the light stays.
+        gain, massive = 0.0, lit
     if compared and _energy_of_a_dark_mass(smooth_before, companion) < massive.energy + WORTH:
         return smooth_before
-    companion = replace(companion, log_evidence=max(lit.energy - massive.energy, 0.0) / 2)
+    companion = replace(companion, log_evidence=gain)
     model = replace(massive.model, companion=companion)
     return replace(smooth, best=replace(massive, model=model))
 

@@ -98,6 +98,7 @@ def fit_profiles(
             joint.stated.narrowed(joint.inflation),
             steps=STEPS,
             learn_curvature=True,
+            unit=joint.inflation**2,
         )
         if not fitted.converged:
             # A halo that is to deflect like a point ends anywhere.
