@@ -126,9 +126,10 @@ def line(kind: str, row: LensRow, mock: MockLens) -> str:
 
 def page(kinds: Sequence[str], options: argparse.Namespace) -> str:
     """Fit the mocks of each kind, and make the page of results."""
+    command = "python " + shlex.join(["benchmarks/perturber_kinds.py", *sys.argv[1:]])
     lines = [
         "# Masses that shine, and profiles of subhaloes, on mock lenses", "",
-        "Made by `python " + shlex.join(["benchmarks/perturber_kinds.py", *sys.argv[1:]]) + "`.", "",
+        f"Made by `{command}`.", "",
         f"Lenses are drawn from: {PRIOR}. Point masses have an Einstein radius of {POINT_ARCSEC:g} "
         f"arcsec ({POINT_ARCSEC**2 * msun_per_square_arcsec(LENS_REDSHIFT, SOURCE_REDSHIFT):.2g} "
         f"Msun at redshifts {LENS_REDSHIFT:g} and {SOURCE_REDSHIFT:g}); galaxies are "
