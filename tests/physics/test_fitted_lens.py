@@ -81,7 +81,7 @@ def test_a_smooth_lens_is_fitted_as_it_was_made(fitted_lens):
     assert abs(row.slope - 2.0) < 3 * row.slope_error
     assert row.priors.startswith("slope=2,0.15 ")
     assert row.mostly_prior == "", "the source is bright"
-    parts = ("smooth", "filter", "noise", "perturber", "multipoles", "errors")
+    parts = ("smooth", "filter", "noise", "perturber", "multipoles", "errors", "profiles")
     assert row.seconds == pytest.approx(sum(getattr(row, f"seconds_{part}") for part in parts))
     assert min(getattr(row, f"seconds_{part}") for part in parts) > 0
     assert [repr(one) for one in LensCatalogue.read(fitted_lens.table)] == [repr(row)]
