@@ -18,8 +18,9 @@ __all__ = [
     "largest_order",
 ]  # fmt: skip
 
-SCALE = 0.5
-"""Width of the shapelets' Gaussian in effective radii of the Sersic profile."""
+SCALE = 0.9
+"""Width of the shapelets' Gaussian in effective radii of the Sersic profile. Chosen among 0.5, 0.7,
+0.9 and 1.1 on 40 smooth lenses like `roman`: signals of perturbers scatter least around noise."""
 
 
 LOWEST = 3
