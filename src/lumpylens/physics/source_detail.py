@@ -25,8 +25,8 @@ SCALE = 0.9
 
 LOWEST = 3
 """Lowest total order. Those below it are what brightness, place, radius and ellipticity of the
-profile change already: with them nine of ten fits of lenses like `roman` do not converge, since
-the same source can be described in many ways, and without them one of twenty."""
+profile change already. With them most fits of lenses like `roman` do not converge: the same source
+can be described in many ways."""
 
 UNUSED = LOWEST * (LOWEST + 1) // 2
 """Number of shapelets below the lowest order."""
