@@ -148,7 +148,7 @@ def test_the_spread_is_that_of_the_lenses_and_not_of_their_errors():
     values = 1.0 + width * draws[0] + error * draws[1]
     information = torch.diag(error.square().reciprocal()).expand(3000, -1, -1)
     nothing = Prior(torch.zeros(3), torch.zeros(3, 3))
-    found = learning.learn_spread(values, information, nothing)
+    found = learning.learn_spread(small_model(), values, information, nothing)
     # No less than a small typical error: models err by about as much as noise.
     torch.testing.assert_close(
         found.covariance.diagonal().sqrt(), torch.tensor([0.3, 0.03, 0.08]).double(),

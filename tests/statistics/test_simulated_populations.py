@@ -12,6 +12,7 @@ from scripts import script
 
 from lumpylens.data.images import LensImages
 from lumpylens.physics.light import sersic
+from lumpylens.results.metrics import auc
 from lumpylens.simulation import POPULATIONS, SUBSTRUCTURES, simulate, simulate_with_truth
 from lumpylens.simulation.distributions import LogNormal, Normal, PowerLaw
 from lumpylens.simulation.lens import draw_lens
@@ -228,6 +229,20 @@ def test_numbers_of_different_kinds_are_independent():
     table = np.array([[getattr(lens, name) for name in names] for lens in lenses])
     correlations = np.corrcoef(table.T) - np.eye(len(names))
     assert np.abs(correlations).max() < 4 / math.sqrt(len(lenses))
+
+
+@pytest.mark.slow
+def test_sersic_profiles_do_not_pass_for_galaxies():
+    galaxies = script("source_galaxies")
+    sersic, again, real = (
+        galaxies.misfits("roman", 60, seed, kind)
+        for seed, kind in ((3, "sersic"), (4, "sersic"), (3, "galaxies"))
+    )
+    # The benchmark has the value for 200 of each.
+    assert auc(sersic, real).value > 0.75
+    # Other lenses with Sersic sources are not told: chi2 is that of noise.
+    assert 0.35 < auc(sersic, again).value < 0.65
+    assert np.median(sersic) == pytest.approx(1, abs=0.05)
 
 
 # -- the real thing -----------------------------------------------------------------------------

@@ -77,7 +77,11 @@ def simulate(
         typer.Option("--index", help="Numbers of the images to make, such as 7 or 0-99,250."),
     ] = None,
     sources: Annotated[
-        str | None, typer.Option("--sources", help="Images of galaxies to put behind the lenses.")
+        str | None,
+        typer.Option(
+            "--sources",
+            help="galaxies (real ones, in the package), sersic, or images of galaxies of your own.",
+        ),
     ] = None,
     format: Annotated[
         str | None,

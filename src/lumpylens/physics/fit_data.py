@@ -85,6 +85,12 @@ class Prior:
     mean: Float[Tensor, " k"]
     precision: Float[Tensor, "k k"]
 
+    def first(self, count: int) -> Prior:
+        """Make the prior of the first numbers alone, which do not depend on the others."""
+        if count == len(self.mean):
+            return self
+        return Prior(self.mean[:count], self.precision[:count, :count])
+
     def energy(self, values: Float[Tensor, "n k"]) -> Float64[Tensor, " n"]:
         """Squared distance of each row of `values` from the mean, shape (n,)."""
         departure = (values - self.mean).double()

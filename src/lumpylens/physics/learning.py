@@ -11,11 +11,12 @@ from torch import Tensor
 
 from lumpylens.physics.batches import map_chunks
 from lumpylens.physics.fit_data import Data, Fit, Prior
-from lumpylens.physics.inference import evidence, fit
+from lumpylens.physics.inference import MOST_STEPS, evidence, fit
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, SHAREABLE
 from lumpylens.physics.population import (
     GaussianPopulation,
+    learn_detail,
     learn_noise,
     learn_population,
     lens_light_significance,
@@ -26,7 +27,9 @@ from lumpylens.physics.records import join
 from lumpylens.physics.region import scene_of
 from lumpylens.physics.staged_fit import Stage, staged_fit
 
-__all__ = ["broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model"]
+__all__ = [
+    "broad_prior", "learn_instrument", "learn_spread", "stages_of", "start_model", "without_detail",
+]  # fmt: skip
 
 GREY = 255.0
 """Brightness of the peak in the units of fits, which are those of 8-bit images."""
@@ -41,6 +44,14 @@ SETTLED = 3e-3
 """Most rounds of fit and learning, and the largest change of a shared number that ends them. A
 smaller one takes more rounds for changes that are far below the spread of a population. Not
 tuned."""
+
+DETAIL_SAMPLE, DETAIL_ROUNDS, DETAIL_SETTLED = 120, 8, 0.1
+"""Images from which the detail of sources is learned, most rounds, and the change of the logarithm
+of a spread that ends them. Not tuned."""
+
+REFIT_STEPS = 15
+"""Bound on the steps of a fit with detail that is continued while shared numbers still change: the
+few fits that take longer take most of the time, and go on in the next round. Not tuned."""
 
 SAMPLINGS = ((1, 1.0), (2, 1 / 3), (2, 1 / 2), (4, 1 / 4))
 """Rays per pixel and axis for the lens light, and their distance, px. A telescope takes the mean
@@ -81,7 +92,12 @@ def broad_prior(model: SmoothModel) -> Prior:
     for row, name in enumerate(model.free):
         if name in GEOMETRY[1:]:
             mean[row] = 0.0
-    return Prior(mean, torch.diag(width.square().reciprocal()))
+    precision = width.square().reciprocal()
+    if model.detail is not None:
+        of_shapelets = model.detail.variance.reciprocal().to(precision)
+        mean = torch.cat([mean, torch.zeros_like(of_shapelets)])
+        precision = torch.cat([precision, of_shapelets])
+    return Prior(mean, torch.diag(precision))
 
 
 def start_model(model: SmoothModel, estimates: Tensor) -> SmoothModel:
@@ -98,7 +114,8 @@ def stages_of(model: SmoothModel, shape: tuple[int, int]) -> list[Stage]:
     """Make the stages of a fit: a tolerant one, binned for compressed images, and the exact one."""
     tolerant = NoiseLevel(floor=4.0, gain=0.003, roughness=0.05)
     if model.measurement.steps is None:
-        return [Stage(replace(model, noise=tolerant), 6), Stage(model)]
+        # A rough fit does not see the detail of a source.
+        return [Stage(replace(model, noise=tolerant, detail=None), 6), Stage(model)]
     scene = scene_of(model.measurement, shape, pixel=2)
     rough = replace(model, scene=scene, noise=tolerant, psf_radius=model.psf_radius // 2 + 1)
     return [Stage(rough, 2), Stage(model)]
@@ -122,11 +139,11 @@ def fit_all(
 
 def refit(model: SmoothModel, data: Data, earlier: Fit) -> Fit:
     """Continue earlier fits with a changed model."""
-    prior = broad_prior(model)
+    prior, steps = broad_prior(model), MOST_STEPS if model.detail is None else REFIT_STEPS
 
     def fit_chunk(part: Tensor) -> Fit:
         values, amplitudes = earlier.values[part], earlier.amplitudes[part]
-        return fit(model, data.select(part), values, prior, amplitudes=amplitudes)
+        return fit(model, data.select(part), values, prior, steps=steps, amplitudes=amplitudes)
 
     return join(map_chunks(fit_chunk, len(data)))
 
@@ -154,6 +171,8 @@ def learn_instrument(
         Called with a text about the progress.
     """
     rounds: list[dict[str, float]] = []
+    # A Sersic profile is enough to learn all but the detail itself.
+    detail, model = model.detail, replace(model, detail=None)
     data = observe(model)
     given_psf = data.psf is not None
     fitted = fit_all(model, shape, data, estimates)
@@ -188,6 +207,15 @@ def learn_instrument(
                 report(f"the lens light of a pixel is the mean of {rays} x {rays} rays")
         if turn >= 2 and change < SETTLED:
             break
+    if detail is not None:
+        few = _spread_out(len(fitted.values), DETAIL_SAMPLE)
+        model = _learn_sources(
+            replace(model, detail=detail), observe, few, fitted.select(few), _shared(model, never)
+        )
+        assert model.detail is not None
+        spread = ", ".join(f"{number:.2g}" for number in model.detail.spread)
+        report(f"detail of the source, by order: {spread}")
+        return model, rounds
     data = observe(model)
     return informative(model, data, refit(model, data, fitted)), rounds
 
@@ -208,6 +236,50 @@ def _settle(
         model, change = shared_step(model, good_data, good_fits, broad_prior(model), shared)
         fitted = refit(model, data, fitted)
     return model, fitted, change
+
+
+def _spread_out(count: int, most: int) -> Tensor:
+    """Choose at most so many positions of `count`, evenly."""
+    return torch.linspace(0, count - 1, min(most, count), device="cpu").round().long()
+
+
+def _learn_sources(
+    model: SmoothModel,
+    observe: Callable[[SmoothModel], Data],
+    few: Tensor,
+    fitted: Fit,
+    shared: Sequence[str],
+) -> SmoothModel:
+    """Learn how much detail sources have, and the rest again, from a few images.
+
+    Parameters
+    ----------
+    model : SmoothModel
+        With a first guess of the detail.
+    observe : callable
+    few : Tensor of int, shape (m,)
+        Positions of the images.
+    fitted : Fit
+        Of these, with Sersic sources.
+    shared : sequence of str
+        Numbers that all images share.
+    """
+    fitted = replace(fitted, values=model.adopt(fitted.values))
+    for _ in range(DETAIL_ROUNDS):
+        data = observe(model).select(few)
+        fitted = refit(model, data, fitted)
+        before = model.detail
+        good_data, good_fits = well_fitted(data, fitted)
+        prior = broad_prior(model)
+        model, _ = shared_step(model, good_data, good_fits, prior, shared)
+        if data.noise is None:
+            model = replace(model, noise=learn_noise(model, good_data, good_fits))
+        model = learn_detail(model, good_data, good_fits, prior)
+        assert before is not None
+        assert model.detail is not None
+        if model.detail.change(before) < DETAIL_SETTLED:
+            break
+    return model
 
 
 def _sample_pixels(
@@ -286,18 +358,51 @@ def informative(model: SmoothModel, data: Data, fitted: Fit) -> SmoothModel:
     return replace(model, measurement=replace(model.measurement, active=active))
 
 
-def learn_spread(values: Tensor, information: Tensor, prior: Prior) -> GaussianPopulation:
-    """Learn the population of the free parameters, corrected for the errors of the fits.
+def learn_spread(
+    model: SmoothModel, values: Tensor, information: Tensor, prior: Prior
+) -> GaussianPopulation:
+    """Learn the population of the fitted numbers, corrected for the errors of the fits.
+
+    Shapelets of the source have the prior of `model`, and do not depend on the other numbers.
 
     Parameters
     ----------
+    model : SmoothModel
     values : Tensor, shape (n, k)
     information : Tensor, shape (n, k, k)
     prior : Prior
         Of the fits.
     """
+    if model.detail is not None:
+        free = len(model.free)
+        alone = learn_spread(
+            replace(model, detail=None),
+            values[:, :free],
+            without_detail(model, information),
+            prior.first(free),
+        )
+        return alone.with_independent(model.detail.variance)
     errors = information.diagonal(dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
     # Errors of the model make good fits scatter by about as much as noise does. A spread that bad
     # fits cannot show may be smaller than their errors.
     typical = errors.nanmedian(dim=0).values.clamp_max(VARIES)
     return learn_population(values, information, typical, prior)
+
+
+def without_detail(model: SmoothModel, information: Tensor) -> Tensor:
+    """Information (n, k, k) about the free parameters alone, the source's shapelets marginalised.
+
+    Parameters
+    ----------
+    model : SmoothModel
+    information : Tensor, shape (n, k + m, k + m)
+        Of the data about all fitted numbers.
+    """
+    if model.detail is None:
+        return information
+    free, whole = len(model.free), information.double()
+    own = whole[:, free:, free:] + torch.diag(model.detail.variance.reciprocal()).to(whole)
+    cross = whole[:, free:, :free]
+    eliminated = cross.mT @ torch.linalg.solve(own, cross)
+    marginal: Tensor = whole[:, :free, :free] - eliminated
+    return marginal.to(information)

@@ -16,16 +16,12 @@ import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import derivative_along, is_compiled, per_lens
+from lumpylens.physics.compiled.detail import any_source_tangents
 from lumpylens.physics.compiled.prediction import predict_coefficients
 from lumpylens.physics.compiled.projection import project_tangents
-from lumpylens.physics.compiled.tangents import (
-    LENS_COLUMNS,
-    SOURCE_COLUMNS,
-    lens_tangents,
-    source_tangents,
-)
+from lumpylens.physics.compiled.tangents import LENS_COLUMNS, SOURCE_COLUMNS, lens_tangents
 from lumpylens.physics.noise import BLOCK, KEPT, Measurement
-from lumpylens.physics.parameters import INDEX
+from lumpylens.physics.parameters import COUNT, INDEX
 from lumpylens.physics.psf import (
     Blur,
     Response,
@@ -34,6 +30,7 @@ from lumpylens.physics.psf import (
     kernel_response,
 )
 from lumpylens.physics.render import Scene
+from lumpylens.physics.source_detail import SourceDetail, is_shapelet
 
 __all__ = ["AMPLITUDES", "Linearisation", "NoiseLevel", "SmoothModel"]
 
@@ -118,6 +115,8 @@ class SmoothModel:
     noise : NoiseLevel
     psf_radius : int
         Half-width of the Gaussian kernel, pixels.
+    detail : SourceDetail or None
+        Shapelets on the Sersic profile of every source; None for the profile alone.
     """
 
     scene: Scene
@@ -126,6 +125,7 @@ class SmoothModel:
     free: tuple[str, ...]
     noise: NoiseLevel
     psf_radius: int = 8
+    detail: SourceDetail | None = None
     _shared_responses: dict[Any, tuple[Response, Response]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -135,30 +135,56 @@ class SmoothModel:
         return replace(self, shared=shared)
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of what a fit finds: the free parameters, then the coefficients of shapelets."""
+        return self.free if self.detail is None else (*self.free, *self.detail.names)
+
+    @property
+    def count(self) -> int:
+        """How many numbers of each image a fit finds, besides the amplitudes."""
+        return len(self.names)
+
+    @cached_property
     def free_index(self) -> list[int]:
         """Positions of the free parameters in a full vector."""
         return [INDEX[name] for name in self.free]
 
     @cached_property
     def farthest(self) -> Tensor:
-        """Largest magnitude that each free parameter may take in a fit, shape (k,).
+        """Largest magnitude that each number may take in a fit, shape (k,).
 
         Beyond it lies no lens, and single precision overflows.
         """
         limits = [
-            next((limit for word, limit in FARTHEST if word in name), 1000.0) for name in self.free
+            next((limit for word, limit in FARTHEST if word in name), 1000.0) for name in self.names
         ]
         return torch.tensor(limits, device="cpu")
 
     def expand(self, values: Tensor) -> Tensor:
-        """Free parameters (n, k) to full vectors (n, COUNT)."""
+        """Fitted numbers (n, k) to full vectors (n, COUNT), with shapelets (n, COUNT + m)."""
         full = self.shared.to(values).repeat(len(values), 1)
-        full[:, self.free_index] = values
-        return full
+        if self.detail is None:
+            full[:, self.free_index] = values
+            return full
+        full[:, self.free_index] = values[:, : len(self.free)]
+        return torch.cat([full, values[:, len(self.free) :]], dim=1)
 
     def reduce(self, full: Tensor) -> Tensor:
-        """Full vectors (n, COUNT) to free parameters (n, k)."""
-        return full[:, self.free_index]
+        """Full vectors, with or without shapelets, to fitted numbers (n, k)."""
+        values = full[:, self.free_index]
+        if self.detail is None:
+            return values
+        return self.adopt(torch.cat([values, full[:, COUNT:]], dim=1))
+
+    def adopt(self, values: Tensor) -> Tensor:
+        """Take numbers (n, j) of a model with the same free parameters, with other shapelets.
+
+        Coefficients that it did not have are 0, and those that this one has not are left out.
+        """
+        lacking = self.count - values.shape[1]
+        if lacking > 0:
+            return torch.nn.functional.pad(values, (0, lacking))
+        return values[:, : self.count] if lacking else values
 
     # -- instrument -------------------------------------------------------------------------
 
@@ -324,7 +350,7 @@ class SmoothModel:
             Shared parameters whose derivatives are added, after those of the free ones.
         """
         full = self.expand(values)
-        names = (*self.free, *also)
+        names = (*self.names, *also)
         pick, count = self.measurement.select, len(names)
         flat = self.constant(values).expand(len(values), -1, -1)
         tangents = full.new_zeros(len(full), count + len(AMPLITUDES), len(pick(flat[0])))
@@ -383,7 +409,8 @@ class SmoothModel:
         pixels, numbers = self.scene.pixels, full.double().numpy()
         of_lens = [name for name in names if name in LENS_COLUMNS]
         of_source = [name for name in names if name in SOURCE_COLUMNS]
-        sources = source_tangents(pixels, numbers, of_source)
+        of_source += [name for name in names if is_shapelet(name)]
+        sources = any_source_tangents(pixels, numbers, of_source)
         lights = (
             (of_lens, lens_tangents(pixels, numbers, of_lens)),
             (of_source, (light for light, _ in sources)),

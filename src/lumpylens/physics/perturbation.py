@@ -23,7 +23,7 @@ from lumpylens.physics.inference import along
 from lumpylens.physics.model import SmoothModel
 from lumpylens.physics.parameters import INDEX
 from lumpylens.physics.psf import Response, gaussian_response, kernel_response
-from lumpylens.physics.records import select
+from lumpylens.physics.records import moved, select
 from lumpylens.physics.spectrum import Spectrum
 
 __all__ = [
@@ -246,7 +246,8 @@ class Signals:
     cross : Tensor of float64, shape (n, t, m)
         T W D', with T the tangents of the smooth model and the misfit columns.
     absorbed : Tensor of float64, shape (n, t, m)
-        (T W T')^-1 T W D': the tangents' coefficients in the best imitation.
+        (T W T')^-1 T W D': the tangents' coefficients in the best imitation. Shapelets of the
+        source have their prior there.
     """
 
     responses: Tensor
@@ -286,11 +287,14 @@ class Filter:
         self.weighted = self.tangents * self.weight
         self.tangent_information = torch.matmul(self.weighted, self.tangents.mT).double()
         self.gradient = along(self.tangents, self.score).double()[..., None]
+        self.absorbing, self.pull = self.tangent_information, self.gradient
+        if model.detail is not None:
+            self.absorbing, self.pull = self._with(moved(of_detail(model), self.score.device))
 
     @property
     def information(self) -> Tensor:
         """Information of the data about the free parameters, amplitudes eliminated, (n, k, k)."""
-        count = len(self.model.free)
+        count = self.model.count
         lights = self.tangent_information[:, count : count + 3]
         own, cross = lights[:, :, count : count + 3], lights[:, :, :count]
         eliminated: Tensor = cross.mT @ torch.linalg.solve(own, cross)
@@ -313,13 +317,13 @@ class Filter:
         flat = self.model.measurement.select(self.model.constant(fitted.values))
         changed = lens + source + fitted.amplitudes[:, 2:, None] * flat
         tangent = (changed - self.solved.line.predicted[:, None]) / STEP
-        count = len(self.model.free) + fitted.amplitudes.shape[1]
-        smooth = self.tangent_information[:, :count, :count]
+        count = self.model.count + fitted.amplitudes.shape[1]
+        smooth = self.absorbing[:, :count, :count]
         cross = torch.matmul(self.weighted[:, :count], tangent.mT).double()
         absorbed = self._absorb(cross, smooth)
         power = torch.matmul(tangent * self.weight, tangent.mT).double() - cross.mT @ absorbed
         own = along(tangent, self.score).double()[..., None]
-        slope: Tensor = own - absorbed.mT @ self.gradient[:, :count]
+        slope: Tensor = own - absorbed.mT @ self.pull[:, :count]
         return (slope / power.clamp_min(1e-20))[:, 0, 0]
 
     def _absorb(self, right: Tensor, information: Tensor) -> Tensor:
@@ -335,9 +339,13 @@ class Filter:
     def _under(self, prior: Prior | None) -> tuple[Tensor, Tensor]:
         """Information (n, t, t) and gradient (n, t, 1) of the tangents' coefficients."""
         if prior is None:
-            return self.tangent_information, self.gradient
+            return self.absorbing, self.pull
+        return self._with(prior)
+
+    def _with(self, prior: Prior) -> tuple[Tensor, Tensor]:
+        """Add a prior of the fitted numbers to information and gradient."""
         information, gradient = self.tangent_information.clone(), self.gradient.clone()
-        count, precision = len(self.model.free), prior.precision.double()
+        count, precision = self.model.count, prior.precision.double()
         departure = (self.solved.fitted.values - prior.mean).double()
         information[:, :count, :count] += precision
         gradient[:, :count] -= (precision * departure[:, None]).sum(dim=2, keepdim=True)
@@ -351,12 +359,12 @@ class Filter:
         data = along(responses, self.score).double()
         gram = torch.matmul(responses * self.weight, responses.mT).double()
         cross = torch.matmul(self.weighted, responses.mT).double()
-        absorbed = self._absorb(cross, self.tangent_information)
+        absorbed = self._absorb(cross, self.absorbing)
         return Signals(responses, data, gram, cross, absorbed)
 
     def projected(self, signals: Signals) -> Tensor:
         """D' P r of every position, float64, shape (n, m)."""
-        projected: Tensor = signals.data - (signals.absorbed.mT @ self.gradient)[..., 0]
+        projected: Tensor = signals.data - (signals.absorbed.mT @ self.pull)[..., 0]
         return projected
 
     def covariance(self, first: Signals, second: Signals) -> Tensor:
@@ -392,6 +400,15 @@ class Filter:
             visible=self.visible(signals),
             halo=per_lens(torch.exp, 2 * radius),
         )
+
+
+def of_detail(model: SmoothModel) -> Prior:
+    """Make the prior of the source's shapelets alone: the other numbers may have any values."""
+    assert model.detail is not None
+    like = model.shared
+    precision = like.new_zeros(model.count)
+    precision[len(model.free) :] = model.detail.variance.reciprocal().to(like)
+    return Prior(like.new_zeros(model.count), torch.diag(precision))
 
 
 def perturber_responses(

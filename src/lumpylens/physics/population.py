@@ -24,6 +24,7 @@ __all__ = [
     "GaussianPopulation",
     "SharedTest",
     "central",
+    "learn_detail",
     "learn_noise",
     "learn_population",
     "lens_light_significance",
@@ -64,7 +65,7 @@ def shared_information(
         Whether to use the observed curvature, which prevents steps that are too long, instead of
         the expected information, which a test needs.
     """
-    count, extra = len(model.free), len(names)
+    count, extra = model.count, len(names)
     image_index = [*range(count), *range(count + extra, count + extra + 3)]
     shared = list(range(count, count + extra))
 
@@ -98,12 +99,35 @@ def shared_information(
     )
 
 
+def learn_detail(model: SmoothModel, data: Data, fitted: Fit, prior: Prior) -> SmoothModel:
+    """Learn how much detail sources have, from fits of normal images under `prior`."""
+    detail = model.detail
+    if detail is None:
+        return model
+    count, basic = model.count, len(model.free)
+
+    def of_chunk(index: Tensor) -> Tensor:
+        part, fit_part = data.select(index), fitted.select(index)
+        line = model.linearise(fit_part.values, fit_part.amplitudes, part.psf, part.noise)
+        hessian = normal_matrix(line, evidence(model, part, line).information).double()
+        hessian[:, :count, :count] += prior.precision.double()
+        scale = hessian.diagonal(dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
+        unit = hessian * scale[:, :, None] * scale[:, None, :]
+        unit = unit + 1e-9 * torch.eye(count + 3, dtype=unit.dtype, device=unit.device)
+        inverse = torch.linalg.inv(unit).diagonal(dim1=1, dim2=2) * scale.square()
+        errors: Tensor = inverse[:, basic:count]
+        return errors
+
+    errors = torch.cat(map_chunks(of_chunk, len(data)))
+    return replace(model, detail=detail.learned(fitted.values[:, basic:], errors))
+
+
 def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: Prior) -> Tensor:
     """Amplitude of each image's lens light over its error, shape (n,).
 
     All other numbers of the image are marginalised.
     """
-    count = len(model.free)
+    count = model.count
 
     def of_chunk(index: Tensor) -> Tensor:
         part, fit_part = data.select(index), fitted.select(index)
@@ -245,6 +269,15 @@ class GaussianPopulation:
         if free is not None:
             covariance[free, free] += 1
         return Prior(self.mean.float(), torch.linalg.inv(covariance).float())
+
+    def first(self, count: int) -> GaussianPopulation:
+        """Take the first numbers alone."""
+        return GaussianPopulation(self.mean[:count], self.covariance[:count, :count])
+
+    def with_independent(self, variance: Tensor) -> GaussianPopulation:
+        """Add numbers of mean 0 that depend on no others, with the given variances (m,)."""
+        mean = torch.cat([self.mean, torch.zeros_like(variance)])
+        return GaussianPopulation(mean, torch.block_diag(self.covariance, torch.diag(variance)))
 
 
 def central(values: Tensor, floor: Tensor | float = 0.0) -> Tensor:

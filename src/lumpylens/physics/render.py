@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lumpylens.physics.batches import is_compiled, per_lens
+from lumpylens.physics.compiled.detail import any_source_tangents
 from lumpylens.physics.compiled.elementary import Image
 from lumpylens.physics.compiled.tangents import (
     LENS_COLUMNS,
     SOURCE_COLUMNS,
     Grid,
     lens_tangents,
-    source_tangents,
 )
 from lumpylens.physics.deflection import external_shear, halo, halo_slopes
 from lumpylens.physics.light import sersic, sersic_with_derivatives
-from lumpylens.physics.parameters import NAMES
+from lumpylens.physics.parameters import COUNT, NAMES
+from lumpylens.physics.source_detail import detail_light, is_shapelet
 
 __all__ = ["Light", "Scene", "Tangents"]
 
@@ -172,6 +173,8 @@ class Scene:
         p = columns(parameters)
         u, v, _, _ = self.rays(parameters, extra)
         source = sersic(u, v, *_source_shape(p))
+        if parameters.shape[1] > COUNT:
+            source = source + detail_light(parameters, u, v).value
         x, y = self.grid(parameters)
         lens = sersic(x - p["centre_x_px"], y - p["centre_y_px"], *_lens_shape(p))
         if self.cusp_samples > 1:
@@ -187,11 +190,11 @@ class Scene:
         on the processor is computed by `lumpylens.physics.compiled.tangents`, to the same formulas.
         """
         lens_names = tuple(name for name in names if name in LENS)
-        source_names = tuple(name for name in names if name in SOURCE)
+        source_names = (*(n for n in names if n in SOURCE), *(n for n in names if is_shapelet(n)))
         if is_compiled(parameters):
             numbers = parameters.double().numpy()
             lights = lens_tangents(self.pixels, numbers, lens_names)
-            sources = source_tangents(self.pixels, numbers, source_names)
+            sources = any_source_tangents(self.pixels, numbers, source_names)
             (lens,) = _copied((light,) for light in lights)
             source, slopes = _copied(sources)
         else:
@@ -221,7 +224,14 @@ class Scene:
         shape = sersic_with_derivatives(
             u, v, *_source_shape(p), index_too="log_source_index" in names
         )
-        sx, sy = shape.gradient_x, shape.gradient_y
+        value, sx, sy = shape.value, shape.gradient_x, shape.gradient_y
+        d_log_r, of_shapelets = shape.d_log_r, {}
+        if parameters.shape[1] > COUNT:
+            detail = detail_light(parameters, u, v)
+            value, sx, sy = value + detail.value, sx + detail.gradient_x, sy + detail.gradient_y
+            d_log_r = d_log_r + u * detail.gradient_x + v * detail.gradient_y
+            wanted = [name for name in names if is_shapelet(name)]
+            of_shapelets = dict(zip(wanted, detail.columns.unbind(dim=1), strict=bool(wanted)))
         x, y = self.grid(parameters)
         x, y = x - p["centre_x_px"], y - p["centre_y_px"]
         moves: Moves = {
@@ -234,10 +244,12 @@ class Scene:
             "source_y": lambda: -radius * sy,
             "source_eta_1": lambda: shape.d_eta_1,
             "source_eta_2": lambda: shape.d_eta_2,
-            "log_source_radius_px": lambda: -shape.d_log_r,
+            "log_source_radius_px": lambda: -d_log_r,
             "log_source_index": lambda: shape.d_log_index,
         } | self._mass_moves(p, names, (x, y), (ax, ay), (sx, sy))
-        return _stacked(shape.value, moves, names), torch.stack([sx, sy], dim=1)
+        for name, column in of_shapelets.items():
+            moves[name] = partial(_same, column)
+        return _stacked(value, moves, names), torch.stack([sx, sy], dim=1)
 
     def _mass_moves(
         self,
@@ -341,6 +353,10 @@ def _lens_derivatives(p: dict[str, Tensor], x: Tensor, y: Tensor, names: Sequenc
         "centre_y_px": lambda: -shape.gradient_y,
     }
     return _stacked(shape.value, moves, names)
+
+
+def _same(column: Tensor) -> Tensor:
+    return column
 
 
 def _stacked(light: Tensor, moves: Moves, names: Sequence[str]) -> Tensor:

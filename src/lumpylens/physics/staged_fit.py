@@ -76,9 +76,9 @@ def staged_fit(
         return first
     poor_data = data.select(poor)
     tolerant = _from_the_prior(stages[:-1], poor_data, prior)
-    second = descend(
-        stages[-1].model, poor_data, tolerant.values, prior, amplitudes=tolerant.amplitudes
-    )
+    last = stages[-1].model
+    begin = last.adopt(tolerant.values)
+    second = descend(last, poor_data, begin, prior, amplitudes=tolerant.amplitudes)
     previous = select(first, poor)
     better = second.fitted.energy < previous.fitted.energy - SLACK
     return put(first, poor, keep(better, second, previous))
@@ -132,13 +132,15 @@ def _places(model: SmoothModel, prior: Prior) -> Iterator[Float[Tensor, " k"]]:
 def _run(
     stages: Sequence[Stage], data: Data, start: Float[Tensor, "n k"], prior: Prior
 ) -> Solution:
-    solution = descend(stages[0].model, data, start, prior, steps=stages[0].steps)
+    first = stages[0].model
+    begin, within = first.adopt(start), prior.first(first.count)
+    solution = descend(first, data, begin, within, steps=stages[0].steps)
     for stage in stages[1:]:
         solution = descend(
             stage.model,
             data,
-            solution.fitted.values,
-            prior,
+            stage.model.adopt(solution.fitted.values),
+            prior.first(stage.model.count),
             steps=stage.steps,
             amplitudes=solution.fitted.amplitudes,
         )

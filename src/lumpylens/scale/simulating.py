@@ -80,7 +80,10 @@ class SimulateTask(RecordedTask[Receipt]):
             "device": self.device,
             "lumpylens": self.lumpylens,
         }
-        sources_stamp = "" if self.sources is None else stamp(Path(self.sources))
+        from lumpylens.simulation.sources import SOURCE_KINDS
+
+        of_images = self.sources is not None and self.sources not in SOURCE_KINDS
+        sources_stamp = stamp(Path(str(self.sources))) if of_images else ""
         return {"config": digest_of_settings(settings), "stamp": sources_stamp}
 
     def perform(self) -> None:
@@ -223,6 +226,7 @@ def simulate_shards(
     """
     from lumpylens.simulation.images import lumps_of, simulate
     from lumpylens.simulation.presets import population
+    from lumpylens.simulation.sources import located_sources
 
     started = time.perf_counter()
     if n < 1 or shard < 1 or seed < 0:
@@ -234,7 +238,7 @@ def simulate_shards(
     recipe = population(preset)
     lumps = lumps_of(recipe, substructure, settings)
     device = "cpu" if device == "auto" else device
-    galaxies = None if sources is None else str(Path(sources).expanduser().resolve())
+    galaxies = located_sources(sources)
     # One image is simulated here, so that wrong settings fail once and not in every shard.
     simulate(
         recipe, 1, seed=seed, substructure=lumps, sources=galaxies, device=device, progress=False

@@ -27,7 +27,7 @@ from lumpylens.physics.render import Scene
 from lumpylens.simulation.lens import Lens
 from lumpylens.simulation.perturbers import masses_of
 from lumpylens.simulation.populations import PSF_SIGMAS, Population
-from lumpylens.simulation.sources import Clump, Galaxies, sersic_flux
+from lumpylens.simulation.sources import Clump, SourceGalaxies, sersic_flux
 
 __all__ = [
     "brightness",
@@ -82,7 +82,7 @@ def brightness(
     lens: Lens,
     size_px: int,
     samples: int = 1,
-    galaxies: Galaxies | None = None,
+    galaxies: SourceGalaxies | None = None,
     cusp_pitch: float | None = None,
 ) -> NDArray[np.float32]:
     """Compute the blurred, noiseless image of a lens, shape (size_px, size_px).
@@ -93,7 +93,7 @@ def brightness(
     size_px : int
     samples : int
         Rays per pixel and axis.
-    galaxies : Galaxies, optional
+    galaxies : SourceGalaxies, optional
         Galaxies that the lens's `source_image` is a position in.
     cusp_pitch : float, optional
         See `Population`.
@@ -113,7 +113,7 @@ def _source(
     numbers: NDArray[np.float64],
     u: NDArray[np.float32],
     v: NDArray[np.float32],
-    galaxies: Galaxies | None,
+    galaxies: SourceGalaxies | None,
 ) -> NDArray[np.float32]:
     """Light of the source at the positions where the rays end."""
     if lens.source_image >= 0:
@@ -169,7 +169,10 @@ def brightness_of_many(
     ndarray of float32, shape (n, size_px, size_px)
     """
     if any(lens.source_image >= 0 for lens in lenses):
-        raise DataError("images of galaxies as sources are rendered one lens at a time")
+        raise DataError(
+            "galaxies as sources are rendered on the processor, one lens after the other: leave "
+            "out the device, or give sources sersic"
+        )
     scene = _scene(size_px, samples, cusp_pitch)
     parameters = torch.cat([lens.parameters() for lens in lenses]).to(device)
     x, y = scene.grid(parameters)

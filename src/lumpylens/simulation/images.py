@@ -19,7 +19,7 @@ from lumpylens.simulation.output import check_output, write
 from lumpylens.simulation.populations import Population
 from lumpylens.simulation.presets import population
 from lumpylens.simulation.recipe import Recipe
-from lumpylens.simulation.sources import Galaxies
+from lumpylens.simulation.sources import SourceGalaxies
 from lumpylens.simulation.substructure import Substructure, substructure_from
 from lumpylens.simulation.substructure import substructure as substructure_of
 from lumpylens.simulation.truth import truth_table
@@ -43,13 +43,13 @@ class Simulation:
     images : LensImages
     lenses : tuple of Lens
         True numbers, in the same order.
-    galaxies : Galaxies or None
-        Images of galaxies that were used as sources.
+    galaxies : SourceGalaxies or None
+        Those that were used as sources.
     """
 
     images: LensImages
     lenses: tuple[Lens, ...]
-    galaxies: Galaxies | None = None
+    galaxies: SourceGalaxies | None = None
 
     def table(self) -> Table:
         """Table of true numbers, one row per image.
@@ -101,8 +101,9 @@ def simulate(
     indices : sequence of int, optional
         Simulate these instead of 0 to n - 1.
     sources : str or Path, optional
-        Images of real galaxies in place of the Sersic sources, with the same sizes and
-        magnitudes: anything that `LensImages.open` reads.
+        What the sources are, with the same sizes and magnitudes: ``galaxies``, real ones that come
+        with the package, ``sersic``, or images of galaxies of your own, anything that
+        `LensImages.open` reads. Default: the population's.
     out : str or Path, optional
         Write to this file or folder instead of memory, with a table of all true numbers beside
         it. A run that was stopped is continued by the same call.

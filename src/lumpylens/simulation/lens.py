@@ -21,7 +21,7 @@ from lumpylens.physics.parameters import NAMES, pack
 from lumpylens.simulation.distributions import Number, draw
 from lumpylens.simulation.perturbers import Perturber
 from lumpylens.simulation.populations import Population
-from lumpylens.simulation.sources import Clump, Galaxies, sersic_flux
+from lumpylens.simulation.sources import Clump, SourceGalaxies, sersic_flux
 from lumpylens.simulation.substructure import MassScale, Substructure
 
 __all__ = ["Lens", "add_substructure", "draw_lens"]
@@ -139,7 +139,7 @@ def _twice(size: float, angle_deg: float) -> tuple[float, float]:
 
 
 def draw_lens(
-    population: Population, random: np.random.Generator, galaxies: Galaxies | None = None
+    population: Population, random: np.random.Generator, galaxies: SourceGalaxies | None = None
 ) -> Lens:
     """Draw a smooth lens.
 
@@ -147,7 +147,7 @@ def draw_lens(
     ----------
     population : Population
     random : Generator
-    galaxies : Galaxies, optional
+    galaxies : SourceGalaxies, optional
         One of these, drawn at random, replaces the Sersic source.
 
     Raises
@@ -198,7 +198,7 @@ def draw_lens(
 
 
 def _with_magnitudes_and_source(
-    lens: Lens, population: Population, random: np.random.Generator, galaxies: Galaxies | None
+    lens: Lens, population: Population, random: np.random.Generator, galaxies: SourceGalaxies | None
 ) -> Lens:
     """Draw what only some populations have; last, so that the others' numbers do not change."""
     if population.light_follows_mass:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from lumpylens.errors import DataError
 from lumpylens.simulation.distributions import Number, Range, largest, smallest
+from lumpylens.simulation.sources import SOURCE_KINDS
 from lumpylens.simulation.substructure import Substructure
 
 __all__ = ["Population"]
@@ -71,6 +72,9 @@ class Population:
         In place of brightness: magnitude of the whole profile, for the source without lensing.
     zero_point : float or None
         Magnitude of one unit of brightness in one pixel.
+    sources : {"sersic", "galaxies"}
+        Whether sources are Sersic profiles or the galaxies that come with the package, with the
+        light and the half-light radius of the profile.
     source_clumps : Number
         Number of star-forming clumps on the source, rounded.
     clump_radius : Number
@@ -140,6 +144,7 @@ class Population:
     lens_light_magnitude: Number | None = None
     source_magnitude: Number | None = None
     zero_point: float | None = None
+    sources: Literal["sersic", "galaxies"] = "sersic"
     source_clumps: Number = 0.0
     clump_radius: Number = (0.1, 0.3)
     clump_light: Number = (0.1, 0.4)
@@ -192,6 +197,8 @@ class Population:
             )
         if self.output not in ("jpeg", "linear"):
             raise DataError(f"output is jpeg or linear, got {self.output!r}")
+        if self.sources not in SOURCE_KINDS:
+            raise DataError(f"sources are sersic or galaxies, got {self.sources!r}")
         if self.output == "linear" and self.photons is not None and not self.noise:
             raise DataError(
                 "an image of counted photons has a noise map, which needs noise above zero"

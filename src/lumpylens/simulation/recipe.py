@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lumpylens.data.image import ANOMALOUS, NORMAL, LensImage
 from lumpylens.simulation.camera import brightness, brightness_of_many, develop, expose
+from lumpylens.simulation.galaxies import shipped_galaxies
 from lumpylens.simulation.lens import Lens, add_substructure, draw_lens
 from lumpylens.simulation.populations import Population
-from lumpylens.simulation.sources import Galaxies
+from lumpylens.simulation.sources import Galaxies, SourceGalaxies
 from lumpylens.simulation.substructure import Substructure
 
 __all__ = ["Recipe"]
@@ -35,7 +36,8 @@ class Recipe:
     substructure : Substructure or None
     seed : int
     sources : str or None
-        Folder of images of galaxies.
+        ``sersic``, ``galaxies`` for those that come with the package, or a folder of images of
+        galaxies. None: as the population has it.
     device : str
         ``cpu`` renders one lens after the other with compiled loops, anything else batches with
         torch.
@@ -56,9 +58,12 @@ class Recipe:
         """Id of an image."""
         return f"{self.population.name}-{self.seed}-{index}"
 
-    def galaxies(self) -> Galaxies | None:
-        """Images of galaxies to use as sources, if any."""
-        return None if self.sources is None else _galaxies(self.sources)
+    def galaxies(self) -> SourceGalaxies | None:
+        """Galaxies to use as sources, if any."""
+        kind = self.population.sources if self.sources is None else self.sources
+        if kind == "sersic":
+            return None
+        return shipped_galaxies() if kind == "galaxies" else _galaxies(kind)
 
     def lens(self, index: int) -> Lens:
         """True numbers of one image."""

@@ -1,10 +1,11 @@
-"""Sources: clumps on a smooth galaxy, or images of real galaxies."""
+"""Sources: clumps on a smooth galaxy, or images of galaxies of the user's own."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,19 @@ from lumpylens.data.images import LensImages
 from lumpylens.errors import DataError
 from lumpylens.physics.light import sersic_coefficient
 
-__all__ = ["Clump", "Galaxies", "sersic_flux"]
+__all__ = [
+    "SOURCE_KINDS", "Clump", "Galaxies", "SourceGalaxies", "located_sources", "sersic_flux",
+]  # fmt: skip
+
+SOURCE_KINDS = ("sersic", "galaxies")
+"""Sources that need no images: Sersic profiles, and the galaxies that come with the package."""
+
+
+def located_sources(sources: str | Path | None) -> str | None:
+    """Absolute path of the images of galaxies, or the name of a kind in `SOURCE_KINDS`."""
+    if sources is None or sources in SOURCE_KINDS:
+        return None if sources is None else str(sources)
+    return str(Path(sources).expanduser().resolve())
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,31 @@ def sersic_flux(radius_px: float, index: float) -> float:
         2 * math.pi * index * radius_px**2 * math.exp(b) * b ** (-2 * index) * gamma(2 * index)
     )
     return flux
+
+
+class SourceGalaxies(Protocol):
+    """Galaxies that may take the place of Sersic sources.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    """
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Name of each."""
+        ...
+
+    def light(
+        self,
+        which: int,
+        u: NDArray[np.float32],
+        v: NDArray[np.float32],
+        radius_px: float,
+        angle_deg: float,
+    ) -> NDArray[np.float32]:
+        """Brightness of one of them, of unit light: see `Galaxies.light`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

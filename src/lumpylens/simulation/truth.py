@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lumpylens.simulation.lens import Lens
 from lumpylens.simulation.perturbers import Perturber
-from lumpylens.simulation.sources import Clump, Galaxies
+from lumpylens.simulation.sources import Clump, SourceGalaxies
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -27,7 +27,7 @@ def truth_table(
     ids: Sequence[str],
     labels: Sequence[int],
     lenses: Iterable[Lens],
-    galaxies: Galaxies | None = None,
+    galaxies: SourceGalaxies | None = None,
 ) -> Table:
     """Make a table of true numbers, one row per image.
 

@@ -88,7 +88,7 @@ def population(
     settings : mapping, optional
         Numbers of the substructure that replace its defaults, such as ``{"count": 10}``.
     sources : str or Path, optional
-        Images of real galaxies to put behind the simulated lenses.
+        What is behind the simulated lenses: see `lumpylens.simulate`.
     largest : float
         Largest fraction that is considered.
     prior : {"uniform", "log-uniform"}
@@ -128,6 +128,7 @@ def population(
     from lumpylens.scale.summarising import drawn_fractions, simulate_and_look
     from lumpylens.simulation.images import lumps_of
     from lumpylens.simulation.presets import population as population_of
+    from lumpylens.simulation.sources import located_sources
 
     check_zuko()
     chosen = population_of(recipe)
@@ -189,7 +190,7 @@ def population(
             model_digest=digest,
             folder=place,
             seed=seed,
-            sources=None if sources is None else str(Path(sources).expanduser().resolve()),
+            sources=located_sources(sources),
             cluster=cluster,
             workers=workers,
             progress=progress,

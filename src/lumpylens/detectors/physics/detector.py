@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from lumpylens.detectors.physics.examination import (
 from lumpylens.detectors.physics.explain import explain_one
 from lumpylens.detectors.physics.state import Learned
 from lumpylens.detectors.settings import DetectorConfig
+from lumpylens.errors import DataError
 from lumpylens.files.progress import Stages, counted
 from lumpylens.physics.batches import unsplit
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece, NearPrior
@@ -43,6 +44,7 @@ from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES, pack
 from lumpylens.physics.population import central
 from lumpylens.physics.region import choose_region, scene_of
+from lumpylens.physics.source_detail import LOWEST, SourceDetail
 from lumpylens.results.explanation import Explanation
 from lumpylens.training.device import torch_device
 from lumpylens.training.run import Run
@@ -53,6 +55,9 @@ UNFINISHED = f"the fit has not converged in {MOST_STEPS} steps"
 
 FIRST_BLUR = 0.3
 """Logarithm of the blur's width, px, before any is learned: the encoder does not read it."""
+
+FIRST_DETAIL = 0.3
+"""Spread of the source's shapelets before any is learned."""
 
 OFF_LATTICE = 0.8
 """Grey levels by which, on average, the coefficients of an image may miss the rounding steps of
@@ -78,6 +83,10 @@ class PhysicsConfig(EncoderConfig):
     near_epochs: int = Field(
         6, ge=0, description="Further epochs of the encoder, on lenses like the normal ones"
     )
+    source: Literal["sersic", "shapelets"] = Field(
+        "sersic", description="Light of the source: a Sersic profile, or shapelets on one"
+    )
+    order: int = Field(8, ge=LOWEST, le=12, description="Highest order of the source's shapelets")
     sample: int = Field(
         300, ge=20, description="Normal images from which instrument and noise are learned"
     )
@@ -129,6 +138,11 @@ class PhysicsDetector(Detector):
         assert quick.encoder is not None
         normal = images.stack(shape=self.image_shape)
         table = common_jpeg_table(images)
+        if table is not None and self.config.source == "shapelets":
+            raise DataError(
+                f"{images.location}: compressed pictures say too little of a source's detail: "
+                "give linear images (FITS, HDF5 or npy), or leave out source=shapelets"
+            )
         peak = float(np.median(normal.pixels.max(axis=(1, 2))))
         unit = Unit(
             brightness=1.0 if table is not None else GREY / peak,
@@ -158,7 +172,7 @@ class PhysicsDetector(Detector):
         """Fit all normal images, and learn their population."""
         with unsplit(), counted("fitting normal lenses", len(normal), show=stages.show) as step:
             fitted, information = examiner.fit(normal, on_image=step)
-        population = learn_spread(fitted.values, information, examiner.prior)
+        population = learn_spread(examiner.model, fitted.values, information, examiner.prior)
         radius = math.exp(float(population.mean[examiner.model.free.index(GEOMETRY[0])]))
         stages.done(f"population of {len(normal)} lenses: mean Einstein radius {radius:.2f} px")
         return replace(examiner, population=population), fitted
@@ -194,15 +208,18 @@ class PhysicsDetector(Detector):
         """Train the encoder further, on lenses like these and on these."""
         from lumpylens.detectors.encoder.training import specialise_encoder
 
-        model, shape, near = examiner.model, examiner.shape, examiner.population
-        assert near is not None
+        model, shape = examiner.model, examiner.shape
+        assert examiner.population is not None
+        # Renders have Sersic sources: detail of the source does not change where a lens is.
+        free = len(model.free)
+        near = examiner.population.first(free)
         eyepiece = Eyepiece.for_shape(shape)
         grey = examiner.unit.grey(normal.pixels)
         normals = (
             torch.cat([eyepiece(part) for part in grey.split(256)]),
             model.expand(fitted.values)[:, [INDEX[name] for name in ESTIMATED]],
         )
-        inliers = central(fitted.values)
+        inliers = central(fitted.values[:, :free])
         encoder, rounds = specialise_encoder(
             examiner.encoder,
             shape,
@@ -228,7 +245,13 @@ class PhysicsDetector(Detector):
             level = NoiseLevel(floor=1e-6, gain=1e-7, offset=1e-9, roughness=1e-3)
         shared = pack(log_psf_sigma_px=FIRST_BLUR)[0]
         scene = scene_of(measurement, self.image_shape)
-        return SmoothModel(scene, measurement, shared, GEOMETRY, level)
+        return SmoothModel(scene, measurement, shared, GEOMETRY, level, detail=self._detail())
+
+    def _detail(self) -> SourceDetail | None:
+        """Detail of sources before any is learned."""
+        if self.config.source == "sersic":
+            return None
+        return SourceDetail((FIRST_DETAIL,) * (self.config.order - LOWEST + 1))
 
     # -- scoring ----------------------------------------------------------------------------
 
@@ -344,6 +367,20 @@ class PhysicsDetector(Detector):
         self.quick = EncoderDetector.for_images_of(self)
         self.quick._restore(arrays)
 
+    def _source_note(self) -> list[str]:
+        """Describe the detail of sources, where they have any."""
+        assert self.learned is not None
+        detail = self.learned.model.detail
+        if detail is None:
+            return []
+        spread = ", ".join(f"{number:.2g}" for number in detail.spread)
+        return [
+            f"A source is a Sersic profile with {detail.count} shapelets of order {LOWEST} to "
+            f"{detail.largest} on it. Their coefficients vary from image to image, in units of the "
+            f"profile's brightness at its effective radius, by these standard deviations from the "
+            f"lowest order on: {spread}."
+        ]
+
     def card_notes(self) -> list[str]:
         """Describe the detector and what it learned."""
         assert self.learned is not None
@@ -360,6 +397,7 @@ class PhysicsDetector(Detector):
             "small deflections with those of normal images.",
             f"Mean Einstein radius {radius:.2f} px. Numbers common to all images: {learned}.",
             f"Varying from image to image: {', '.join(model.free)}.",
+            *self._source_note(),
             "It was known during the design that substructure adds mass in the challenge's images, "
             "and that a filter for deflections separates the classes; every fitted number comes "
             "from normal images alone.",

@@ -199,7 +199,9 @@ def peak_of(maps: Maps, radius: float, centre: tuple[float, float]) -> Peak | No
 def surprises_in(learned: Learned, exam: Examination) -> tuple[Surprise, ...]:
     """Every parameter that varies between images, most surprising first."""
     sigmas = {name: float(sigma[0]) for name, sigma in learned.surprises(exam).items()}
-    values, typical = exam.fitted.values[0].tolist(), learned.population.mean.tolist()
+    free = len(sigmas)
+    values = exam.fitted.values[0, :free].tolist()
+    typical = learned.population.mean[:free].tolist()
     return surprises_of(zip(sigmas, values, typical, sigmas.values(), strict=True))
 
 

@@ -22,6 +22,7 @@ from lumpylens.detectors.physics.examination import (
 from lumpylens.errors import ModelError
 from lumpylens.physics.encoder import Encoder
 from lumpylens.physics.fit_data import Prior
+from lumpylens.physics.learning import without_detail
 from lumpylens.physics.model import NoiseLevel, SmoothModel
 from lumpylens.physics.noise import Measurement
 from lumpylens.physics.parameters import GEOMETRY, INDEX, NAMES
@@ -34,6 +35,7 @@ from lumpylens.physics.scores import (
     parameter_distance,
     parameter_surprise,
 )
+from lumpylens.physics.source_detail import SourceDetail
 from lumpylens.physics.spectrum import SEEN_FRACTIONS, Spectrum, learn_error
 from lumpylens.results.calibration import LEAST_TOGETHER
 
@@ -146,8 +148,11 @@ class Learned:
         }
 
     def _estimates(self, exam: Examination) -> tuple[GaussianPopulation, Tensor, Tensor, Prior]:
-        prior = prior_of_fits(self.model, self.population)
-        return self.population, exam.fitted.values, exam.information, prior
+        # The detail of a source is marginalised: it says nothing about the lens.
+        free, prior = len(self.model.free), prior_of_fits(self.model, self.population)
+        information = without_detail(self.model, exam.information)
+        values = exam.fitted.values[:, :free]
+        return self.population.first(free), values, information, prior.first(free)
 
     def displacement(self, exam: Examination) -> NDArray[np.float64]:
         """Deflections that would explain each misfit, Einstein radii, shape (n,).
@@ -236,6 +241,8 @@ class Learned:
             "normals": np.array(self.normals),
             "usual": np.array([self.usual_blur, self.usual_low]),
         }
+        if model.detail is not None:
+            stored["source_detail"] = np.array(model.detail.spread)
         if measurement.steps is not None:
             stored["steps"] = measurement.steps.numpy()
         if measurement.active is not None:
@@ -268,6 +275,9 @@ class Learned:
             tuple(name for name, free in zip(NAMES, arrays["free"], strict=True) if free),
             NoiseLevel(**dict(zip(NOISE, map(float, arrays["noise"]), strict=True))),
             int(arrays["psf_radius"]),
+            SourceDetail(tuple(arrays["source_detail"].tolist()))
+            if "source_detail" in arrays
+            else None,
         )
         population = GaussianPopulation(
             torch.tensor(arrays["population.mean"]), torch.tensor(arrays["population.covariance"])

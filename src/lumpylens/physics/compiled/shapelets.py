@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from lumpylens.physics.compiled.elementary import compiled
 
-__all__ = ["shapelet_columns", "shapelet_light", "weighted_light"]
+__all__ = [
+    "add_row", "prepare_row", "shapelet_columns", "shapelet_light", "slopes_row", "weighted_light",
+]  # fmt: skip
 
 Positions = NDArray[np.float64]
 
@@ -103,7 +105,7 @@ def _functions(functions, first, u, largest):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _prepare(along_x, along_y, u, v, x, y, scale, largest):  # type: ignore[no-untyped-def]
+def prepare_row(along_x, along_y, u, v, x, y, scale, largest):  # type: ignore[no-untyped-def]
     """Functions along x and y of a row; those along x carry the Gaussian of both and the norm."""
     envelope, ones = np.empty(x.shape[0]), np.ones(x.shape[0])
     norm = 1 / (math.sqrt(math.pi) * scale)
@@ -121,7 +123,7 @@ def _columns(out, x, y, scale, largest):  # type: ignore[no-untyped-def]
     along_x, along_y = np.empty((largest + 2, width)), np.empty((largest + 2, width))
     u, v = np.empty(width), np.empty(width)
     for i in range(height):
-        _prepare(along_x, along_y, u, v, x[i], y[i], scale, largest)
+        prepare_row(along_x, along_y, u, v, x[i], y[i], scale, largest)
         k = 0
         for total in range(largest + 1):
             for n in range(total + 1):
@@ -136,25 +138,33 @@ def _light(out, x, y, scale, coefficients, largest):  # type: ignore[no-untyped-
     height, width = x.shape
     along_x, along_y = np.empty((largest + 2, width)), np.empty((largest + 2, width))
     slope_x, slope_y = np.empty((largest + 1, width)), np.empty((largest + 1, width))
-    u, v, by_y, by_y_slope = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    u, v, by_y, rise = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
     for i in range(height):
-        _prepare(along_x, along_y, u, v, x[i], y[i], scale, largest)
-        _slopes(slope_x, along_x, scale)
-        _slopes(slope_y, along_y, scale)
-        light, d_x, d_y = out[0, i], out[1, i], out[2, i]
-        for n in range(largest + 1):
-            by_y[:] = 0
-            by_y_slope[:] = 0
-            for m in range(largest + 1 - n):
-                total = n + m
-                amplitude = coefficients[total * (total + 1) // 2 + n]
-                for j in range(width):
-                    by_y[j] += amplitude * along_y[m, j]
-                    by_y_slope[j] += amplitude * slope_y[m, j]
-            for j in range(width):
-                light[j] += along_x[n, j] * by_y[j]
-                d_x[j] += slope_x[n, j] * by_y[j]
-                d_y[j] += along_x[n, j] * by_y_slope[j]
+        prepare_row(along_x, along_y, u, v, x[i], y[i], scale, largest)
+        slopes_row(slope_x, along_x, scale)
+        slopes_row(slope_y, along_y, scale)
+        along, slopes = (along_x, along_y), (slope_x, slope_y)
+        add_row(out[0, i], out[1, i], out[2, i], along, slopes, coefficients, largest, by_y, rise)
+
+
+@compiled
+def add_row(light, d_x, d_y, along, slopes, coefficients, largest, by_y, rise):  # type: ignore[no-untyped-def]
+    """Add the sum of shapelets and its gradient to rows; the last two are scratch."""
+    along_x, along_y = along
+    slope_x, slope_y = slopes
+    for n in range(largest + 1):
+        by_y[:] = 0
+        rise[:] = 0
+        for m in range(largest + 1 - n):
+            total = n + m
+            amplitude = coefficients[total * (total + 1) // 2 + n]
+            for j in range(by_y.shape[0]):
+                by_y[j] += amplitude * along_y[m, j]
+                rise[j] += amplitude * slope_y[m, j]
+        for j in range(by_y.shape[0]):
+            light[j] += along_x[n, j] * by_y[j]
+            d_x[j] += slope_x[n, j] * by_y[j]
+            d_y[j] += along_x[n, j] * rise[j]
 
 
 @compiled
@@ -164,9 +174,9 @@ def _weighted(out, x, y, scale, weights, largest):  # type: ignore[no-untyped-de
     slope_x, slope_y = np.empty((largest + 1, width)), np.empty((largest + 1, width))
     u, v = np.empty(width), np.empty(width)
     for i in range(height):
-        _prepare(along_x, along_y, u, v, x[i], y[i], scale, largest)
-        _slopes(slope_x, along_x, scale)
-        _slopes(slope_y, along_y, scale)
+        prepare_row(along_x, along_y, u, v, x[i], y[i], scale, largest)
+        slopes_row(slope_x, along_x, scale)
+        slopes_row(slope_y, along_y, scale)
         light, d_x, d_y = out[0, i], out[1, i], out[2, i]
         k = 0
         for total in range(largest + 1):
@@ -180,7 +190,7 @@ def _weighted(out, x, y, scale, weights, largest):  # type: ignore[no-untyped-de
 
 
 @compiled
-def _slopes(slopes, functions, scale):  # type: ignore[no-untyped-def]
+def slopes_row(slopes, functions, scale):  # type: ignore[no-untyped-def]
     """Derivatives of the one-dimensional functions (Refregier 2003, equation 14)."""
     for n in range(slopes.shape[0]):
         fall, rise = math.sqrt(n / 2) / scale, math.sqrt((n + 1) / 2) / scale

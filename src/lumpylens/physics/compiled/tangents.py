@@ -16,7 +16,10 @@ from lumpylens.physics.deflection import ROUND
 from lumpylens.physics.light import sersic_index_slope
 from lumpylens.physics.parameters import INDEX
 
-__all__ = ["LENS_COLUMNS", "SOURCE_COLUMNS", "Grid", "lens_tangents", "source_tangents"]
+__all__ = [
+    "LENS_COLUMNS", "SOURCE_COLUMNS", "SOURCE_SHAPE", "Grid", "corners", "lens_tangents",
+    "places_of", "profile", "profile_numbers", "source_tangents", "write_row",
+]  # fmt: skip
 
 SOURCE_SHAPE = (
     "source_eta_1",
@@ -92,11 +95,11 @@ def source_tangents(
     """
     light = np.empty((1 + len(names), grid.height, grid.width), np.float32)
     gradient = np.empty((2, grid.height, grid.width), np.float32)
-    columns = _columns(SOURCE_COLUMNS, names)
-    shapes, bends = _profile_numbers(parameters, SOURCE_SHAPE)
-    corners, haloes = _corners(grid, parameters), halo_numbers(parameters)
+    columns = places_of(SOURCE_COLUMNS, names)
+    shapes, bends = profile_numbers(parameters, SOURCE_SHAPE)
+    firsts, haloes = corners(grid, parameters), halo_numbers(parameters)
     for k in range(len(parameters)):
-        numbers = (*corners[k], F(grid.step), haloes[k], shapes[k], bends[k], columns)
+        numbers = (*firsts[k], F(grid.step), haloes[k], shapes[k], bends[k], columns)
         _source(light, gradient, *numbers)
         yield light, gradient
 
@@ -119,30 +122,30 @@ def lens_tangents(
         As the light of `source_tangents`.
     """
     light = np.empty((1 + len(names), grid.height, grid.width), np.float32)
-    columns = _columns(LENS_COLUMNS, names)
-    shapes, bends = _profile_numbers(parameters, LENS_LIGHT_SHAPE)
-    corners = _corners(grid, parameters)
+    columns = places_of(LENS_COLUMNS, names)
+    shapes, bends = profile_numbers(parameters, LENS_LIGHT_SHAPE)
+    firsts = corners(grid, parameters)
     for k in range(len(parameters)):
-        numbers = (*corners[k], F(grid.step), shapes[k], bends[k], columns)
+        numbers = (*firsts[k], F(grid.step), shapes[k], bends[k], columns)
         _lens(light, *numbers)
         if grid.samples > 1:
             _patch(light, *numbers, grid.samples, F(grid.pitch), grid.patch)
         yield light
 
 
-def _columns(known: Sequence[str], names: Sequence[str]) -> NDArray[np.int_]:
+def places_of(known: Sequence[str], names: Sequence[str]) -> NDArray[np.int_]:
     """Where each known derivative goes; 0, the place of the light, if it is not wanted."""
     places = {name: place for place, name in enumerate(names, start=1)}
     return np.array([places.get(name, 0) for name in known])
 
 
-def _corners(grid: Grid, parameters: NDArray[np.float64]) -> Image:
+def corners(grid: Grid, parameters: NDArray[np.float64]) -> Image:
     """Position of the first pixel relative to each lens, shape (n, 2)."""
     centres = parameters[:, [INDEX["centre_x_px"], INDEX["centre_y_px"]]]
     return (np.array([grid.first_x, grid.first_y]) - centres).astype(np.float32)
 
 
-def _profile_numbers(parameters: NDArray[np.float64], names: Sequence[str]) -> tuple[Image, Image]:
+def profile_numbers(parameters: NDArray[np.float64], names: Sequence[str]) -> tuple[Image, Image]:
     """Numbers of `sersic_numbers`; eta, and how sinh(eta) / eta and b_n change (see `light`)."""
     eta_1, eta_2, log_radius, log_index = (parameters[:, INDEX[name]] for name in names)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -160,7 +163,7 @@ def _profile_numbers(parameters: NDArray[np.float64], names: Sequence[str]) -> t
 
 
 @compiled
-def _profile(  # type: ignore[no-untyped-def]
+def profile(  # type: ignore[no-untyped-def]
     terms, u, v, shape, bend, exponent, other, index_too, gradient_too
 ):
     """Profile and its derivatives along a row; see `physics.light.sersic_with_derivatives`."""
@@ -218,7 +221,7 @@ def _source(  # type: ignore[no-untyped-def]
     out, gradient, first_x, first_y, step, halo, shape, bend, columns
 ):
     height, width = out.shape[1:]
-    radius, g1, g2, sx, sy = halo[:5]
+    g1, g2, sx, sy = halo[1:5]
     x, u, v = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     ax, ay = np.empty(width, np.float32), np.empty(width, np.float32)
     terms = np.empty((7, width), np.float32)
@@ -232,40 +235,51 @@ def _source(  # type: ignore[no-untyped-def]
             u[j] = x[j] - ax[j] - (g1 * x[j] + g2 * y) - sx
         for j in range(width):
             v[j] = y - ay[j] - (g2 * x[j] - g1 * y) - sy
-        _profile(terms, u, v, shape, bend, exponent, other, columns[8] > 0, True)
-        dx, dy = terms[GRADIENT_X], terms[GRADIENT_Y]
-        out[0, i] = terms[VALUE]
-        gradient[0, i], gradient[1, i] = dx, dy
-        if columns[0]:
-            row = out[columns[0], i]
-            for j in range(width):
-                row[j] = -(dx[j] * (ax[j] + sx) + dy[j] * (ay[j] + sy))
-        if columns[1]:
-            row = out[columns[1], i]
-            for j in range(width):
-                row[j] = dy[j] * y - dx[j] * x[j]
-        if columns[2]:
-            row = out[columns[2], i]
-            for j in range(width):
-                row[j] = -(dx[j] * y + dy[j] * x[j])
-        if columns[3]:
-            row = out[columns[3], i]
-            for j in range(width):
-                row[j] = -radius * dx[j]
-        if columns[4]:
-            row = out[columns[4], i]
-            for j in range(width):
-                row[j] = -radius * dy[j]
-        if columns[5]:
-            out[columns[5], i] = terms[D_ETA_1]
-        if columns[6]:
-            out[columns[6], i] = terms[D_ETA_2]
-        if columns[7]:
-            out[columns[7], i] = -terms[D_LOG_R]
-        if columns[8]:
-            out[columns[8], i] = terms[D_INDEX]
-        if columns[9] or columns[10] or columns[11] or columns[12]:
-            _through_halo(out, i, x, y, ax, ay, dx, dy, halo, columns, (u, v, other))
+        profile(terms, u, v, shape, bend, exponent, other, columns[8] > 0, True)
+        write_row(out, gradient, i, (x, y), (u, v), (ax, ay), halo, terms, other, columns)
+
+
+@compiled
+def write_row(  # type: ignore[no-untyped-def]
+    out, gradient, i, position, ray, deflection, halo, terms, other, columns
+):
+    """Write a row of the source's light, its gradient, and its derivatives by the parameters."""
+    (x, y), (u, v), (ax, ay) = position, ray, deflection
+    radius, sx, sy = halo[0], halo[3], halo[4]
+    width = x.shape[0]
+    dx, dy = terms[GRADIENT_X], terms[GRADIENT_Y]
+    out[0, i] = terms[VALUE]
+    gradient[0, i], gradient[1, i] = dx, dy
+    if columns[0]:
+        row = out[columns[0], i]
+        for j in range(width):
+            row[j] = -(dx[j] * (ax[j] + sx) + dy[j] * (ay[j] + sy))
+    if columns[1]:
+        row = out[columns[1], i]
+        for j in range(width):
+            row[j] = dy[j] * y - dx[j] * x[j]
+    if columns[2]:
+        row = out[columns[2], i]
+        for j in range(width):
+            row[j] = -(dx[j] * y + dy[j] * x[j])
+    if columns[3]:
+        row = out[columns[3], i]
+        for j in range(width):
+            row[j] = -radius * dx[j]
+    if columns[4]:
+        row = out[columns[4], i]
+        for j in range(width):
+            row[j] = -radius * dy[j]
+    if columns[5]:
+        out[columns[5], i] = terms[D_ETA_1]
+    if columns[6]:
+        out[columns[6], i] = terms[D_ETA_2]
+    if columns[7]:
+        out[columns[7], i] = -terms[D_LOG_R]
+    if columns[8]:
+        out[columns[8], i] = terms[D_INDEX]
+    if columns[9] or columns[10] or columns[11] or columns[12]:
+        _through_halo(out, i, x, y, ax, ay, dx, dy, halo, columns, (u, v, other))
 
 
 @compiled
@@ -346,7 +360,7 @@ def _lens(out, first_x, first_y, step, shape, bend, columns):  # type: ignore[no
         x[j] = first_x + F(j) * step
     for i in range(height):
         y[:] = first_y + F(i) * step
-        _profile(terms, x, y, shape, bend, exponent, other, *too)
+        profile(terms, x, y, shape, bend, exponent, other, *too)
         out[0, i] = terms[VALUE]
         for k in range(columns.shape[0]):
             if columns[k]:
@@ -373,7 +387,7 @@ def _patch(  # type: ignore[no-untyped-def]
         out[:, i, left:right] = F(0)
         for a in range(samples):
             y[:] = first_y + (F(i) + (F(a) - middle) * pitch) * step
-            _profile(terms, x, y, shape, bend, exponent, other, *too)
+            profile(terms, x, y, shape, bend, exponent, other, *too)
             for k in range(fine):
                 out[0, i, left + k // samples] += share * terms[VALUE, k]
             for column in range(columns.shape[0]):
