@@ -1,9 +1,9 @@
 """Verdicts on real lenses, in words."""
 
-from types import SimpleNamespace
-
 import pytest
 from scripts import script
+
+from lumpylens.lenses.lens_row import LensRow
 
 published = script("published_evidences")
 
@@ -12,13 +12,11 @@ def row(**changes):
     """A lens with a perturber that noise does not make, and that multipoles leave."""
     numbers = {
         "id": "J1023+4230",
-        "error": "",
-        "trusted": True,
         "perturber_p_value": 0.001,
         "perturber_log_evidence": 37.0,
         "perturber_log_evidence_multipoles": 22.0,
     }
-    return SimpleNamespace(**numbers | changes)
+    return LensRow(**numbers | changes)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +25,15 @@ def row(**changes):
         ({}, "candidate"),
         ({"perturber_log_evidence_multipoles": 9.9}, "complex mass"),
         ({"perturber_p_value": 0.01}, "none"),
-        ({"trusted": False}, "fit in doubt"),
+        ({"doubts": "far-chi2"}, "fit in doubt"),
+        (
+            {
+                "perturber_p_value": 0.02,
+                "companion_p_value": 0.04,
+                "without_companion_p_value": 0.009,
+            },
+            "luminous",
+        ),
     ],
 )
 def test_a_verdict_is_a_word(changes, verdict):
