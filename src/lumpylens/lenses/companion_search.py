@@ -21,6 +21,7 @@ from lumpylens.lenses.luminous_companion import LuminousCompanion
 from lumpylens.lenses.measured import radius_error
 from lumpylens.lenses.model import ALL, COMPANION, INDEX, PERTURBER
 from lumpylens.lenses.observation import Observation, overlap
+from lumpylens.lenses.perturber import filter_lens, fit_perturber
 from lumpylens.lenses.posterior import Posterior
 from lumpylens.lenses.refine import Belief, Refined, refine
 from lumpylens.lenses.smooth import SmoothFit, polish_from
@@ -135,14 +136,21 @@ def _with_place(smooth: SmoothFit, companion: LuminousCompanion) -> SmoothFit:
 
 
 def _energy_of_a_dark_mass(smooth: SmoothFit, companion: LuminousCompanion) -> float:
-    """Energy of a lens in which a mass without light is at the place of the light."""
+    """Energy of the best lens with a mass without light: at the place of the light, or anywhere.
+
+    A dark mass on the arcs moves their light, which is brighter somewhere beside the mass.
+    """
     of = smooth.belief.of
     place = {
         "perturber_x": (companion.x, COMPARED_SPREAD), "perturber_y": (companion.y, COMPARED_SPREAD)
     }  # fmt: skip
     start = _with(smooth.best.lens.values, PERTURBER, companion, FIRST_STRENGTH)
     names = (*ALL, *PERTURBER)
-    return refine(smooth.best.model, start, names, Belief({**of, **place})).energy
+    there = refine(smooth.best.model, start, names, Belief({**of, **place})).energy
+    radius = math.exp(smooth.best.lens["log_einstein_radius"])
+    reach = min(reach_of(radius), smooth.best.model.observation.radius)
+    seen = filter_lens(smooth.best, smooth.belief, reach)
+    return min(there, fit_perturber(smooth.best, smooth.belief, seen).fitted.energy)
 
 
 def _with(
