@@ -57,8 +57,8 @@ one whose pixels say where it is, and of one whose pixels are masked. Searches n
 as all priors. Not tuned."""
 
 WORTH = 50.0
-"""Gain in -2 ln evidence that light must bring to a mass at its place, which alone can make arcs
-bright there. Not tuned."""
+"""Gain in -2 ln evidence of light and mass over the best dark mass, which alone can make arcs
+bright somewhere beside it. Not tuned."""
 
 STEPS = 20
 """Most steps of the fits that are compared: a gain must not come from a fit that has not ended."""
@@ -228,8 +228,7 @@ class _Image:
         along = torch.fft.rfft2(residual * self.weight.square())
         signal = torch.fft.irfft2(along * torch.fft.rfft2(template).conj(), s=away.shape)
         norm = torch.fft.irfft2(power * torch.fft.rfft2(template.square()).conj(), s=away.shape)
-        scatter = 1.4826 * float(lens.linear.residual.abs().median())
-        snr = signal / norm.clamp_min(1e-30).sqrt() / max(scatter, 1e-30)
+        snr = signal / norm.clamp_min(1e-30).sqrt() / max(fitted.lens.residual_scatter, 1e-30)
         inside = (away > NEAREST * radius) & (away < min(reach_of(radius), grid.radius))
         inside &= (self.weight > 0) & (residual > contrast * model)
         if within is not None:
@@ -280,9 +279,10 @@ class _Image:
         gain = without - 2 * found.cost
         if not amplitudes[:-2].any() or (not compared and gain < EXPLAINED * without):
             return None
-        scatter = 1.4826 * float(fitted.lens.linear.residual.abs().median())
         x, y, *eta = map(float, found.x)
-        return LuminousCompanion(x, y, (eta[0], eta[1]), math.sqrt(gain) / scatter, compared)
+        return LuminousCompanion(
+            x, y, (eta[0], eta[1]), math.sqrt(gain) / fitted.lens.residual_scatter, compared
+        )
 
 
 def measured_companion(fit: Posterior) -> dict[str, float]:

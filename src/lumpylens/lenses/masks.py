@@ -59,7 +59,7 @@ def mask_intruders(observation: Observation, rough: SmoothFit) -> Observation:
     number = boxed(counted)
     mean = boxed(residual) / number.clamp_min(1).sqrt()
     around = (boxed(residual) - residual) / (number - 1).clamp_min(1)
-    scatter = 1.4826 * float(lens.linear.residual.abs().median())
+    scatter = lens.residual_scatter
     x, y = observation.x - lens["light_x"], observation.y - lens["light_y"]
     outside = torch.hypot(x, y) > 1.4 * math.exp(lens["log_einstein_radius"]) + 0.4
     bright = observation.blur(lens.source_light[None])[0].abs() * observation.weight > 1.0

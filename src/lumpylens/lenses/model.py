@@ -127,6 +127,11 @@ class SolvedLens:
         return self.linear.positive[: self.gaussians.values[:, :, 0, 0].numel()]
 
     @property
+    def residual_scatter(self) -> float:
+        """Robust standard deviation of the whitened residual."""
+        return 1.4826 * float(self.linear.residual.abs().median())
+
+    @property
     def source_light(self) -> Tensor:
         """Unblurred source light (h, w)."""
         return self.source_seen_by(self.rays)[0]

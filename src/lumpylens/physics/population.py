@@ -104,21 +104,8 @@ def learn_detail(model: SmoothModel, data: Data, fitted: Fit, prior: Prior) -> S
     detail = model.detail
     if detail is None:
         return model
-    count, basic = model.count, len(model.free)
-
-    def of_chunk(index: Tensor) -> Tensor:
-        part, fit_part = data.select(index), fitted.select(index)
-        line = model.linearise(fit_part.values, fit_part.amplitudes, part.psf, part.noise)
-        hessian = normal_matrix(line, evidence(model, part, line).information).double()
-        hessian[:, :count, :count] += prior.precision.double()
-        scale = hessian.diagonal(dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
-        unit = hessian * scale[:, :, None] * scale[:, None, :]
-        unit = unit + 1e-9 * torch.eye(count + 3, dtype=unit.dtype, device=unit.device)
-        inverse = torch.linalg.inv(unit).diagonal(dim1=1, dim2=2) * scale.square()
-        errors: Tensor = inverse[:, basic:count]
-        return errors
-
-    errors = torch.cat(map_chunks(of_chunk, len(data)))
+    basic = len(model.free)
+    errors = _variances(model, data, fitted, prior)[:, basic : model.count]
     return replace(model, detail=detail.learned(fitted.values[:, basic:], errors))
 
 
@@ -127,6 +114,13 @@ def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: 
 
     All other numbers of the image are marginalised.
     """
+    variance = _variances(model, data, fitted, prior)[:, model.count]
+    ratio: Tensor = fitted.amplitudes[:, 0].double() * variance.rsqrt()
+    return ratio
+
+
+def _variances(model: SmoothModel, data: Data, fitted: Fit, prior: Prior) -> Tensor:
+    """Variances of each image's numbers and amplitudes under `prior`, shape (n, count + 3)."""
     count = model.count
 
     def of_chunk(index: Tensor) -> Tensor:
@@ -137,9 +131,8 @@ def lens_light_significance(model: SmoothModel, data: Data, fitted: Fit, prior: 
         scale = hessian.diagonal(dim1=1, dim2=2).clamp_min(1e-20).rsqrt()
         unit = hessian * scale[:, :, None] * scale[:, None, :]
         unit = unit + 1e-9 * torch.eye(count + 3, dtype=unit.dtype, device=unit.device)
-        inverse = torch.linalg.inv(unit)[:, count, count] * scale[:, count].square()
-        ratio: Tensor = fit_part.amplitudes[:, 0].double() * inverse.rsqrt()
-        return ratio
+        variances: Tensor = torch.linalg.inv(unit).diagonal(dim1=1, dim2=2) * scale.square()
+        return variances
 
     return torch.cat(map_chunks(of_chunk, len(data)))
 
