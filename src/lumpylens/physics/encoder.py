@@ -5,6 +5,7 @@ It makes the fit global: least squares that start from its estimate end in the r
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ ESTIMATED = (
 )
 """Parameters that the network estimates; the others are taken as given."""
 
+LENGTHS = ("log_einstein_radius_px", "log_source_radius_px", "log_lens_light_radius_px")
+"""Those that are logarithms of lengths in pixels; positions are in units of the Einstein radius."""
+
 TARGET_SCALE = (0.35, 0.13, 0.13, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.5, 0.4, 0.5, 0.4)
 """Scale of each estimated parameter under `BroadPrior`, by which the targets of the regression are
 scaled to order one."""
@@ -50,46 +54,79 @@ precise. Not tuned."""
 
 @dataclass(frozen=True)
 class Eyepiece:
-    """Preparation of an image for the network: binning and scaling to [0, 1].
+    """Preparation of an image for the network: fewer, larger pixels, scaled to [0, 1].
 
     Attributes
     ----------
     height, width : int
         Pixels of the image.
-    binning : int
-        Pixels averaged along each axis.
+    rows, columns : int
+        Samples that the network sees: averages over squares of pixels.
+    binning : float
+        Side of such a square in pixels.
+    top, left : float
+        Where the first square begins, in pixels.
     """
 
     height: int
     width: int
-    binning: int
+    rows: int
+    columns: int
+    binning: float
+    top: float = 0.0
+    left: float = 0.0
 
     @classmethod
     def for_shape(cls, shape: tuple[int, int]) -> Eyepiece:
-        """Choose the binning so that the shorter side has at most 64 samples, for speed."""
-        return cls(*shape, binning=max(1, math.ceil(min(shape) / 64)))
+        """Whole pixels, so many that the shorter side has at most 64 samples, for speed.
+
+        A side that is no multiple of the binning loses its last pixels.
+        """
+        binning = max(1, math.ceil(min(shape) / 64))
+        return cls(*shape, shape[0] // binning, shape[1] // binning, binning)
+
+    @classmethod
+    def for_samples(cls, shape: tuple[int, int], samples: tuple[int, int]) -> Eyepiece:
+        """As many samples as a network was trained for, over the middle of the image."""
+        whole = cls.for_shape(shape)
+        if (whole.rows, whole.columns) == samples:
+            return whole
+        binning = min(side / count for side, count in zip(shape, samples, strict=True))
+        top, left = (
+            (side - count * binning) / 2 for side, count in zip(shape, samples, strict=True)
+        )
+        return cls(*shape, *samples, binning, top, left)
+
+    @property
+    def samples(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.columns
 
     @property
     def scene(self) -> Scene:
         """The grid on which binned images are rendered."""
-        b = self.binning
-        rows, cols = self.height // b, self.width // b
-        # A side that is no multiple of the binning loses its last pixels.
         return Scene(
-            rows,
-            cols,
-            offset_x=(cols * b - self.width) / 2,
-            offset_y=(rows * b - self.height) / 2,
-            pixel=b,
+            self.rows,
+            self.columns,
+            offset_x=self.left + (self.columns * self.binning - self.width) / 2,
+            offset_y=self.top + (self.rows * self.binning - self.height) / 2,
+            pixel=self.binning,
             cusp_radius=6,
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Bin images (n, H, W) and scale them to [0, 1], shape (n, h, w)."""
-        b = self.binning
-        rows, cols = self.height // b, self.width // b
-        trimmed = pixels[:, : rows * b, : cols * b]
-        return to_unit(trimmed.reshape(-1, rows, b, cols, b).mean(dim=(2, 4)))
+        """Average images (n, H, W) over squares and scale them to [0, 1], shape (n, h, w)."""
+        down = averages(self.height, self.rows, self.binning, self.top).to(pixels)
+        across = averages(self.width, self.columns, self.binning, self.left).to(pixels)
+        return to_unit(down @ pixels @ across.mT)
+
+
+def averages(side: int, count: int, binning: float, first: float) -> Tensor:
+    """Weights (count, side) of pixels in averages over intervals, by the length of overlap."""
+    ends = first + binning * torch.arange(count + 1, dtype=torch.float64, device="cpu")
+    pixel = torch.arange(side, dtype=torch.float64, device="cpu")
+    overlap = torch.minimum(ends[1:, None], pixel + 1) - torch.maximum(ends[:-1, None], pixel)
+    return overlap.clamp_min(0) / binning
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -243,6 +280,7 @@ class Encoder(nn.Module):
 
     def __init__(self, input_shape: tuple[int, int], width: int = 24) -> None:
         super().__init__()
+        self.input_shape = input_shape
         layers: list[nn.Module] = []
         channels, size = 2, list(input_shape)
         for step, kernel in enumerate((5, 3, 3, 3)):
@@ -266,6 +304,15 @@ class Encoder(nn.Module):
         copies = {name: part.clone() for name, part in weights.items()}
         encoder.load_state_dict(copies, assign=True)
         return encoder.eval()
+
+    def for_pixels(self, factor: float) -> Encoder:
+        """Encoder that gives lengths in other pixels: ``factor`` of them are one of before.
+
+        What it sees has no scale, so it can read any image that has as many samples.
+        """
+        other = copy.deepcopy(self)
+        other.middle[[ESTIMATED.index(name) for name in LENGTHS]] += math.log(factor)
+        return other
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each estimated parameter, shape (n, 13)."""

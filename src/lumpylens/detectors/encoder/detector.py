@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -17,7 +18,6 @@ from lumpylens.detectors.base import Detector
 from lumpylens.detectors.lens_words import departure, departures, surprises_of
 from lumpylens.detectors.outcome import BatchScores, score_parts
 from lumpylens.detectors.settings import DetectorConfig
-from lumpylens.errors import ModelError
 from lumpylens.physics.encoder import ESTIMATED, Encoder, Eyepiece
 from lumpylens.physics.population import robust_gaussian
 from lumpylens.physics.scores import squared_distance
@@ -38,7 +38,9 @@ class EncoderConfig(DetectorConfig):
     """Where the encoder comes from."""
 
     encoder: Literal["auto", "shipped", "train"] = Field(
-        "auto", description="The encoder that ships for this image size, or one trained here"
+        "auto",
+        description="auto: the encoder that ships for this image size, or one trained here; "
+        "shipped: the one that ships, for images of any size",
     )
     renders: int = Field(40_000, ge=100, description="Simulated lenses to train an encoder on")
     epochs: int = Field(14, ge=1, description="Passes through them")
@@ -87,7 +89,8 @@ class EncoderDetector(Detector):
         device = torch_device(self.device)
         images = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
         encoder = self.encoder.to(device)
-        estimated: Tensor = encoder(Eyepiece.for_shape(self.image_shape)(images))[0]
+        eyepiece = Eyepiece.for_samples(self.image_shape, encoder.input_shape)
+        estimated: Tensor = encoder(eyepiece(images))[0]
         return estimated.cpu().double()
 
     def _score_batch(self, batch: ImageBatch) -> BatchScores:
@@ -119,6 +122,7 @@ class EncoderDetector(Detector):
         return {
             "estimates.mean": self.mean.numpy(),
             "estimates.covariance": self.covariance.numpy(),
+            "estimates.samples": np.array(self.encoder.input_shape),
             **weights,
         }
 
@@ -131,14 +135,16 @@ class EncoderDetector(Detector):
             for name, stored in arrays.items()
             if name.startswith("encoder.")
         }
-        self.encoder = _with_weights(weights, self.image_shape)
+        # Models of earlier versions have as many samples as an encoder trained for their size.
+        samples = arrays.get("estimates.samples", Eyepiece.for_shape(self.image_shape).samples)
+        self.encoder = Encoder.with_weights((int(samples[0]), int(samples[1])), weights)
 
     def scorer(self) -> nn.Module:
         """See `Detector.scorer`."""
         from lumpylens.detectors.scorers import EncoderDistance
 
         assert self.image_shape is not None
-        eyepiece = Eyepiece.for_shape(self.image_shape)
+        eyepiece = Eyepiece.for_samples(self.image_shape, self.encoder.input_shape)
         return EncoderDistance(self.encoder, eyepiece, self.mean, self.covariance)
 
     def card_notes(self) -> list[str]:
@@ -153,24 +159,10 @@ class EncoderDetector(Detector):
 def obtain_encoder(
     config: EncoderConfig, image_shape: tuple[int, int], run: Run
 ) -> tuple[Encoder, list[dict[str, float]]]:
-    """The shipped encoder for this image size, or one trained here, with its training history.
-
-    Raises
-    ------
-    ModelError
-        If ``encoder=shipped`` and none ships for this size.
-    """
-    shipped = ENCODERS / "{}x{}.safetensors".format(*image_shape)
-    if config.encoder == "shipped" and not shipped.exists():
-        sizes = ", ".join(sorted(path.stem for path in ENCODERS.glob("*.safetensors")))
-        raise ModelError(
-            f"no encoder ships for images of {shipped.stem} pixels (there are: {sizes}); "
-            "use encoder=train"
-        )
-    if config.encoder != "train" and shipped.exists():
-        from safetensors.torch import load_file
-
-        return _with_weights(load_file(shipped), image_shape), []
+    """The encoder that the settings ask for, with its training history if it is trained here."""
+    ships = shipped_for(image_shape)
+    if config.encoder == "shipped" or (config.encoder == "auto" and ships == image_shape):
+        return read_shipped(ships, image_shape), []
     from lumpylens.detectors.encoder.training import train_encoder
 
     return train_encoder(
@@ -183,6 +175,24 @@ def obtain_encoder(
     )
 
 
-def _with_weights(weights: Mapping[str, Tensor], image_shape: tuple[int, int]) -> Encoder:
-    scene = Eyepiece.for_shape(image_shape).scene
-    return Encoder.with_weights((scene.height, scene.width), weights)
+def shipped_for(image_shape: tuple[int, int]) -> tuple[int, int]:
+    """Image size whose encoder ships and that is nearest to another size."""
+    sizes = [path.stem.split("x") for path in ENCODERS.glob("*.safetensors")]
+    return min(
+        ((int(height), int(width)) for height, width in sizes),
+        key=lambda size: abs(math.log(min(size) / min(image_shape))),
+    )
+
+
+def read_shipped(ships: tuple[int, int], image_shape: tuple[int, int]) -> Encoder:
+    """Encoder that ships for images of one size, for images of another."""
+    from safetensors.torch import load_file
+
+    samples = Eyepiece.for_shape(ships).samples
+    weights = load_file(ENCODERS / "{}x{}.safetensors".format(*ships))
+    encoder = Encoder.with_weights(samples, weights)
+    if image_shape == ships:
+        return encoder
+    pixels = (Eyepiece.for_samples(shape, samples).binning for shape in (image_shape, ships))
+    there, here = pixels
+    return encoder.for_pixels(there / here)

@@ -119,7 +119,7 @@ def train_encoder(
     check = examples(max(renders // 20, CHUNK), eyepiece, prior, seed + 1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = Encoder((eyepiece.scene.height, eyepiece.scene.width))
+        encoder = Encoder(eyepiece.samples)
     encoder.middle.copy_(train[1].mean(dim=0))
     history = train_network(
         Reading(encoder, PEAK_RATE),
@@ -172,7 +172,7 @@ def specialise_encoder(
     list of dict
         One per epoch, see `lumpylens.training.loop.train_network`.
     """
-    eyepiece = Eyepiece.for_shape(image_shape)
+    eyepiece = Eyepiece.for_samples(image_shape, encoder.input_shape)
     rendered = examples(renders, eyepiece, prior, seed + 2, show=run.progress)
     check = examples(max(renders // 20, CHUNK), eyepiece, prior, seed + 3)
     train = (torch.cat([rendered[k], *[normals[k]] * REPEATED]) for k in range(2))

@@ -213,7 +213,7 @@ class PhysicsDetector(Detector):
         # Renders have Sersic sources: detail of the source does not change where a lens is.
         free = len(model.free)
         near = examiner.population.first(free)
-        eyepiece = Eyepiece.for_shape(shape)
+        eyepiece = Eyepiece.for_samples(shape, examiner.encoder.input_shape)
         grey = examiner.unit.grey(normal.pixels)
         normals = (
             torch.cat([eyepiece(part) for part in grey.split(256)]),

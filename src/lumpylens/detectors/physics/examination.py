@@ -117,7 +117,7 @@ def read(encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor)
     shared : Tensor, shape (COUNT,)
         What is taken for the numbers that the encoder does not read.
     """
-    views = Eyepiece.for_shape(shape)(grey)
+    views = Eyepiece.for_samples(shape, encoder.input_shape)(grey)
     full = shared.repeat(len(grey), 1)
     # Always as many at once, if need be with dark ones: convolutions of few images and of many
     # round differently, and a start that differs in its last digit may end in another valley.
