@@ -45,10 +45,7 @@ def read(name: str) -> Any:
 
 
 def physics(population: str, lumps: str) -> list[float] | None:
-    """AUC and interval of `physics` on the same lumps, from the table that has them.
-
-    A table of `physics` alone comes before one of all detectors, which is run less often.
-    """
+    """AUC and interval of `physics` on the same lumps, from the table that has them."""
     compensated = lumps.endswith(COMPENSATED)
     if "1 %" in lumps:
         for point in read("curves-slc")["detectors"]["physics"]["mass"]:
@@ -56,10 +53,7 @@ def physics(population: str, lumps: str) -> list[float] | None:
                 auc: list[float] = point["auc"]["anomaly_score"]
                 return auc
         return None
-    ending = "-compensated" if compensated else ""
-    alone = f"{population}-physics{ending}"
-    table = read(alone if (RESULTS / f"{alone}.json").exists() else population + ending)
-    for row in table["rows"]:
+    for row in read(population + ("-compensated" if compensated else ""))["rows"]:
         if row["detector"] == "physics":
             return [row["auc"], row["auc_low"], row["auc_high"]]
     return None
