@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lumpylens.errors import DataError
-from lumpylens.physics.cosmology import scale_radius_kpc
+from lumpylens.physics.cosmology import Relation, scale_radius_kpc
 from lumpylens.physics.truncated_nfw import LEAST_TRUNCATION, MOST_TRUNCATION
 from lumpylens.simulation.distributions import (
     Number,
@@ -78,6 +78,8 @@ class Substructure:
         Of haloes: truncation radius over scale radius, which is that of a field halo of the same
         mass at the lens's redshift. Haloes of 1e6 to 1e10 Msun that lie some 50 kpc from the
         centre of their host have 2 to 8 (Gilman et al. 2020, arXiv:1908.06983, section 3.3).
+    concentration : {"duffy2008", "ludlow2016"}
+        Of haloes, for their mass and redshift: see `lumpylens.physics.cosmology.concentration`.
     radial_range : (float, float)
         Distances from the lens in its Einstein radii.
     area_uniform : bool
@@ -101,6 +103,7 @@ class Substructure:
     mass_msun: Number | None = None
     mass_function: PowerLaw | None = None
     truncation: Number = (2.0, 8.0)
+    concentration: Relation = "duffy2008"
     radial_range: tuple[float, float] = (0.0, 0.83)
     area_uniform: bool = False
     centre_spread: float = 0.0
@@ -112,6 +115,10 @@ class Substructure:
         """Raise `DataError` if a number is out of range."""
         if self.profile not in get_args(Profile):
             raise DataError(f"profile is {', '.join(get_args(Profile))}, got {self.profile!r}")
+        if self.concentration not in get_args(Relation):
+            raise DataError(
+                f"concentration is {' or '.join(get_args(Relation))}, got {self.concentration!r}"
+            )
         if self.count is None and self.mass_function is None:
             raise DataError("substructure needs a count, or a mass_function to fill mass_fraction")
         if self.count is not None and self.count < 1:
@@ -246,7 +253,8 @@ class Substructure:
             if known.kpc_per_px is None or known.lens_redshift is None:
                 raise DataError("haloes need a population with redshifts and a pixel scale")
             masses = np.asarray(sizes) ** 2 * known.msun_per_px2
-            scales = scale_radius_kpc(masses, known.lens_redshift) / known.kpc_per_px
+            scales = scale_radius_kpc(masses, known.lens_redshift, self.concentration)
+            scales = scales / known.kpc_per_px
             return tuple(
                 Perturber(a, b, size, "halo", scale_radius, draw(self.truncation, random))
                 for (a, b, size), scale_radius in zip(places, scales.tolist(), strict=True)
