@@ -46,7 +46,7 @@ class Survey:
 
 
 SURVEYS = {
-    "slc": Survey("slc-physics", (11, 12_000), {0.0: (21, 1050), 0.01: (22, 2000)}, (31, 1000)),
+    "slc": Survey("slc-physics", (11, 12_000), {0.0: (21, 4000), 0.01: (22, 2000)}, (31, 1000)),
     "euclid": Survey("euclid-physics", (41, 4000), {0.0: (51, 500), 0.01: (52, 1000)}),
 }
 """Of each population: the model; seed and number of the lenses that are learned from, of those with

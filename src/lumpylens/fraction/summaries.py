@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,6 @@ class LensSummaries:
 
     def __getitem__(self, rows: Any) -> LensSummaries:
         return LensSummaries(self.power[rows], self.depth[rows], self.residual[rows])
-
-    @classmethod
-    def join(cls, parts: list[LensSummaries]) -> Self:
-        """Make one of several, in their order."""
-        names = [item.name for item in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def numbers_of(scores: Scores) -> dict[str, NDArray[np.float64]]:

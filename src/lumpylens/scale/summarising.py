@@ -45,8 +45,9 @@ LENSES_PER_SHARD = 250
 FRACTION_STREAM = 77
 """Of the random numbers of an image: apart from those of `lumpylens.simulation.recipe`."""
 
-SMOOTH_SHARE = 0.1
-"""Share of the simulated lenses without any substructure."""
+SMOOTH_SHARE = 0.25
+"""Of simulated lenses without substructure. A set without any has just this fraction, and what
+these lenses say of it on average is known only as well as they are many."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class SummariseTask(RecordedTask[Receipt]):
 
 
 def drawn_fractions(count: int, largest: float, seed: int) -> NDArray[np.float64]:
-    """Fractions of simulated lenses, shape (count,): a tenth are 0, others are largest u^2.
+    """Fractions of simulated lenses, shape (count,): a quarter are 0, others are largest u^2.
 
     Small fractions are more frequent, since they are told apart by less. The density of the
     summaries is learned at given fractions, so this is no prior.
