@@ -61,7 +61,8 @@ def verdict(row: LensRow) -> str:
         return "luminous"
     if row.perturber_p_value >= FLAGGED_P:
         return "none"
-    if row.perturber_log_evidence_multipoles < FIRST_CUT:
+    complex_mass = status_of(row) is Status.COMPLEX_MASS
+    if complex_mass or row.perturber_log_evidence_multipoles < FIRST_CUT:
         return "complex mass"
     return "candidate"
 

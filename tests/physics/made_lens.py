@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.signal import fftconvolve
 
@@ -20,6 +22,7 @@ def made_cutout(
     source: tuple[float, float] = (0.08, 0.12),
     perturber: tuple[float, float, float] | None = None,
     subhalo: tuple[str, dict[str, float]] | None = None,
+    mass: Sequence[tuple[str, dict[str, float]]] | None = None,
     centre: tuple[float, float] = (0.0, 0.0),
     mass_angle: float = 0.4,
     lens_light: float = 1.0,
@@ -29,10 +32,11 @@ def made_cutout(
     source_index: float = 1.0,
     seed: int = 0,
 ) -> Cutout:
-    """Simulate an isothermal lens with lenstronomy: Sersic galaxy, Sersic source, Gaussian PSF.
+    """Simulate a lens with lenstronomy: Sersic galaxy, Sersic source, Gaussian PSF.
 
     `perturber` is x, y and Einstein radius of a point mass, arcsec; `subhalo` is another mass, with
-    the name and the numbers that lenstronomy has for it. The light has its long axis at
+    the name and the numbers that lenstronomy has for it. `mass` are masses of the same kind that
+    stand for the isothermal halo. The light has its long axis at
     0.4 rad, and `lens_light` is its brightness. `satellite` is the light of a small galaxy: x, y,
     arcsec, and its brightness. `noise` is that of the sky, `photons` the squared noise of photons
     per brightness, `source_index` the Sersic index of the source.
@@ -45,20 +49,18 @@ def made_cutout(
     line = (np.arange(side * fine) - (side * fine - 1) / 2) * scale / fine
     x, y = np.meshgrid(line, line)
     e1, e2 = phi_q2_ellipticity(0.4, axis_ratio)
-    names = ["SIE", "SHEAR"]
     at = {"center_x": centre[0], "center_y": centre[1]}
     mass_1, mass_2 = phi_q2_ellipticity(mass_angle, axis_ratio)
-    mass = [
-        {"theta_E": einstein_radius, "e1": mass_1, "e2": mass_2, **at},
-        {"gamma1": shear[0], "gamma2": shear[1]},
-    ]
+    isothermal = {"theta_E": einstein_radius, "e1": mass_1, "e2": mass_2, **at}
+    tidal = {"gamma1": shear[0], "gamma2": shear[1]}
+    masses = [*(mass or [("SIE", isothermal)]), ("SHEAR", tidal)]
     if perturber is not None:
-        names.append("POINT_MASS")
-        mass.append({"theta_E": perturber[2], "center_x": perturber[0], "center_y": perturber[1]})
+        point = {"theta_E": perturber[2], "center_x": perturber[0], "center_y": perturber[1]}
+        masses.append(("POINT_MASS", point))
     if subhalo is not None:
-        names.append(subhalo[0])
-        mass.append(subhalo[1])
-    bx, by = LensModel(names).ray_shooting(x, y, mass)
+        masses.append(subhalo)
+    names, numbers = zip(*masses, strict=True)
+    bx, by = LensModel(list(names)).ray_shooting(x, y, list(numbers))
     light = LightModel(["SERSIC_ELLIPSE"])
     galaxy = {"amp": lens_light, "R_sersic": 0.6, "n_sersic": 3.0, "e1": e1, "e2": e2, **at}
     behind = {"amp": 1.2, "R_sersic": 0.15, "n_sersic": source_index, "e1": 0.1, "e2": -0.05,

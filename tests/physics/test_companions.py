@@ -180,6 +180,10 @@ def test_verdicts(kind, status):
     analysis = analyse(made_cutout(**MOCKS[kind]))
     (row,) = with_p_values([row_of(analysis, remarks(analysis), "digest")])
     assert status_of(row) is status, verdict_of(row)
+    if kind == "mass":
+        assert row.perturber_log_evidence_stars_halo > 0.7 * row.perturber_log_evidence
+        assert row.perturber_log_evidence_broken_power_law > 0.7 * row.perturber_log_evidence
+        assert row.seconds_masses > 0
     if kind == "both":
         assert "(+0.9" in verdict_of(row)
         error = row.companion_einstein_radius_error_arcsec

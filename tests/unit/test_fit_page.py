@@ -112,7 +112,20 @@ def title_of(path: Path) -> str:
              "perturber_log_evidence_multipoles": 2.0},
             Status.CANDIDATE,
             "candidate: p = 0.004, mass 1.2e9 Msun (Einstein radius 0.10 arcsec) at (+0.50, "
-            "-0.25) arcsec from the lens; multipoles of the lens's mass explain 60% of its gain",
+            "-0.25) arcsec from the lens; multipoles of the mass would explain 60% of its gain",
+        ),
+        (
+            {"p_value": 0.004, "perturber_log_evidence_stars_halo": 1.0,
+             "perturber_log_evidence_broken_power_law": 3.0, "perturber_p_value_any_mass": 0.2},
+            Status.COMPLEX_MASS,
+            "complex mass: p = 0.004 of a perturber in a power law, Einstein radius 0.10 arcsec at "
+            "(+0.50, -0.25) arcsec from the lens; but p = 0.2 with stars and a dark halo, which "
+            "would explain 80% of its gain",
+        ),
+        (
+            {"p_value": 0.02, "perturber_p_value_any_mass": 0.2},
+            Status.NO_PERTURBER,
+            "no perturber: p = 0.02",
         ),
         (
             {"quality": "poor fit", "doubts": "poor-fit"},
@@ -208,11 +221,39 @@ def test_the_place_of_a_companion_is_known_and_that_of_a_dark_mass_is_not():
     assert math.isnan(doubtful.companion_p_value)
 
 
+def test_a_candidate_keeps_its_gain_in_every_mass():
+    gains = {
+        "perturber_log_evidence": 200.0, "perturber_log_evidence_multipoles": 150.0,
+        "perturber_log_evidence_broken_power_law": 180.0,
+    }  # fmt: skip
+    lost = {"perturber_log_evidence_stars_halo": 5.0}
+    kept, none, doubtful, alone = with_p_values([
+        row("a", **gains, perturber_log_evidence_stars_halo=160.0),
+        row("b", **gains | lost),
+        row("c", **gains | lost, doubts="poor-fit"),
+        row("d", perturber_log_evidence=5.0, perturber_log_evidence_multipoles=math.nan),
+    ])  # fmt: skip
+    of_multipoles = with_p_values([row("e", perturber_log_evidence=150.0)])[0]
+    assert kept.perturber_p_value < kept.perturber_p_value_any_mass < CANDIDATE_P
+    assert kept.perturber_p_value_any_mass == pytest.approx(of_multipoles.perturber_p_value)
+    assert status_of(kept) is Status.CANDIDATE
+    assert none.perturber_p_value == kept.perturber_p_value
+    assert none.perturber_p_value_any_mass == pytest.approx(alone.perturber_p_value)
+    assert status_of(none) is Status.COMPLEX_MASS
+    assert math.isnan(doubtful.perturber_p_value_any_mass)
+    assert alone.perturber_p_value_any_mass == alone.perturber_p_value
+
+
 def test_the_page_counts_luminous_lenses_as_tested(tmp_path):
     rows = [row("a", 0.02, **COMPANION), row("b", 0.3)]
     text = write_page(rows, tmp_path, "lenses").read_text()
     assert "<dt>luminous</dt>" in text
+    assert "<dt>complex mass</dt><dd><span" not in text
     assert "Of 2 tested lenses" in text
+    complex_mass = row("c", 0.001, perturber_p_value_any_mass=0.4)
+    text = write_page([*rows, complex_mass], tmp_path, "lenses").read_text()
+    assert "<dt>complex mass</dt><dd><span" in text
+    assert "Of 3 tested lenses" in text
 
 
 def test_the_page_begins_with_the_most_significant():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from lumpylens.lenses.companion_search import reach_of, with_companion
+from lumpylens.lenses.competing import MassFit, fit_competing
 from lumpylens.lenses.cutout import Cutout
 from lumpylens.lenses.masks import mask_intruders, without_neighbours
 from lumpylens.lenses.observation import Observation, cut_disc
@@ -108,6 +109,9 @@ class LensAnalysis(SmoothLens):
         Time of each stage on one core.
     profiles : dict of str to ProfileFit
         The lens with perturbers of several profiles; none where no perturber is significant.
+    other_masses : dict of str to MassFit
+        The lens with masses that compete with the power law; none where no perturber is
+        significant, or multipoles explain it.
     """
 
     map: PerturbationMap
@@ -119,6 +123,7 @@ class LensAnalysis(SmoothLens):
     joint: Posterior
     seconds: dict[str, float] = field(default_factory=dict)
     profiles: dict[str, ProfileFit] = field(default_factory=dict)
+    other_masses: dict[str, MassFit] = field(default_factory=dict)
 
     @property
     def reported(self) -> Refined:
@@ -200,13 +205,16 @@ def analyse(
             mass, joint = (
                 posterior(fit, smooth.stated, reach) for fit in (bent.smooth, bent.fitted)
             )
-        profiles: dict[str, ProfileFit] = {}
+        worth_it = is_worth_it(perturber, maxima, inflation)
         with _timed(seconds, "profiles"):
-            if is_worth_it(perturber, maxima, inflation):
-                profiles = fit_profiles(joint, bent.log_evidence, redshifts)
+            profiles = fit_profiles(joint, bent.log_evidence, redshifts) if worth_it else {}
+        with _timed(seconds, "masses"):
+            # Where multipoles explain a perturber, no other mass has to.
+            worth_it = worth_it and is_worth_it(bent, maxima, inflation)
+            other_masses = fit_competing(smooth, perturber) if worth_it else {}
     return LensAnalysis(
         cutout, observation, smooth, perturbation_map, perturber, bent, maxima, inflation,
-        mass, joint, seconds, profiles,
+        mass, joint, seconds, profiles, other_masses,
     )  # fmt: skip
 
 

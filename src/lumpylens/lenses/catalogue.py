@@ -109,6 +109,7 @@ def row_of(
     """Make the row of an analysis; mass, inflation and p-value are filled in later."""
     # torch is loaded for these alone, and other rows are read without it.
     from lumpylens.lenses.companion_search import measured_companion
+    from lumpylens.lenses.competing import measured_competing
     from lumpylens.lenses.measured import (
         measured_area,
         measured_mass,
@@ -128,6 +129,7 @@ def row_of(
     numbers: dict[str, Any] = masses | {f"joint_{name}": value for name, value in joint.items()}
     numbers |= measured_perturber(analysis.joint) | measured_companion(analysis.mass)
     numbers |= measured_profiles(analysis.profiles, redshifts)
+    numbers |= measured_competing(analysis.other_masses)
     return LensRow(
         id=analysis.cutout.id,
         **numbers,
@@ -139,6 +141,7 @@ def row_of(
         priors=str(priors),
         seconds_errors=analysis.seconds["errors"],
         seconds_profiles=analysis.seconds["profiles"],
+        seconds_masses=analysis.seconds["masses"],
         chi2_per_pixel=analysis.chi2_per_pixel,
         quality=words(notes),
         perturber_x_arcsec=perturber.x,

@@ -71,6 +71,8 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
         inflation = row.residual_scatter * _typical(learned, without=position)
         law = (row.noise_maximum, row.noise_maximum_scale)
         chance = p_value(row.perturber_significance / inflation, law) if row.trusted else math.nan
+        least = min([row.perturber_log_evidence, *row.gains_of_masses.values()])
+        in_any = p_value(_significance(least) / inflation, law) if row.trusted else math.nan
         of_companion, without_it = _companion_p_values(row, inflation)
         limit = math.sqrt(_least_strength(row, inflation))
         filled.append(
@@ -78,6 +80,7 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
                 row,
                 inflation=inflation,
                 perturber_p_value=chance,
+                perturber_p_value_any_mass=in_any,
                 perturber_limit_arcsec=limit,
                 perturber_limit_msun=limit**2 * row.msun_per_square_arcsec,
                 companion_p_value=of_companion,
@@ -85,6 +88,11 @@ def with_p_values(rows: Sequence[LensRow]) -> list[LensRow]:
             )
         )
     return filled
+
+
+def _significance(log_evidence: float) -> float:
+    """Significance in standard deviations that corresponds to a gain in log evidence."""
+    return math.sqrt(2 * max(log_evidence, 0.0))
 
 
 def _companion_p_values(row: LensRow, inflation: float) -> tuple[float, float]:

@@ -249,11 +249,46 @@ class LensRow:
     nfw_m200_error_msun: float = number("its standard deviation")
     nfw_redshifts: str = text("redshifts of lens and source with which it was tried")
     seconds_profiles: float = number("time of the fits with other profiles")
+    stars_halo_log_evidence: float = number(
+        "log evidence of the smooth lens with stars that follow its light and an NFW halo, minus "
+        "that with a power law; empty if no perturber may be significant or multipoles explain it, "
+        "so that no other mass was fitted, or if the lens has no light"
+    )
+    perturber_log_evidence_stars_halo: float = number(
+        "`perturber_log_evidence` with that mass instead of a power law"
+    )
+    stellar_fraction: float = number(
+        "part of that mass within the Einstein radius that is stars, without a perturber"
+    )
+    broken_power_law_log_evidence: float = number(
+        "log evidence of the smooth lens with a broken power law, minus that with a power law"
+    )
+    perturber_log_evidence_broken_power_law: float = number(
+        "`perturber_log_evidence` with that mass instead of a power law"
+    )
+    perturber_p_value_any_mass: float = number(
+        "largest p-value of the perturber in all masses that were fitted: that of its smallest "
+        "gain; empty for a fit in doubt"
+    )
+    seconds_masses: float = number("time of the fits with other masses")
 
     @property
     def perturber_significance(self) -> float:
         """Significance in standard deviations that corresponds to the gain in log evidence."""
         return math.sqrt(2 * max(self.perturber_log_evidence, 0.0))
+
+    @property
+    def gains_of_masses(self) -> dict[str, float]:
+        """Gain in log evidence by the perturber in each mass but the power law, by its name.
+
+        Those that were not fitted are left out.
+        """
+        gains = {
+            "multipoles of the mass": self.perturber_log_evidence_multipoles,
+            "stars and a dark halo": self.perturber_log_evidence_stars_halo,
+            "a broken power law": self.perturber_log_evidence_broken_power_law,
+        }
+        return {name: gain for name, gain in gains.items() if not math.isnan(gain)}
 
     @property
     def trusted(self) -> bool:

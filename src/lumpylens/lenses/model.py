@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lumpylens.lenses.central_mass import CentralMass
 from lumpylens.lenses.compact_mass import (
     CompactMass,
     Place,
@@ -43,7 +44,8 @@ __all__ = [
     "vector",
 ]
 
-HALO = ("log_einstein_radius", "eta_1", "eta_2", "slope", "centre_x", "centre_y")
+CENTRE = ("centre_x", "centre_y")
+HALO = ("log_einstein_radius", "eta_1", "eta_2", "slope", *CENTRE)
 SHEAR = ("shear_1", "shear_2")
 MASS = HALO + SHEAR
 MULTIPOLES = ("m3_cosine", "m3_sine", "m4_cosine", "m4_sine")
@@ -56,11 +58,18 @@ COMPANION = ("companion_x", "companion_y", "companion_strength")
 ALL = MASS + SOURCE + LIGHT
 """Parameters that are free in a smooth lens without multipoles."""
 
-NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER + COMPANION
+STARS = ("stellar_fraction", "log_scale_radius", "mass_to_light_slope")
+BREAK = ("inner_slope", "log_break_radius")
+"""Parameters that only masses that compete with the power law have."""
+
+NAMES = MASS + MULTIPOLES + SOURCE + LIGHT + PERTURBER + COMPANION + STARS + BREAK
 INDEX = {name: position for position, name in enumerate(NAMES)}
 MOVING = [INDEX[name] for name in RAYS]
 
 POINT = PointMass()
+
+NO_POWER_LAW = -300.0
+"""Logarithm of an Einstein radius that deflects nothing."""
 
 STEEPNESS = 2.0
 """Power of the order with which the prior variance of a shapelet falls: a larger one makes sources
@@ -168,6 +177,8 @@ class RealLens:
         Parameters that every fit of this model varies besides its own: those of the companion.
     perturber : CompactMass
         Profile of the perturber; a companion is a point mass.
+    mass : CentralMass or None
+        Mass of the lens galaxy instead of a power law. It has no multipoles.
     """
 
     observation: Observation
@@ -176,6 +187,7 @@ class RealLens:
     companion: LuminousCompanion | None = None
     always_free: tuple[str, ...] = ()
     perturber: CompactMass = POINT
+    mass: CentralMass | None = None
 
     def with_source(self, largest_order: int) -> RealLens:
         """Change the largest order of the source's shapelets."""
@@ -191,6 +203,10 @@ class RealLens:
         grid = self.observation
         pixels = grid.x.numpy(), grid.y.numpy()
         x, y = trace(*pixels, self._traced(values))
+        if self.mass is not None:
+            bent_x, bent_y = self.mass.deflection(_numbers(values, self.mass.names))
+            x -= bent_x
+            y -= bent_y
         for mass, names in self._own_masses():
             place = _place(values, names)
             if place.strength > 0:
@@ -280,6 +296,12 @@ class RealLens:
         grid = self.observation.x.numpy(), self.observation.y.numpy()
         changes = torch.from_numpy(ray_tangents(*grid, self._traced(values), gradient))
         moved = dict(zip(RAYS, changes, strict=True))
+        if self.mass is not None:
+            of_mass = self.mass.light_changes(_numbers(values, self.mass.names), gradient)
+            for name, change in of_mass.items():
+                # The shear has the centre of the mass.
+                of_shear = moved[name] if name in CENTRE else 0.0
+                moved[name] = of_shear + torch.from_numpy(change)
         for mass, parameters in self._own_masses():
             if any(name in parameters for name in names):
                 rows = light_changes(mass, grid, gradient, _place(values, parameters))
@@ -294,12 +316,18 @@ class RealLens:
         return masses
 
     def _traced(self, values: Tensor) -> NDArray[np.float64]:
-        """Parameters for `trace`, whose perturber is a point."""
+        """Parameters for `trace`, whose perturber is a point, and whose mass is a power law."""
         numbers: NDArray[np.float64] = values[MOVING].numpy()
+        if self.mass is not None:
+            numbers[RAYS.index("log_einstein_radius")] = NO_POWER_LAW
         if not isinstance(self.perturber, PointMass):
             numbers[RAYS.index("perturber_strength")] = 0.0
         return numbers
 
 
 def _place(values: Tensor, names: Sequence[str]) -> Place:
-    return Place(*values[[INDEX[name] for name in names]].tolist())
+    return Place(*_numbers(values, names))
+
+
+def _numbers(values: Tensor, names: Sequence[str]) -> tuple[float, ...]:
+    return tuple(values[[INDEX[name] for name in names]].tolist())

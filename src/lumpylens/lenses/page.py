@@ -32,6 +32,9 @@ __all__ = ["TABLE", "check_page_place", "in_order", "thumbnail_path", "write_pag
 TABLE = "fits.csv"
 """The table beside the page."""
 
+TESTED = (Status.CANDIDATE, Status.COMPLEX_MASS, Status.LUMINOUS, Status.NO_PERTURBER)
+"""Verdicts on lenses that have a p-value."""
+
 COLUMNS = (
     "id",
     "perturber_p_value",
@@ -102,7 +105,7 @@ def write_page(rows: Sequence[LensRow], folder: Path, location: str) -> Path:
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     lenses = LensCatalogue(tuple(rows))
     counts = Counter(map(status_of, lenses))
-    tested = sum(counts[s] for s in (Status.CANDIDATE, Status.LUMINOUS, Status.NO_PERTURBER))
+    tested = sum(counts[s] for s in TESTED)
     text = render_page(
         "lenses.html.j2",
         listing=_listing(in_order(lenses), folder),

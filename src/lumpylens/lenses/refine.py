@@ -256,6 +256,9 @@ LARGEST = {
     "perturber_y": 0.15,
     "companion_x": 0.15,
     "companion_y": 0.15,
+    "stellar_fraction": 0.15,
+    "inner_slope": 0.15,
+    "log_break_radius": 0.15,
 }
 """Longest single step of some parameters: beyond it the tangents are no longer valid."""
 

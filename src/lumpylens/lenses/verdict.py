@@ -18,14 +18,14 @@ COMPANION_P = 0.05
 expected there, so that less is asked than of a dark one."""
 
 LARGER_PART = 0.5
-"""Part of the gain that multipoles of the mass explain, from which a verdict says so: more than
-half."""
+"""Part of the gain that another mass explains, from which a verdict says so: more than half."""
 
 
 class Status(StrEnum):
     """Kinds of verdicts; the value is the word for it."""
 
     CANDIDATE = "candidate"
+    COMPLEX_MASS = "complex mass"
     LUMINOUS = "luminous"
     NO_PERTURBER = "no perturber"
     DOUBTFUL = "in doubt"
@@ -42,7 +42,9 @@ def status_of(row: LensRow) -> Status:
     if math.isnan(row.perturber_p_value):
         return Status.UNTESTED
     if row.perturber_p_value < CANDIDATE_P:
-        return Status.CANDIDATE
+        # A table of an earlier version has no p-value of other masses.
+        kept = not row.perturber_p_value_any_mass >= CANDIDATE_P
+        return Status.CANDIDATE if kept else Status.COMPLEX_MASS
     needed = row.without_companion_p_value < CANDIDATE_P and row.companion_p_value < COMPANION_P
     return Status.LUMINOUS if needed else Status.NO_PERTURBER
 
@@ -63,6 +65,8 @@ def verdict_of(row: LensRow) -> str:
             finding = "no perturber could be seen anywhere in this image"
         case Status.CANDIDATE:
             finding = _candidate(row)
+        case Status.COMPLEX_MASS:
+            finding = _complex_mass(row)
         case Status.LUMINOUS:
             finding = _luminous(row)
         case Status.NO_PERTURBER:
@@ -81,16 +85,35 @@ def _doubtful_gain(row: LensRow) -> str:
 
 
 def _candidate(row: LensRow) -> str:
-    size = _mass(row.perturber_einstein_radius_arcsec, row.perturber_mass_msun)
-    words = (
-        f"{p_words(row.perturber_p_value)}, {size} at ({row.perturber_x_arcsec:+.2f}, "
-        f"{row.perturber_y_arcsec:+.2f}) arcsec from the lens"
-    )
-    gain = row.perturber_log_evidence
-    explained = 1 - row.perturber_log_evidence_multipoles / gain if gain > 0 else 0.0
+    words = f"{p_words(row.perturber_p_value)}, {_perturber(row)}"
+    name, explained = _most_explained(row)
     if explained >= LARGER_PART:
-        words += f"; multipoles of the lens's mass explain {explained:.0%} of its gain"
+        words += f"; {name} would explain {explained:.0%} of its gain"
     return words + _beside(row)
+
+
+def _complex_mass(row: LensRow) -> str:
+    name, explained = _most_explained(row)
+    return (
+        f"{p_words(row.perturber_p_value)} of a perturber in a power law, {_perturber(row)}; but "
+        f"{p_words(row.perturber_p_value_any_mass)} with {name}, which would explain "
+        f"{explained:.0%} of its gain{_beside(row)}"
+    )
+
+
+def _perturber(row: LensRow) -> str:
+    size = _mass(row.perturber_einstein_radius_arcsec, row.perturber_mass_msun)
+    return (
+        f"{size} at ({row.perturber_x_arcsec:+.2f}, {row.perturber_y_arcsec:+.2f}) arcsec from the "
+        "lens"
+    )
+
+
+def _most_explained(row: LensRow) -> tuple[str, float]:
+    """Mass in which a perturber gains least, and the part of its gain that is lost there."""
+    gains, gain = row.gains_of_masses, row.perturber_log_evidence
+    name = min(gains, key=lambda name: gains[name], default="")
+    return name, 1 - gains[name] / gain if name and gain > 0 else 0.0
 
 
 def _beside(row: LensRow) -> str:
