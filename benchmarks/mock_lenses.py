@@ -17,7 +17,7 @@ from scipy.signal import fftconvolve
 
 from lumpylens.data.image import LensImage
 
-__all__ = ["PRIOR", "MockLens", "Planted", "draw_lens"]
+__all__ = ["PRIOR", "STARS_PRIOR", "MockLens", "Planted", "draw_lens"]
 
 PRIOR = (
     "Einstein radius 0.8 to 1.6 arcsec, slope 1.8 to 2.3, axis ratio 0.5 to 1, shear to 0.15, "
@@ -28,6 +28,13 @@ PRIOR = (
     "radii of the centre; peak signal-to-noise ratios of the arcs from 10 to 30"
 )
 """What mocks are drawn from, in words."""
+
+STARS_PRIOR = (
+    "stars that follow the light with 0.4 to 0.7 of the mass within the Einstein radius; an NFW "
+    "halo with a scale radius of 10 to 30 arcsec and a potential with an axis ratio of 0.8 to 1, "
+    "turned against the light by up to 60 degrees"
+)
+"""What stands for the power law and its multipoles in mocks with stars and a halo, in words."""
 
 PIXEL_SCALE_ARCSEC, SIDE, FINE = 0.05, 121, 5
 """Size of the pixels, their number along a side, and finer pixels within each along a side."""
@@ -102,7 +109,12 @@ class Planted:
 
 
 def draw_lens(
-    number: int, seed: int, *, perturbed: bool = False, planted: Planted | None = None
+    number: int,
+    seed: int,
+    *,
+    perturbed: bool = False,
+    planted: Planted | None = None,
+    stars: bool = False,
 ) -> MockLens:
     """Make the mock of a number; it does not depend on the others.
 
@@ -114,6 +126,8 @@ def draw_lens(
         of the lens is as without it.
     planted : Planted, optional
         Plant this at the same place instead.
+    stars : bool
+        The mass is stars that follow the light, and a dark halo, instead of a power law.
     """
     random = np.random.default_rng([seed, number])
     truth = mass_truth(random)
@@ -131,6 +145,8 @@ def draw_lens(
         }  # fmt: skip
     if planted is not None:
         truth |= {"perturber_x": away * math.cos(turn), "perturber_y": away * math.sin(turn)}
+    if stars:
+        truth |= stars_truth(np.random.default_rng([seed, number, 1]), light_eta)
     lens_light, arcs = clean_images(truth, galaxy, source, clumps, planted)
     # Relative to the arcs, so that all ratios of lens light to source light occur.
     lens_light *= brightness * arcs.max() / lens_light[radius_map() > 0.5 * radius].max()
@@ -177,6 +193,42 @@ def mass_truth(random: np.random.Generator) -> dict[str, float]:
     }  # fmt: skip
 
 
+def stars_truth(random: np.random.Generator, light_eta: tuple[float, ...]) -> dict[str, float]:
+    """Draw the parameters of stars and halo."""
+    turn = math.atan2(light_eta[1], light_eta[0]) + 2 * math.radians(random.uniform(-60, 60))
+    size = -math.log(random.uniform(0.8, 1.0))
+    return {
+        "stellar_fraction": random.uniform(0.4, 0.7),
+        "scale_radius": random.uniform(10.0, 30.0),
+        "halo_eta_1": size * math.cos(turn), "halo_eta_2": size * math.sin(turn),
+    }  # fmt: skip
+
+
+def stars_and_halo(
+    truth: dict[str, float], galaxy: Galaxy
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Names and keywords of the stars, the halo and the shear for lenstronomy's ``LensModel``."""
+    from lenstronomy.LensModel.Profiles.gauss_decomposition import SersicEllipseGaussDec
+    from lenstronomy.LensModel.Profiles.nfw import NFW
+
+    radius, at = math.exp(truth["log_einstein_radius"]), {"center_x": 0.0, "center_y": 0.0}
+    where = np.array([radius]), np.zeros(1)
+    stars = {"R_sersic": galaxy.radius, "n_sersic": galaxy.index}
+    round_stars = SersicEllipseGaussDec().derivatives(*where, **stars, k_eff=1.0, e1=1e-4, e2=0.0)
+    round_halo = NFW().derivatives(*where, Rs=truth["scale_radius"], alpha_Rs=1.0)
+    e1, e2 = components(galaxy.eta)
+    halo_1, halo_2 = components((truth["halo_eta_1"], truth["halo_eta_2"]))
+    fraction = truth["stellar_fraction"]
+    return ["SERSIC_ELLIPSE_GAUSS_DEC", "NFW_ELLIPSE_POTENTIAL", "SHEAR"], [
+        {"k_eff": fraction * radius / float(round_stars[0][0]), "e1": e1, "e2": e2, **stars, **at},
+        {
+            "alpha_Rs": (1 - fraction) * radius / float(round_halo[0][0]),
+            "Rs": truth["scale_radius"], "e1": halo_1, "e2": halo_2, **at,
+        },
+        {"gamma1": truth["shear_1"], "gamma2": truth["shear_2"]},
+    ]  # fmt: skip
+
+
 def source_galaxy(random: np.random.Generator, radius: float) -> tuple[Galaxy, list[Galaxy]]:
     """Draw a source: a galaxy and clumps of star formation on it."""
     turn, away = random.uniform(0, 2 * math.pi), 0.15 * radius * math.sqrt(random.uniform())
@@ -206,7 +258,8 @@ def clean_images(
     from lenstronomy.LightModel.light_model import LightModel
 
     x, y = fine_grid()
-    names, keywords = lenstronomy_mass(truth)
+    of_stars = "stellar_fraction" in truth
+    names, keywords = stars_and_halo(truth, galaxy) if of_stars else lenstronomy_mass(truth)
     if planted is not None:
         at = {"center_x": truth["perturber_x"], "center_y": truth["perturber_y"]}
         names += planted.names

@@ -11,9 +11,6 @@ from lumpylens.lenses.verdict import Status, status_of
 
 __all__ = ["scoreboard"]
 
-FIRST_CUT = 10.0
-"""Gain in log evidence from which on the field looks at a subhalo at all."""
-
 FLAGGED_P = 0.01
 
 
@@ -61,30 +58,27 @@ def verdict(row: LensRow) -> str:
         return "luminous"
     if row.perturber_p_value >= FLAGGED_P:
         return "none"
-    complex_mass = status_of(row) is Status.COMPLEX_MASS
-    if complex_mass or row.perturber_log_evidence_multipoles < FIRST_CUT:
-        return "complex mass"
-    return "candidate"
+    return status_of(row).value
 
 
 def scoreboard(rows: Sequence[LensRow]) -> list[str]:
     """Lines of the table of the lenses that both have."""
 
-    def gain(number: float) -> str:
-        return "" if math.isnan(number) else f"{number:g}"
+    def gain(number: float, form: str = "g") -> str:
+        return "" if math.isnan(number) else f"{number:{form}}"
 
     lines = [
         "Gains in log evidence by a subhalo, as published (the larger one of two source meshes), "
         "and here by a point mass. Verdicts here: *none* is a p-value of at least "
-        f"{FLAGGED_P:g}, which compares with what noise alone gives in the same lens; *complex "
-        f"mass* a smaller one, where multipoles of the mass leave less than {FIRST_CUT:g}; "
-        "*candidate* a smaller one that they leave; *luminous* a mass that a companion has, whose "
-        "light is seen; *fit in doubt*, see its quality above. Stars that follow the light are not "
-        "modelled.",
+        f"{FLAGGED_P:g}, which compares with what noise alone gives in the same lens; *candidate* "
+        "a smaller one with every mass of the lens that was fitted; *complex mass* a smaller one "
+        "with a power law alone; *luminous* a mass that a companion has, whose light is seen; *fit "
+        "in doubt*, see its quality above. Stars that follow the light and a dark halo are fitted "
+        "only where a power law and its multipoles leave a perturber that may be significant.",
         "",
         "| lens | published: power law | multipoles | stars and dark matter | verdict | "
-        "here: power law | multipoles | verdict |",
-        "|---|---|---|---|---|---|---|---|",
+        "here: power law | multipoles | stars and dark matter | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     fitted = {row.id: row for row in rows if not row.error}
     for name, known in PUBLISHED.items():
@@ -94,6 +88,7 @@ def scoreboard(rows: Sequence[LensRow]) -> list[str]:
         lines.append(
             f"| {name} | {gain(known.power_law)} | {gain(known.multipoles)} | "
             f"{gain(known.decomposed)} | {known.verdict} | {row.perturber_log_evidence:.0f} | "
-            f"{row.perturber_log_evidence_multipoles:.0f} | {verdict(row)} |"
+            f"{row.perturber_log_evidence_multipoles:.0f} | "
+            f"{gain(row.perturber_log_evidence_stars_halo, '.0f')} | {verdict(row)} |"
         )
     return lines

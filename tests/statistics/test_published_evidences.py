@@ -23,7 +23,8 @@ def row(**changes):
     ("changes", "verdict"),
     [
         ({}, "candidate"),
-        ({"perturber_log_evidence_multipoles": 9.9}, "complex mass"),
+        ({"perturber_p_value_any_mass": 0.01}, "complex mass"),
+        ({"perturber_p_value_any_mass": 0.0099}, "candidate"),
         ({"perturber_p_value": 0.01}, "none"),
         ({"doubts": "far-chi2"}, "fit in doubt"),
         (
@@ -41,9 +42,15 @@ def test_a_verdict_is_a_word(changes, verdict):
 
 
 def test_lenses_that_both_have_stand_beside_each_other():
-    rows = [row(), row(id="J2238-0754"), row(id="J9999+0000"), row(id="J0728+3835", error="no PSF")]
+    stars = {"perturber_log_evidence_stars_halo": 20.4}
+    rows = [
+        row(**stars),
+        row(id="J2238-0754"),
+        row(id="J9999+0000"),
+        row(id="J0728+3835", error="no PSF"),
+    ]
     table = published.scoreboard(rows)[4:]
     assert table == [
-        "| J1023+4230 | 20 | 1.2 | 4.3 | retracted | 37 | 22 | candidate |",
-        "| J2238-0754 | 7 |  |  | never above 10 | 37 | 22 | candidate |",
+        "| J1023+4230 | 20 | 1.2 | 4.3 | retracted | 37 | 22 | 20 | candidate |",
+        "| J2238-0754 | 7 |  |  | never above 10 | 37 | 22 |  | candidate |",
     ]
