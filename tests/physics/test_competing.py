@@ -24,7 +24,7 @@ from lumpylens.lenses.model import ALL, INDEX, PERTURBER, SHEAR, RealLens, vecto
 from lumpylens.lenses.observation import cut_disc
 from lumpylens.lenses.perturber import FittedPerturber, filter_lens, fit_perturber
 from lumpylens.lenses.priors import DEFAULT
-from lumpylens.lenses.refine import refine
+from lumpylens.lenses.refine import Belief, refine
 from lumpylens.lenses.significance import gumbel
 from lumpylens.lenses.smooth import SmoothFit, beliefs, for_search
 from lumpylens.lenses.starts import fit_lens_light
@@ -180,3 +180,14 @@ def test_a_lens_without_light_has_no_stars(smooth):
     dark = replace(lens, linear=replace(lens.linear, positive=0 * lens.linear.positive))
     assert stars_and_halo(grid, replace(smooth, lens=dark)) is None
     assert measured_competing({}) == {}
+
+
+def test_stars_have_no_negative_mass(smooth):
+    """A prior pulls their part of the mass below zero, where it does not go."""
+    mass = stars_and_halo(smooth.model.observation, smooth)
+    pulled = Belief({"stellar_fraction": (-2.0, 1e-3)})
+    start = TRUTH.clone()
+    with torch.no_grad():
+        model = replace(smooth.model, mass=mass)
+        fitted = refine(model, start, ("stellar_fraction",), pulled, steps=8)
+    assert fitted.lens["stellar_fraction"] == 0

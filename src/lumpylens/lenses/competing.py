@@ -205,7 +205,9 @@ def _like(fitted: Refined, model: RealLens, names: Sequence[str], belief: Belief
         unlikely = [(numbers[k] - mean) / spread for k, mean, spread in priors]
         return np.concatenate([misses, unlikely])
 
-    found = least_squares(off, np.append(bare[index].numpy(), 0.0), x_scale="jac", max_nfev=20)
+    first = np.append(bare[index].numpy(), 0.0)
+    least = np.array([0.0 if name == "stellar_fraction" else -np.inf for name in (*names, "")])
+    found = least_squares(off, first, bounds=(least, np.inf), x_scale="jac", max_nfev=20)
     values = lens.values.clone()
     values[index] = torch.from_numpy(found.x[:-1])
     values[INDEX["log_source_scale"]] += found.x[-1]

@@ -14,7 +14,9 @@ from lumpylens.lenses.occam import occam_gradient
 
 __all__ = ["Belief", "Refined", "refine"]
 
-STRENGTHS = [INDEX["perturber_strength"], INDEX["companion_strength"]]
+NOT_NEGATIVE = [
+    INDEX[name] for name in ("perturber_strength", "companion_strength", "stellar_fraction")
+]
 CONVERGED = 0.02
 """Expected gain in chi2 of a step below which the fit ends: a seventh of a standard deviation. A
 smaller limit takes more steps for parameters that are known no better."""
@@ -175,7 +177,7 @@ def refine(
         move = _solved(scaled, damping, gradient * scale) * scale
         values = lens.values.clone()
         values[index] += _limited(move, names)
-        values[STRENGTHS] = values[STRENGTHS].clamp(min=0.0)
+        values[NOT_NEGATIVE] = values[NOT_NEGATIVE].clamp(min=0.0)
         moved = (values - lens.values)[index]
         expected = float(2 * moved @ gradient - moved @ information @ moved)
         trial = model.lens(values, lens)
