@@ -78,6 +78,7 @@ bench: $(VENV)/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/errors.py --out results --workers $(WORKERS)
 	$(call printed,realism,'$(DATA)')
 	$(call printed,transfer,'$(DATA)')
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/roman.py --out results
 	$(BIN)/python benchmarks/crossfit.py '$(DATA)' --near-epochs 0 --out results
 	$(BIN)/python benchmarks/contamination.py '$(DATA)' --out results
 	$(BIN)/python benchmarks/adaptation.py slc --out results
