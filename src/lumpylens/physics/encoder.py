@@ -62,8 +62,8 @@ class Eyepiece:
         Pixels of the image.
     rows, columns : int
         Samples that the network sees: averages over squares of pixels.
-    binning : float
-        Side of such a square in pixels.
+    binning : int or float
+        Side of such a square in pixels; whole pixels are averaged without weights.
     top, left : float
         Where the first square begins, in pixels.
     """
@@ -72,7 +72,7 @@ class Eyepiece:
     width: int
     rows: int
     columns: int
-    binning: float
+    binning: int | float
     top: float = 0.0
     left: float = 0.0
 
@@ -116,6 +116,11 @@ class Eyepiece:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Average images (n, H, W) over squares and scale them to [0, 1], shape (n, h, w)."""
+        if isinstance(self.binning, int):
+            b = self.binning
+            trimmed = pixels[:, : self.rows * b, : self.columns * b]
+            squares = trimmed.reshape(-1, self.rows, b, self.columns, b)
+            return to_unit(squares.mean(dim=(2, 4)))
         down = averages(self.height, self.rows, self.binning, self.top).to(pixels)
         across = averages(self.width, self.columns, self.binning, self.left).to(pixels)
         return to_unit(down @ pixels @ across.mT)

@@ -193,6 +193,5 @@ def read_shipped(ships: tuple[int, int], image_shape: tuple[int, int]) -> Encode
     encoder = Encoder.with_weights(samples, weights)
     if image_shape == ships:
         return encoder
-    pixels = (Eyepiece.for_samples(shape, samples).binning for shape in (image_shape, ships))
-    there, here = pixels
-    return encoder.for_pixels(there / here)
+    here = Eyepiece.for_samples(image_shape, samples).binning
+    return encoder.for_pixels(here / Eyepiece.for_shape(ships).binning)

@@ -117,13 +117,15 @@ def read(encoder: Encoder, shape: tuple[int, int], grey: Tensor, shared: Tensor)
     shared : Tensor, shape (COUNT,)
         What is taken for the numbers that the encoder does not read.
     """
-    views = Eyepiece.for_samples(shape, encoder.input_shape)(grey)
+    eyepiece = Eyepiece.for_samples(shape, encoder.input_shape)
     full = shared.repeat(len(grey), 1)
-    # Always as many at once, if need be with dark ones: convolutions of few images and of many
-    # round differently, and a start that differs in its last digit may end in another valley.
-    dark = views.new_zeros(-len(views) % READ_AT_ONCE, *views.shape[1:])
-    estimates = [encoder(part)[0] for part in torch.cat([views, dark]).split(READ_AT_ONCE)]
-    full[:, [INDEX[name] for name in ESTIMATED]] = torch.cat(estimates)[: len(views)]
+    # Always as many at once, if need be with dark ones: products and convolutions of few images
+    # round differently from those of many, and a start that differs in its last digit may end in
+    # another valley.
+    dark = grey.new_zeros(-len(grey) % READ_AT_ONCE, *grey.shape[1:])
+    parts = torch.cat([grey, dark]).split(READ_AT_ONCE)
+    estimates = torch.cat([encoder(eyepiece(part))[0] for part in parts])
+    full[:, [INDEX[name] for name in ESTIMATED]] = estimates[: len(grey)]
     return full
 
 
