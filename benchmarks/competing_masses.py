@@ -16,10 +16,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from mock_lenses import PRIOR, STARS_PRIOR, Planted, draw_lens
+from mock_lenses import PRIOR, STARS_PRIOR, Planted, draw_lens, fit_mocks
 
-from lumpylens import LensImages, fit
-from lumpylens.data.source import CutoutSource
 from lumpylens.files.writing import whole_file
 from lumpylens.lenses.catalogue import LensRow, p_words
 from lumpylens.lenses.verdict import status_of
@@ -69,15 +67,12 @@ def page(options: argparse.Namespace) -> str:
         "fitted | seconds, masses | in all |",
         f"|{14 * '---|'}",
     ]  # fmt: skip
-    runs = options.out / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
     for kind, planted in KINDS.items():
         mocks = [
             draw_lens(k, options.seed, planted=planted, stars=True) for k in range(options.lenses)
         ]
-        images = LensImages.from_source(CutoutSource([mock.image for mock in mocks]))
-        place = runs / f"competing-masses-{kind.replace(' ', '-')}.csv"
-        rows = fit(images, out=place, workers=options.workers)
+        place = options.out / "runs" / f"competing-masses-{kind.replace(' ', '-')}.csv"
+        rows = fit_mocks(mocks, place, options.workers)
         lines += [line(kind, row, mock.truth) for row, mock in zip(rows, mocks, strict=True)]
     return "\n".join([*lines, ""])
 

@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mock_lenses import PRIOR, MockLens, draw_lens
+from mock_lenses import PRIOR, MockLens, draw_lens, fit_mocks
 from scipy.stats import binomtest
 
-from lumpylens import LensImages, fit
-from lumpylens.data.source import CutoutSource
 from lumpylens.files.writing import whole_file
 from lumpylens.lenses.catalogue import LensRow
 
@@ -158,14 +156,6 @@ def seen(row: LensRow, mock: MockLens) -> bool:
     return row.perturber_log_evidence > SEEN_GAIN and apart < NEAR_ARCSEC
 
 
-def measured(mocks: Sequence[MockLens], out: Path, name: str, workers: int) -> list[LensRow]:
-    """Fit mocks with the defaults; rows that are in the table already are taken from it."""
-    images = LensImages.from_source(CutoutSource([mock.image for mock in mocks]))
-    place = out / "runs" / f"errors-{name}.csv"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return list(fit(images, out=place, workers=workers))
-
-
 def summary(rows: Sequence[LensRow]) -> dict[str, Any]:
     """How many fits there are, how many are doubted, and their times."""
     fitted = [row for row in rows if not row.error]
@@ -224,8 +214,9 @@ def results_of(options: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {
         "command": "python " + " ".join(["benchmarks/errors.py", *sys.argv[1:]])
     }
+    runs = options.out / "runs"
     smooth = [draw_lens(k, options.seed) for k in range(options.lenses)]
-    rows = measured(smooth, options.out, "smooth", options.workers)
+    rows = fit_mocks(smooth, runs / "errors-smooth.csv", options.workers)
     trusted = [(row, mock) for row, mock in zip(rows, smooth, strict=True) if row.trusted]
     results["smooth"] = {
         "fits": summary(rows), "counted": len(trusted), "which": "that are not in doubt",
@@ -233,7 +224,7 @@ def results_of(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if options.perturbed:
         lumpy = [draw_lens(k, options.seed, perturbed=True) for k in range(options.perturbed)]
-        rows = measured(lumpy, options.out, "perturbed", options.workers)
+        rows = fit_mocks(lumpy, runs / "errors-perturbed.csv", options.workers)
         found = [
             (row, mock)
             for row, mock in zip(rows, lumpy, strict=True)

@@ -8,16 +8,21 @@ the one that pixels see, as for a telescope. The noise map is right.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
+from lumpylens import LensImages, fit
 from lumpylens.data.image import LensImage
+from lumpylens.data.source import CutoutSource
+from lumpylens.lenses.catalogue import LensRow
 
-__all__ = ["PRIOR", "STARS_PRIOR", "MockLens", "Planted", "draw_lens"]
+__all__ = ["PRIOR", "STARS_PRIOR", "MockLens", "Planted", "draw_lens", "fit_mocks"]
 
 PRIOR = (
     "Einstein radius 0.8 to 1.6 arcsec, slope 1.8 to 2.3, axis ratio 0.5 to 1, shear to 0.15, "
@@ -171,6 +176,15 @@ def draw_lens(
         ),
         truth,
     )
+
+
+def fit_mocks(
+    mocks: Sequence[MockLens], place: Path, workers: int, redshifts: Path | None = None
+) -> list[LensRow]:
+    """Fit mocks with the defaults; rows that are in the table `place` already are taken from it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    images = LensImages.from_source(CutoutSource([mock.image for mock in mocks]))
+    return list(fit(images, out=place, redshifts=redshifts, workers=workers))
 
 
 def mass_truth(random: np.random.Generator) -> dict[str, float]:

@@ -18,10 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mock_lenses import PRIOR, MockLens, Planted, draw_lens
+from mock_lenses import PRIOR, MockLens, Planted, draw_lens, fit_mocks
 
-from lumpylens import LensImages, fit
-from lumpylens.data.source import CutoutSource
 from lumpylens.files.tables import write_columns
 from lumpylens.files.writing import whole_file
 from lumpylens.lenses.catalogue import LensRow
@@ -95,9 +93,7 @@ def measured(mocks: Sequence[MockLens], name: str, out: Path, workers: int) -> l
         "source_redshift": [SOURCE_REDSHIFT] * len(ids),
     }
     write_columns(columns, redshifts)
-    images = LensImages.from_source(CutoutSource([mock.image for mock in mocks]))
-    place = runs / f"perturber-kinds-{word}.csv"
-    return list(fit(images, out=place, redshifts=redshifts, workers=workers))
+    return fit_mocks(mocks, runs / f"perturber-kinds-{word}.csv", workers, redshifts)
 
 
 def number(value: float, form: str = ".2g") -> str:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumpylens.lenses.catalogue import LensRow
-from lumpylens.lenses.verdict import Status, status_of
+from lumpylens.lenses.verdict import CANDIDATE_P, Status, status_of
 
 __all__ = ["scoreboard"]
-
-FLAGGED_P = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,8 @@ def verdict(row: LensRow) -> str:
     """What the fit of a lens says, in a word."""
     if not row.trusted:
         return "fit in doubt"
-    if status_of(row) is Status.LUMINOUS:
-        return "luminous"
-    if row.perturber_p_value >= FLAGGED_P:
-        return "none"
-    return status_of(row).value
+    found = status_of(row)
+    return "none" if found is Status.NO_PERTURBER else found.value
 
 
 def scoreboard(rows: Sequence[LensRow]) -> list[str]:
@@ -70,11 +65,12 @@ def scoreboard(rows: Sequence[LensRow]) -> list[str]:
     lines = [
         "Gains in log evidence by a subhalo, as published (the larger one of two source meshes), "
         "and here by a point mass. Verdicts here: *none* is a p-value of at least "
-        f"{FLAGGED_P:g}, which compares with what noise alone gives in the same lens; *candidate* "
-        "a smaller one with every mass of the lens that was fitted; *complex mass* a smaller one "
-        "with a power law alone; *luminous* a mass that a companion has, whose light is seen; *fit "
-        "in doubt*, see its quality above. Stars that follow the light and a dark halo are fitted "
-        "only where a power law and its multipoles leave a perturber that may be significant.",
+        f"{CANDIDATE_P:g}, which compares with what noise alone gives in the same lens; "
+        "*candidate* a smaller one with every mass of the lens that was fitted; *complex mass* a "
+        "smaller one with a power law alone; *luminous* a mass that a companion has, whose "
+        "light is seen; *fit in doubt*, see its quality above. Stars that follow the light and "
+        "a dark halo are fitted only where a power law and its multipoles leave a perturber "
+        "that may be significant.",
         "",
         "| lens | published: power law | multipoles | stars and dark matter | verdict | "
         "here: power law | multipoles | stars and dark matter | verdict |",

@@ -91,14 +91,14 @@ def interval(normal: NDArray[np.float64], anomalous: NDArray[np.float64]) -> lis
 
 
 def judged(
-    given: argparse.Namespace, found: Mapping[str, Any], truth: Simulation
+    given: argparse.Namespace, found: Mapping[str, Any], truths: tuple[Simulation, Simulation]
 ) -> dict[str, Any]:
-    """Numbers of one detector."""
+    """Numbers of one detector; `truths` are those of the smooth and of the lumpy lenses."""
     smooth, lumpy = found["smooth"], found["lumpy"]
     trusted = np.isfinite(smooth.p_value)
     scores = smooth.anomaly_score, lumpy.anomaly_score
     finite = [column[np.isfinite(column)] for column in scores]
-    heaviest = largest_halo(truth)
+    heaviest = largest_halo(truths[1])
     return {
         "training_core_s": round(found["times"]["training"]),
         "core_s_per_lens": round(found["times"]["smooth"] / given.n, 3),
@@ -122,7 +122,7 @@ def judged(
             for label, chosen in bins(heaviest).items()
             if chosen.sum() >= 20
         },
-        "by_source": by_thirds(given, scores, truth),
+        "by_source": by_thirds(scores, truths),
     }  # fmt: skip
 
 
@@ -153,12 +153,11 @@ def brightness(truth: Simulation) -> NDArray[np.float64]:
 
 
 def by_thirds(
-    given: argparse.Namespace,
     scores: tuple[NDArray[np.float64], NDArray[np.float64]],
-    truth: Simulation,
+    truths: tuple[Simulation, Simulation],
 ) -> dict[str, list[float]]:
     """AUC among lenses with faint, medium and bright sources."""
-    seen = brightness(simulated(given, "smooth")), brightness(truth)
+    seen = [brightness(truth) for truth in truths]
     ends = [-np.inf, *np.quantile(seen[0], [1 / 3, 2 / 3]), np.inf]
     return {
         label: interval(
@@ -183,14 +182,14 @@ def shortcuts(smooth: LensImages, lumpy: LensImages) -> dict[str, float]:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All numbers."""
-    truth = simulated(given, "lumpy")
-    sets = {part: simulated(given, part).images for part in ("learn", "smooth")}
-    sets["lumpy"] = truth.images
+    smooth, lumpy = simulated(given, "smooth"), simulated(given, "lumpy")
+    sets = {"learn": simulated(given, "learn").images, "smooth": smooth.images}
+    sets["lumpy"] = lumpy.images
     found: dict[str, Any] = {
         "population": given.population, "substructure": given.substructure, "n": given.n,
         "n_learn": given.n_learn, "seed": given.seed,
         "detectors": {
-            name: judged(given, scores_of(given, name, sets), truth)
+            name: judged(given, scores_of(given, name, sets), (smooth, lumpy))
             for name in given.detectors
         },
         "shortcuts": shortcuts(sets["smooth"], sets["lumpy"]),

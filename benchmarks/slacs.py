@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from published_evidences import FLAGGED_P, scoreboard
+from published_evidences import scoreboard
 
 from lumpylens import LensImages, fit
 from lumpylens.files.processes import in_processes
@@ -30,6 +30,7 @@ from lumpylens.lenses.from_image import cutout_of
 from lumpylens.lenses.inflation import model_error, p_value
 from lumpylens.lenses.injection import radius_of_snr, recover, well_seen_positions
 from lumpylens.lenses.pictures import pictures_of
+from lumpylens.lenses.verdict import CANDIDATE_P
 from lumpylens.report.lens_figure import draw_lens_figure
 from lumpylens.report.style import LIGHT
 
@@ -184,7 +185,7 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
     twice = [row for row in good if row.id in SIE_RADII]
     second = np.abs([row.einstein_radius_arcsec / SIE_RADII[row.id] - 1 for row in twice])
     between = np.abs([truth[row.id] / SIE_RADII[row.id] - 1 for row in twice])
-    low_p = [row.id for row in good if row.perturber_p_value < FLAGGED_P]
+    low_p = [row.id for row in good if row.perturber_p_value < CANDIDATE_P]
     lines = [
         "# Real lenses of the SLACS survey",
         "",
@@ -231,7 +232,7 @@ def report(data: Path, rows: Sequence[LensRow], planted: Sequence[Planted]) -> s
         "The corrected significance is sqrt(2 log evidence) divided by the inflation. The "
         "threshold for each lens is the largest among the others that are not in doubt, so one "
         f"lens always exceeds its own. Exceeding it: {', '.join(flags.names) or 'none'}. "
-        f"With p-value below {FLAGGED_P:g}: {', '.join(low_p) or 'none'}.",
+        f"With p-value below {CANDIDATE_P:g}: {', '.join(low_p) or 'none'}.",
         f"Model error learned from all lenses not in doubt: {model_error(good):.2f}.",
         "",
     ]
@@ -314,7 +315,7 @@ def recovered(
         significance = corrected(one.log_evidence, row.inflation)
         chance = p_value(significance, (row.noise_maximum, row.noise_maximum_scale))
         x, y = one.x / row.einstein_radius_arcsec, one.y / row.einstein_radius_arcsec
-        made.append(Recovery(one, x, y, significance > limit[one.id], chance < FLAGGED_P))
+        made.append(Recovery(one, x, y, significance > limit[one.id], chance < CANDIDATE_P))
     return made
 
 
